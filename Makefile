@@ -1,0 +1,34 @@
+# An index: each verb is a script. `make` prints it.
+.DEFAULT_GOAL := help
+.PHONY: help up down destroy logs status engine build test test-unit lint settings lock
+
+##@ Run
+up: ## set up all that is missing, start, print the URL
+	@scripts/up
+down: ## stop the users' servers and the kit; data stays
+	@scripts/down
+destroy: ## remove the kit with all data (asks; FORCE=1 does not)
+	@scripts/destroy
+logs: ## follow the logs (FOLLOW=0 prints and ends)
+	@scripts/logs
+status: ## services and users' servers
+	@scripts/status
+engine: ## use, start or install a Docker engine
+	@scripts/engine
+build: ## build the images
+	@scripts/engine && scripts/env && scripts/build
+
+##@ Develop
+test: ## all tests that one machine can run
+	@scripts/test
+test-unit: ## the tests that need no engine
+	@scripts/test unit
+lint: ## ruff, mypy, shellcheck
+	@scripts/lint
+settings: ## print .env.example and the settings table anew
+	@scripts/settings
+lock: ## compile the requirements (UPGRADE=1: newest)
+	@scripts/lock
+
+help:
+	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile

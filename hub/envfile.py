@@ -1,0 +1,172 @@
+"""The sheet `.env`: printed from the settings, and checked before anything starts.
+
+    python -m envfile check <.env      exit 1 and a line for each mistake
+    python -m envfile example          .env.example
+    python -m envfile table            the table of hub/README.md
+
+Compose, python-dotenv and a shell script each read `.env` in their own way; what `check` lets pass, all three read
+alike.
+"""
+
+from __future__ import annotations
+
+import difflib
+import io
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from dotenv.parser import Binding, parse_stream
+from pydantic.fields import FieldInfo
+
+from settings import Mistakes, Settings, is_secret, load
+
+SECRETS = Path("/run/secrets")
+
+_PLAIN = re.compile(r"""[^\s'"`$#\\]*""")
+_QUOTED = re.compile(r"""'(?:[^'\\\r\n]|\\(?![\\']))*'""")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def fields() -> dict[str, FieldInfo]:
+    """The settings by the names that they have in `.env`."""
+    return {name.upper(): field for name, field in Settings.model_fields.items()}
+
+
+def known_names() -> set[str]:
+    return {*fields(), *(f"{name}_FILE" for name, field in fields().items() if is_secret(field))}
+
+
+def read(text: str) -> tuple[dict[str, str], list[str]]:
+    """Values of a sheet, and what is wrong with its lines. A wrong line still gives its value, where it has one."""
+    values: dict[str, str] = {}
+    mistakes: list[str] = []
+    if "\r" in text:
+        mistakes.append("The file has Windows line ends: sed -i 's/\\r$//' .env")
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    for binding in parse_stream(io.StringIO(text)):
+        name = binding.key or ""
+        if complaint := _complaint(binding):
+            line = binding.original.line + len(binding.original.string) - len(binding.original.string.lstrip("\n"))
+            mistakes.append(f"Line {line}{f', {name},' if name else ''} {complaint}")
+        elif name in values:
+            mistakes.append(f"{name} is set twice: remove one of the two lines")
+        if name:
+            values[name] = binding.value or ""
+    return values, mistakes
+
+
+def _complaint(binding: Binding) -> str:
+    statement = binding.original.string.strip()
+    if not statement or statement.startswith("#"):
+        return ""
+    name, equals, value = statement.partition("=")
+    if not equals or not _NAME.fullmatch(name):
+        return "is not of the form NAME=value, with no blank around the name"
+    if _PLAIN.fullmatch(value) or _QUOTED.fullmatch(value):
+        return ""
+    if "\n" in value:
+        return "goes over several lines: a value has one; put a longer secret in a file and name it by NAME_FILE="
+    if value.startswith("'") and _QUOTED.match(value):
+        return "goes on after its closing quote: put a comment on a line of its own"
+    if "'" in value.strip("'") or "\\\\" in value or value.endswith("\\'"):
+        return "has a single quote or backslash that is read in several ways: choose a value without, or NAME_FILE="
+    return f"""holds blanks, quotes, $, # or \\ that are read in several ways: write {name}='...' with single quotes"""
+
+
+def unknown(names: Iterator[str] | list[str]) -> list[str]:
+    """Names that are no setting but look like one. Others are the operator's own and pass."""
+    known = known_names()
+    lines = []
+    for name in names:
+        if name not in known and (near := difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.8)):
+            lines.append(f"{name} is not a setting; did you mean {near[0]}?")
+    return lines
+
+
+def check(text: str) -> list[str]:
+    """All that is wrong with a sheet. NAME_FILE is looked up where compose mounts it: /run/secrets/name."""
+    values, mistakes = read(text)
+    mistakes += unknown(list(values))
+    for name, value in values.items():
+        if name.endswith("_FILE") and name in known_names() - set(fields()) and value:
+            mounted = SECRETS / name.removesuffix("_FILE").lower()
+            values[name] = str(mounted) if value.startswith("/") else value
+    os.environ.update(values)
+    try:
+        load()
+    except Mistakes as found:
+        mistakes += found.lines
+    return mistakes
+
+
+def socket_mistake() -> str:
+    """What is wrong with DOCKER_SOCKET and DOCKER_GID, tried as the hub's user; empty if all is well."""
+    path = Path("/var/run/docker.sock")
+    if not path.exists() or os.access(path, os.R_OK | os.W_OK):
+        return ""
+    now = os.environ.get("DOCKER_GID")
+    return f"DOCKER_GID does not open the engine's socket: write DOCKER_GID={path.stat().st_gid} (now: {now})."
+
+
+def default(field: FieldInfo) -> str:
+    if field.is_required() or field.default is None:
+        return ""
+    if isinstance(field.default, bool):
+        return str(field.default).lower()
+    return ",".join(field.default) if isinstance(field.default, tuple) else str(field.default)
+
+
+def example() -> str:
+    """The text of .env.example: required settings and the address are set, the others shown with their defaults."""
+    lines = [
+        "# Dockyard's settings. `make up` makes .env from this file and fills in what stands in <...>.",
+        "# One line each, NAME=value. Blanks, #, $, quotes and backslashes need single quotes: NAME='a $ value'.",
+        "# A secret can stay in a file of its own: NAME_FILE=/absolute/path instead of NAME=.",
+        "# Printed by `make settings`: to change a default or a text, change hub/settings.py.",
+    ]
+    group = ""
+    for name, field in fields().items():
+        extra = field.json_schema_extra
+        assert isinstance(extra, dict)
+        if extra["group"] != group:
+            group = str(extra["group"])
+            lines += ["", f"## {group}"]
+        kind = extra["generate"]
+        if kind:
+            setting = f"{name}=<{kind}>"
+        elif group in {"kit", "address"}:
+            setting = f"{name}={default(field)}"
+        else:
+            setting = f"#{name}={default(field)}"
+        lines += [f"# {field.description}", setting]
+    return "\n".join(lines) + "\n"
+
+
+def table() -> str:
+    """The settings as a Markdown table."""
+    rows = ["| variable | default | meaning |", "|---|---|---|"]
+    for name, field in fields().items():
+        extra = field.json_schema_extra
+        assert isinstance(extra, dict)
+        shown = f"`{default(field)}`" if default(field) else ("generated" if extra["generate"] else "")
+        also = f" Or `{name}_FILE`." if is_secret(field) else ""
+        rows.append(f"| `{name}` | {shown} | {field.description}{also} |")
+    return "\n".join(rows) + "\n"
+
+
+def main(verb: str) -> int:
+    if verb == "check":
+        mistakes = check(sys.stdin.read())
+        mistakes += [line for line in [socket_mistake()] if line]
+        for line in mistakes:
+            print(f"  - {line}", file=sys.stderr)
+        return 1 if mistakes else 0
+    print({"example": example, "table": table}[verb](), end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

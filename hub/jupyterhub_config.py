@@ -1,0 +1,57 @@
+"""Settings to traits: assigns, decides nothing. Every setting is declared in settings.py."""
+
+import sys
+
+from settings import Mistakes, load
+
+c = get_config()  # noqa: F821
+
+try:
+    settings = load()
+except Mistakes as mistakes:
+    sys.exit("The hub does not start. Wrong in .env:\n" + "\n".join(f"  - {line}" for line in mistakes.lines))
+
+project = settings.compose_project_name
+
+# The hub and its proxy: a container each, so that the hub can be replaced while users work.
+c.JupyterHub.hub_bind_url = "http://0.0.0.0:8081"
+c.JupyterHub.hub_connect_url = "http://hub:8081"
+c.JupyterHub.db_url = "sqlite:////srv/dockyard/data/jupyterhub.sqlite"
+c.JupyterHub.cookie_secret = bytes.fromhex(settings.cookie_secret.get_secret_value())
+c.JupyterHub.log_level = settings.log_level
+c.JupyterHub.cleanup_servers = False
+c.JupyterHub.last_activity_interval = 60
+c.JupyterHub.allow_named_servers = settings.named_servers
+c.JupyterHub.proxy_class = "externalproxy.ExternalProxy"
+c.ExternalProxy.api_url = "http://proxy-api:8001"
+c.ExternalProxy.auth_token = settings.proxy_auth_token.get_secret_value()
+# The route by which a proxy shows that it still has its table.
+c.ExternalProxy.extra_routes = {"/hub/": "http://hub:8081"}
+
+# Sign-in.
+c.JupyterHub.authenticator_class = "shared-password"
+c.Authenticator.allow_all = True
+c.Authenticator.admin_users = set(settings.admin_users)
+c.SharedPasswordAuthenticator.user_password = settings.user_password.get_secret_value()
+c.SharedPasswordAuthenticator.admin_password = settings.admin_password.get_secret_value()
+
+# Users' servers.
+c.JupyterHub.spawner_class = "docker"
+c.Spawner.start_timeout = settings.start_timeout
+c.Spawner.default_url = "/lab"
+c.DockerSpawner.instance = project
+c.DockerSpawner.prefix = project
+c.DockerSpawner.network_name = f"{project}_users"
+c.DockerSpawner.image = settings.notebook_image
+c.DockerSpawner.pull_policy = settings.pull_policy
+c.DockerSpawner.remove = True
+c.DockerSpawner.notebook_dir = "/home/jovyan"
+c.DockerSpawner.volumes = {settings.home_volume: "/home/jovyan"}
+c.DockerSpawner.mem_limit = settings.mem_limit
+c.DockerSpawner.cpu_limit = settings.cpu_limit
+c.DockerSpawner.extra_host_config = {
+    "cap_drop": ["ALL"],
+    "security_opt": ["no-new-privileges"],
+    "pids_limit": settings.pids_limit,
+    "memswap_limit": settings.mem_limit,
+}

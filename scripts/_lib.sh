@@ -1,0 +1,78 @@
+# Sourced by every script: where we are, how we speak, how .env and compose are reached. Defines, runs nothing.
+# shellcheck shell=bash
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+
+# .env is the one sheet: a variable of the shell that bears the name of a setting would silently beat it in compose.
+while read -r setting; do
+  for variable in "$setting" "${setting}_FILE"; do
+    if [ -n "${!variable+set}" ]; then
+      unset "$variable"
+      printf 'dockyard: the shell has %s set; it is ignored, what counts is .env\n' "$variable" >&2
+    fi
+  done
+done < <(sed -nE 's/^#?([A-Z_]+)=.*/\1/p' .env.example)
+unset setting variable
+
+say() { printf '%s\n' "$*" >&2; }
+step() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
+die() {
+  printf 'dockyard: %s\n' "$*" >&2
+  exit 1
+}
+
+is_root() { [ "$(id -u)" = 0 ]; }
+
+# wait_for SECONDS COMMAND...: true as soon as COMMAND succeeds, false when the time is over.
+wait_for() {
+  local until=$((SECONDS + $1))
+  shift
+  until "$@" >/dev/null 2>&1; do
+    [ "$SECONDS" -lt "$until" ] || return 1
+    read -rt 0.3 <> <(:) || true
+  done
+}
+
+# env_value NAME: what .env says, for the few names that are needed before the checker has an image to run in.
+# Once the checker has passed .env, every reader agrees with this one.
+env_value() {
+  local value
+  value=$(sed -n "s/^$1=//p" .env 2>/dev/null | tail -n 1)
+  value=${value%$'\r'}
+  case $value in \'*\') value=${value#\'} value=${value%\'} ;; esac
+  printf '%s' "$value"
+}
+
+project() {
+  local name
+  name=$(env_value COMPOSE_PROJECT_NAME)
+  printf '%s' "${name:-dockyard}"
+}
+
+# A company's own certificate authority: as .env names it, else as this shell's tools are told of it.
+extra_ca_file() {
+  local file
+  for file in "$(env_value EXTRA_CA_FILE)" "${SSL_CERT_FILE:-}" "${PIP_CERT:-}" "${REQUESTS_CA_BUNDLE:-}"; do
+    if [ -n "$file" ]; then
+      [ -r "$file" ] || die "the certificates in $file can't be read: mend EXTRA_CA_FILE in .env, or SSL_CERT_FILE, PIP_CERT, REQUESTS_CA_BUNDLE in the shell"
+      printf '%s' "$file"
+      return
+    fi
+  done
+}
+
+# Progress is for people: where nobody looks, only what went wrong is printed.
+compose() {
+  local ca progress=${PROGRESS:-quiet}
+  [ ! -t 2 ] || progress=auto
+  ca=$(extra_ca_file) || exit 1
+  EXTRA_CA_FILE=$ca docker compose --progress "$progress" "$@"
+}
+
+require_env() { [ -f .env ] || die "there is no .env here: 'make up' makes one"; }
+
+# Ids of the users' servers of this kit, running or not.
+servers() { docker ps "$@" --quiet --filter "label=dockyard.instance=$(project)"; }
+
+# The kit's version: the tag of its images.
+version() { sed -nE 's/^ *image:.*-hub:(.*)$/\1/p' compose/compose.yaml; }

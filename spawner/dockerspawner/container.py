@@ -1,0 +1,227 @@
+"""The container of one server: what it is made of, and what can be done with it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from jupyterhub.traitlets import ByteSpecification, Command
+from jupyterhub.traitlets import Callable as CallableTrait
+from jupyterhub.utils import maybe_future
+from traitlets import Bool, Dict, Float, Integer, Unicode, Union
+from traitlets.config import LoggingConfigurable
+
+from dockerspawner import specs
+from dockerspawner.engine import BeingRemoved, Gone, Unavailable, perform
+from dockerspawner.ownership import Owner, environment_of
+
+
+class Container(LoggingConfigurable):
+    """Settings of the container, and the calls that make, start, stop and remove it."""
+
+    object_type = "container"
+    object_id_key = "Id"
+
+    object_id = Unicode(allow_none=True, help="The engine's id of the container in use.")
+
+    instance = Unicode(
+        config=True,
+        help="""Marks what belongs to this hub, so that two hubs on one engine never touch each other's
+        servers. Default: prefix and a hash of the hub's connect URL.""",
+    )
+
+    # Inside the container, where every address is its own.
+    ip = Unicode("0.0.0.0", config=True, help="Address that the server listens on inside the container.")
+    port = Integer(8888, config=True, help="Port that the server listens on inside the container.")
+
+    cmd = Command(
+        None,
+        allow_none=True,
+        config=True,
+        help="Command to run; `args` are appended. Default: the image's own.",
+    )
+
+    remove = Bool(
+        False,
+        config=True,
+        help="""Remove the container when its server stops. Else it is kept, and resumed at the next start
+        unless what it is made of has changed.""",
+    )
+
+    stop_timeout = Integer(10, config=True, help="Seconds from asking a server to end until it is killed.")
+
+    mem_limit = Union(
+        [CallableTrait(), ByteSpecification()],
+        allow_none=True,
+        default_value=None,
+        config=True,
+        help="""Memory limit: bytes, a number with suffix K, M, G or T, or a callable(spawner) that gives one
+        and is called at each start.""",
+    )
+
+    cpu_limit = Union(
+        [CallableTrait(), Float()],
+        allow_none=True,
+        default_value=None,
+        config=True,
+        help="""Processors that the server may use, or a callable(spawner) that is called at each start. Sets
+        cpu_quota over a cpu_period of 100 ms, unless extra_host_config has another period.""",
+    )
+
+    extra_create_kwargs = Union(
+        [CallableTrait(), Dict()],
+        default_value={},
+        config=True,
+        help="""More keyword arguments of create_container: a dict, or a callable(spawner) or coroutine
+        function that gives one. Templates in it are filled; it is merged deeply and has the last word.""",
+    )
+
+    extra_host_config = Union(
+        [CallableTrait(), Dict()],
+        default_value={},
+        config=True,
+        help="As extra_create_kwargs, for create_host_config.",
+    )
+
+    # Of the start under way: bytes and processors, the spec's hash, the environment as it was handed over.
+    _limits: tuple[int | None, float | None] | None = None
+    _spec = ""
+    _environment: dict[str, str] = {}
+
+    @property
+    def container_id(self) -> str:
+        return self.object_id or ""
+
+    @property
+    def _owner(self) -> Owner:
+        return Owner(self.instance, self.user.name, self.name)
+
+    def get_env(self) -> dict[str, str]:
+        env: dict[str, str] = super().get_env()
+        env["JUPYTER_IMAGE_SPEC"] = self.image
+        limits = self._limits or (self.mem_limit, self.cpu_limit)
+        for name, limit in zip(("MEM_LIMIT", "CPU_LIMIT"), limits, strict=True):
+            if name in self.environment:
+                continue
+            env.pop(name, None)
+            if limit and not callable(limit):
+                env[name] = str(limit)
+        return env
+
+    async def get_command(self) -> list[str] | None:
+        """The command with its arguments; None is the image's own."""
+        args = list(self.get_args())
+        if self.cmd:
+            return [*self.cmd, *args]
+        return [*await self._image_command(), *args] if args else None
+
+    async def _image_command(self) -> list[str]:
+        image = await perform(self.docker, "inspect_image", self.image)
+        return list(image["Config"].get("Cmd") or ())
+
+    async def _evaluate(self, setting: Any) -> Any:
+        return await maybe_future(setting(self)) if callable(setting) else setting
+
+    async def _evaluate_limits(self) -> tuple[int | None, float | None]:
+        memory = await self._evaluate(self.mem_limit)
+        cpu = await self._evaluate(self.cpu_limit)
+        return (
+            None if memory is None else ByteSpecification().validate(self, memory),
+            None if cpu is None else float(cpu),
+        )
+
+    async def _create_kwargs(self) -> dict[str, Any]:
+        if self._limits is None:
+            self._limits = await self._evaluate_limits()
+        namespace = self.template_namespace()
+        extra_create = specs.render(await self._evaluate(self.extra_create_kwargs), namespace)
+        command = await self.get_command()
+        if command is None and "entrypoint" in extra_create:
+            # Under another entry point the engine forgets the image's command.
+            command = await self._image_command()
+        spec = specs.container(
+            specs.Server(
+                image=self.image,
+                name=self.object_name,
+                command=command,
+                environment=self.get_env(),
+                port=self.port,
+                network=self.network_name,
+                publish_on="" if self.use_internal_ip or self.network_name == "host" else self.host_ip,
+                binds=self.volume_binds,
+                mounts=self.mount_binds,
+                mem_limit=self._limits[0],
+                cpu_limit=self._limits[1],
+                extra_create=extra_create,
+                extra_host=specs.render(await self._evaluate(self.extra_host_config), namespace),
+            )
+        )
+        self._spec = specs.spec_hash(spec)
+        self._environment = specs.as_dict(spec["environment"])
+        return {**spec, "labels": {**specs.as_dict(spec.get("labels")), **self._owner.labels(self._spec)}}
+
+    async def get_object(self) -> dict[str, Any] | None:
+        """The container as the engine describes it, None where there is none.
+
+        Unavailable where nobody can tell.
+        """
+        return await self._inspect(self.object_id or self.object_name)
+
+    async def _inspect(self, name: str) -> dict[str, Any] | None:
+        try:
+            container: dict[str, Any] = await perform(self.docker, "inspect_container", name)
+        except Gone:
+            return None
+        return container
+
+    async def create_object(self) -> dict[str, Any]:
+        """Create the container; returns at least its Id. NameTaken where there is one of that name."""
+        spec = await self._create_kwargs()
+        await self._have_volumes(spec["host_config"].get("VolumeDriver"))
+        try:
+            created: dict[str, Any] = await perform(self.docker, "create_container", **spec)
+        except Unavailable as error:
+            if error.timed_out and (made := await self._made_after_all()):
+                return made
+            raise
+        return created
+
+    async def _made_after_all(self) -> dict[str, Any] | None:
+        """The container of a create that was not answered in time: the engine may have made it."""
+        deadline = time.monotonic() + self.quick_timeout
+        while time.monotonic() < deadline:
+            if container := await self._inspect(self.object_name):
+                token = environment_of(container).get("JUPYTERHUB_API_TOKEN")
+                return container if self._owner.owns(container) and token == self.api_token else None
+            await asyncio.sleep(0.5)
+        return None
+
+    async def start_object(self) -> None:
+        await perform(self.docker, "start", self.object_id)
+
+    async def stop_object(self, timeout: int | None = None) -> None:
+        """End the server's processes; they are killed after `timeout` seconds (default: stop_timeout)."""
+        seconds = self.stop_timeout if timeout is None else timeout
+        try:
+            await perform(self.docker, "stop", self.object_id, timeout=seconds)
+        except (Gone, BeingRemoved):
+            self.log.debug("%s is gone already", self.object_name)
+
+    async def remove_object(self) -> None:
+        """Remove the container with the volumes that have no name; return when its own name is free."""
+        await self._remove(self.container_id, volumes=True)
+
+    async def _remove(self, container_id: str, volumes: bool) -> None:
+        try:
+            await perform(self.docker, "remove_container", container_id, v=volumes, force=True)
+            return
+        except Gone:
+            return
+        except BeingRemoved:
+            self.log.debug("%s is being removed already", self.object_name)
+        deadline = time.monotonic() + self.quick_timeout
+        while await self._inspect(container_id):
+            if time.monotonic() > deadline:
+                raise Unavailable(f"container {container_id[:12]} has not gone in {self.quick_timeout:g} s")
+            await asyncio.sleep(0.1)

@@ -1,0 +1,205 @@
+"""Images: reading a reference, and having the image here before a container is made of it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass
+
+import jupyterhub
+from jupyterhub.utils import maybe_future
+from traitlets import CaselessStrEnum, Float, Unicode
+from traitlets.config import LoggingConfigurable
+
+from dockerspawner.engine import Client, Engine, EngineError, Failed, Gone, Unavailable, meaning, perform
+from dockerspawner.failures import failure
+
+_COMPONENT = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_HOST = r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
+_REFERENCE = re.compile(
+    rf"(?P<repository>(?:{_HOST}/)?{_COMPONENT}(?:/{_COMPONENT})*)"
+    r"(?::(?P<tag>\w[\w.-]{0,127}))?"
+    r"(?:@(?P<digest>[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}))?",
+    re.ASCII,
+)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """An image reference in its parts; `tag` and `digest` are empty where it names none."""
+
+    repository: str
+    tag: str = ""
+    digest: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Reference:
+        """Read a reference as Docker does, with a registry port, a tag, a digest or all of them.
+
+        ValueError where it is none.
+        """
+        match = _REFERENCE.fullmatch(text)
+        if not match:
+            raise ValueError(f"{text!r} is not an image reference")
+        return cls(match["repository"], match["tag"] or "", match["digest"] or "")
+
+    @property
+    def version(self) -> str:
+        """What to pull of the repository: where there is a digest, Docker disregards the tag."""
+        return self.digest or self.tag or "latest"
+
+
+class Pull:
+    """A pull under way, shared by everyone who waits for its image.
+
+    `current` and `total` are bytes of the layers whose download has begun.
+    """
+
+    def __init__(self, reference: Reference) -> None:
+        self.reference = reference
+        self.current = 0
+        self.total = 0
+        self._abandoned = False
+
+    @property
+    def percent(self) -> int:
+        return 100 * self.current // self.total if self.total else 0
+
+    async def run(self, engine: Engine, timeout: float) -> None:
+        """Pull; EngineError where that fails or takes more than `timeout` seconds."""
+        try:
+            await asyncio.wait_for(asyncio.wrap_future(engine.slow.submit(self._read)), timeout)
+        except asyncio.TimeoutError:
+            raise Unavailable(f"not pulled within {timeout:g} s", timed_out=True) from None
+        except Exception as error:
+            raise meaning("pull", error) from error
+        finally:
+            self._abandoned = True
+
+    def _read(self, client: Client) -> None:
+        layers: dict[str, tuple[int, int]] = {}
+        repository, version = self.reference.repository, self.reference.version
+        for event in client.pull(repository, tag=version, stream=True, decode=True):
+            if self._abandoned:
+                return
+            if "error" in event:
+                raise Failed(event["error"])
+            layer, detail = event.get("id", ""), event.get("progressDetail") or {}
+            if event.get("status") == "Downloading" and detail.get("total"):
+                layers[layer] = (detail.get("current", 0), detail["total"])
+            elif event.get("status") in ("Download complete", "Pull complete") and layer in layers:
+                layers[layer] = (layers[layer][1],) * 2
+            else:
+                continue
+            self.current = sum(current for current, _ in layers.values())
+            self.total = sum(total for _, total in layers.values())
+
+
+def pull_once(engine: Engine, reference: Reference, timeout: float) -> tuple[Pull, asyncio.Task[None]]:
+    """The pull of `reference` that is under way, or a new one. Cancel only the waiting, never the task."""
+    key = str(reference)
+    if key in engine.pulls:
+        pull, task = engine.pulls[key]
+        if not task.done() and task.get_loop() is asyncio.get_running_loop():
+            return pull, task
+    pull = Pull(reference)
+    task = asyncio.create_task(pull.run(engine, timeout))
+    engine.pulls[key] = pull, task
+
+    def forget(done: asyncio.Task[None]) -> None:
+        engine.pulls.pop(key, None)
+        # Where every waiter was cancelled nobody else looks at the outcome.
+        if not done.cancelled():
+            done.exception()
+
+    task.add_done_callback(forget)
+    return pull, task
+
+
+class Images(LoggingConfigurable):
+    """Which image a server is made of, and when it is pulled."""
+
+    image = Unicode(config=True, help="Image to run. Default: Jupyter's single-user image of the hub's version.")
+
+    pull_policy = CaselessStrEnum(
+        ["always", "ifnotpresent", "never", "skip"],
+        default_value="ifnotpresent",
+        config=True,
+        help="""always: pull before each start. ifnotpresent: pull where the image is missing. never: fail
+        where the image is missing. skip: don't look.""",
+    )
+
+    pull_timeout = Float(
+        1800,
+        config=True,
+        help="Seconds that a pull may take. It runs before start_timeout begins to count.",
+    )
+
+    # The image that was made available for the start that comes next.
+    _image_at_hand = ""
+
+    def _image_default(self) -> str:
+        major, minor, *_ = jupyterhub.version_info
+        return f"quay.io/jupyterhub/singleuser:{major}.{minor}"
+
+    async def run_pre_spawn_hook(self) -> None:
+        """Run the pre_spawn_hook, then pull the image: the hub's start_timeout begins after this."""
+        try:
+            await maybe_future(super().run_pre_spawn_hook())
+            await self._have_image()
+        except BaseException as error:
+            self._story.end(getattr(error, "jupyterhub_message", ""))
+            raise
+
+    async def _have_image(self) -> None:
+        if self._image_at_hand != self.image:
+            await self.pull_image(self.image)
+            self._image_at_hand = self.image
+
+    async def pull_image(self, image: str) -> None:
+        """Make `image` available as pull_policy says; fails with a sentence that names it."""
+        if self.pull_policy == "skip":
+            return
+        if self.pull_policy != "always":
+            self._report(5, f"Looking for image {image}")
+            try:
+                await perform(self.docker, "inspect_image", image)
+                return
+            except Gone:
+                if self.pull_policy == "never":
+                    raise self._image_missing(image) from None
+        try:
+            reference = Reference.parse(image)
+        except ValueError as error:
+            raise failure(f"The server's image can't be pulled: {error}.", reason="image") from None
+        self.log.info("Pulling image %s", image)
+        pull, task = pull_once(self.engine, reference, self.pull_timeout)
+        try:
+            while not task.done():
+                self._report(10 + pull.percent * 4 // 10, _pull_message(image, pull))
+                await asyncio.wait({task}, timeout=0.5)
+            task.result()
+        except EngineError as error:
+            self.log.error("Pulling image %s failed: %s", image, error)
+            raise failure(f"Image {image} could not be pulled: {error}", reason="image") from error
+
+    async def _image_id(self) -> str:
+        """The id that `image` has now, empty where it has none."""
+        try:
+            return str((await perform(self.docker, "inspect_image", self.image))["Id"])
+        except Gone:
+            return ""
+
+    def _image_missing(self, image: str) -> Exception:
+        return failure(
+            f"Image {image} does not exist on the Docker engine, and pull_policy is {self.pull_policy!r}: "
+            "it is not pulled.",
+            reason="image",
+        )
+
+
+def _pull_message(image: str, pull: Pull) -> str:
+    if not pull.total:
+        return f"Pulling image {image}"
+    megabyte = 1_000_000
+    return f"Pulling image {image}: {pull.current // megabyte} of {pull.total // megabyte} MB"

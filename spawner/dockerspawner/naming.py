@@ -1,0 +1,119 @@
+"""Names: escaping, templates, and unique names that fit."""
+
+from __future__ import annotations
+
+import hashlib
+import string
+from collections.abc import Callable
+from typing import Any
+
+from traitlets import Any as AnyTrait
+from traitlets import Unicode, observe, validate
+from traitlets.config import LoggingConfigurable
+
+DNS_LABEL = 63
+VOLUME_NAME = 255
+
+_DNS_SAFE = frozenset(string.ascii_lowercase + string.digits)
+_LEGACY_SAFE = frozenset(string.ascii_letters + string.digits + "-")
+
+
+def dns_escape(text: str) -> str:
+    """Lower-case letters, digits and `-` only; different texts give different results.
+
+    Every other byte of the UTF-8 text, `-` among them, becomes `-` and two hexadecimal digits.
+    """
+    return "".join(c if c in _DNS_SAFE else "".join(f"-{byte:02x}" for byte in c.encode()) for c in text)
+
+
+def legacy_escape(text: str) -> str:
+    """What deployments from before DNS-safe names use: letters, digits and `-` stay, `_` is the escape.
+
+    Differs from a DNS label by capitals and `_`.
+    """
+    return "".join(c if c in _LEGACY_SAFE else "".join(f"_{byte:X}" for byte in c.encode()) for c in text)
+
+
+def fit(name: str, limit: int) -> str:
+    """`name` itself where it has at most `limit` characters, else its beginning and a hash of the whole.
+
+    The hash follows `-x`, which `dns_escape` never writes: a cut name is nobody's full name.
+    """
+    if len(name) <= limit:
+        return name
+    tail = "-x" + hashlib.sha256(name.encode()).hexdigest()[:12]
+    return name[: limit - len(tail)].rstrip("-") + tail
+
+
+class Naming(LoggingConfigurable):
+    """What the container of a user's server is called."""
+
+    prefix = Unicode("jupyter", config=True, help="First part of container names.")
+
+    name_template = Unicode(
+        config=True,
+        help="""Name of the container. Placeholders: {prefix}, {username} (escaped; {safe_username} is the
+        same),
+        {raw_username}, {servername} (escaped), {raw_servername}, {imagename}.
+        Default: `{prefix}-{username}`, for a named server `{prefix}-{username}--{servername}`.
+        A name longer than a DNS label (63 characters) is cut and given a hash of the whole.""",
+    )
+
+    escape = AnyTrait(
+        config=True,
+        help="""How user and server names are escaped: a callable (text -> text), or "legacy".
+        Default: DNS-safe, different names never become the same.""",
+    )
+
+    object_name = Unicode(help="Name of the container in use.")
+
+    def _name_template_default(self) -> str:
+        return "{prefix}-{username}--{servername}" if self.name else "{prefix}-{username}"
+
+    def _escape_default(self) -> Callable[[str], str]:
+        return dns_escape
+
+    @validate("escape")  # type: ignore[untyped-decorator]
+    def _validate_escape(self, proposal: Any) -> Callable[[str], str]:
+        if proposal.value == "legacy":
+            return self._legacy_escape
+        if not callable(proposal.value):
+            raise ValueError(f'escape must be a callable or "legacy", not {proposal.value!r}')
+        return proposal.value  # type: ignore[no-any-return]
+
+    def _object_name_default(self) -> str:
+        return fit(self.name_template.format(**self.template_namespace()), DNS_LABEL)
+
+    @observe("image")  # type: ignore[untyped-decorator]
+    def _rename_for_image(self, change: Any) -> None:
+        self.object_name = self._object_name_default()
+
+    @staticmethod
+    def _legacy_escape(text: str) -> str:
+        return legacy_escape(text)
+
+    @property
+    def escaped_name(self) -> str:
+        """The user's name as it may stand in names of Docker's objects."""
+        return self.escape(self.user.name)  # type: ignore[no-any-return]
+
+    @property
+    def container_name(self) -> str:
+        return self.object_name  # type: ignore[no-any-return]
+
+    def template_namespace(self) -> dict[str, Any]:
+        """The placeholders of every template that the spawner renders."""
+        image = self.image
+        for separator in "/:@":
+            image = image.replace(separator, "-")
+        return {
+            **super().template_namespace(),
+            "username": self.escaped_name,
+            "safe_username": self.escaped_name,
+            "raw_username": self.user.name,
+            "imagename": image,
+            # Lower case because volumes of existing deployments are named so.
+            "servername": self.escape(self.name.lower()),
+            "raw_servername": self.name,
+            "prefix": self.prefix,
+        }

@@ -1,0 +1,76 @@
+"""Which network a user's server is on, and which address the hub calls."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+from urllib.parse import urlsplit
+
+from traitlets import Bool, Unicode
+from traitlets.config import LoggingConfigurable
+
+from dockerspawner.engine import Gone, perform
+
+
+def internal_address(container: dict[str, Any], network: str) -> str:
+    """Address of an inspected container on `network`; Gone where it is not on it."""
+    networks: dict[str, Any] = container["NetworkSettings"]["Networks"]
+    entry = networks.get(network)
+    if entry is None:
+        attached = ", ".join(sorted(networks)) or "none"
+        raise Gone(f"the container is not on network {network} (it is on: {attached})")
+    address = entry.get("IPAddress") or entry.get("GlobalIPv6Address")
+    if not address:
+        raise Gone(f"the container has no address on network {network}")
+    return str(address)
+
+
+def published_address(container: dict[str, Any], port: int, host: str) -> tuple[str, int]:
+    """Where the host publishes `port` of an inspected container; `host` stands for "every address"."""
+    entries = container["NetworkSettings"]["Ports"].get(f"{port}/tcp")
+    if not entries:
+        raise Gone(f"port {port} of the container is not published")
+    address = entries[0]["HostIp"]
+    return (host if address in ("", "0.0.0.0", "::") else address), int(entries[0]["HostPort"])
+
+
+class Networking(LoggingConfigurable):
+    """How the hub and a user's server reach each other."""
+
+    network_name = Unicode("bridge", config=True, help="Docker network that the container is on.")
+
+    use_internal_ip = Bool(
+        config=True,
+        help="""Call the server at the container's own address on `network_name`, instead of a port published
+        on the host. Default: True unless the network is bridge or host.""",
+    )
+
+    host_ip = Unicode(
+        config=True,
+        help="""Address of the host where the server's port is published when use_internal_ip is False.
+        Default: the host in DOCKER_HOST where that is tcp://, else 127.0.0.1.""",
+    )
+
+    def _use_internal_ip_default(self) -> bool:
+        return self.network_name not in ("bridge", "host")
+
+    def _host_ip_default(self) -> str:
+        return self._default_host_ip()
+
+    def _default_host_ip(self) -> str:
+        endpoint = urlsplit(os.environ.get("DOCKER_HOST", ""))
+        return (endpoint.hostname if endpoint.scheme == "tcp" else None) or "127.0.0.1"
+
+    def get_network_ip(self, network_settings: dict[str, Any]) -> str:
+        """The container's address on `network_name`, from an inspected container's NetworkSettings."""
+        return internal_address({"NetworkSettings": network_settings}, self.network_name)
+
+    async def get_ip_and_port(self) -> tuple[str, int]:
+        """Where the hub reaches the server, asked of the engine now. Gone where there is no such address."""
+        container = await perform(self.docker, "inspect_container", self.object_id)
+        self._fail_if_dead(container)
+        if self.use_internal_ip:
+            return self.get_network_ip(container["NetworkSettings"]), self.port
+        if container["HostConfig"]["NetworkMode"] == "host":
+            return self.host_ip, self.port
+        return published_address(container, self.port, self.host_ip)

@@ -1,0 +1,72 @@
+"""Which containers are ours, and what may be done with one that is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+INSTANCE = "dockyard.instance"
+USER = "dockyard.user"
+SERVER = "dockyard.server"
+SPEC = "dockyard.spec"
+
+Container = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Owner:
+    """One server of one user of one hub."""
+
+    instance: str
+    user: str
+    server: str
+
+    def labels(self, spec: str) -> dict[str, str]:
+        """The labels of a container of this server that was made from the spec with that hash."""
+        return {INSTANCE: self.instance, USER: self.user, SERVER: self.server, SPEC: spec}
+
+    def owns(self, container: Container, known_id: str = "") -> bool:
+        """Is this inspected container of this server?
+
+        By its labels where it has ours. One without: where its id is the one we know, or it was made for this
+        user.
+        """
+        labels = container["Config"].get("Labels") or {}
+        if INSTANCE in labels:
+            found = Owner(labels[INSTANCE], labels.get(USER, ""), labels.get(SERVER, ""))
+            return found == self
+        return container["Id"] == known_id or environment_of(container).get("JUPYTERHUB_USER") == self.user
+
+
+def environment_of(container: Container) -> dict[str, str]:
+    pairs = (entry.partition("=") for entry in container["Config"].get("Env") or ())
+    return {name: value for name, _, value in pairs}
+
+
+def is_stale(container: Container, spec: str, image_id: str) -> bool:
+    """Was it made from another spec or another image? One that we didn't make counts as unchanged."""
+    made_from = (container["Config"].get("Labels") or {}).get(SPEC)
+    if not made_from or not spec:
+        return False
+    return made_from != spec or bool(image_id and container.get("Image") != image_id)
+
+
+def holds_home(container: Container, home: str = "") -> bool:
+    """Would the user's files go with the container, because no volume and no bind covers their home?
+
+    `home` is where the files are; without one, the working directory.
+    """
+    home = home or container["Config"].get("WorkingDir") or "/"
+    targets = [mount["Destination"].rstrip("/") for mount in container.get("Mounts") or () if _outlives(mount)]
+    if home == "/":
+        return not targets
+    return not any(f"{home.rstrip('/')}/".startswith(f"{target}/") for target in targets)
+
+
+def _outlives(mount: Mapping[str, Any]) -> bool:
+    """Is it found again by the container that comes next? A volume that the engine named is not."""
+    if mount.get("Type") == "volume":
+        return not re.fullmatch(r"[0-9a-f]{64}", mount.get("Name", ""))
+    return mount.get("Type") == "bind"

@@ -1,0 +1,74 @@
+"""Is the server answering yet, or did it die instead?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+FIRST_PAUSE = 0.025
+LONGEST_PAUSE = 0.25
+GROWTH = 1.2
+# A server that has accepted a connection may still be loading: longer than that one answer takes.
+ANSWER_TIMEOUT = 5.0
+CHECK_EVERY = 0.5
+
+
+async def answers(host: str, port: int, path: str) -> bool:
+    """Does anything answer HTTP there, whatever its status? A TCP connection alone is no answer."""
+    writer = None
+    try:
+        reader, writer = await asyncio.open_connection(host, port)
+        name = f"[{host}]" if ":" in host else host
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: {name}:{port}\r\nConnection: close\r\n\r\n".encode())
+        return (await reader.read(5)).startswith(b"HTTP/")
+    except OSError:
+        return False
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+async def until_answering(host: str, port: int, path: str) -> None:
+    """Return as soon as HTTP is answered: tried every 25 ms at first, then less and less often, to 250 ms."""
+    pause = FIRST_PAUSE
+    while True:
+        try:
+            if await asyncio.wait_for(answers(host, port, path), ANSWER_TIMEOUT):
+                return
+        except asyncio.TimeoutError:
+            pass
+        await asyncio.sleep(pause)
+        pause = min(pause * GROWTH, LONGEST_PAUSE)
+
+
+async def ready(
+    host: str,
+    port: int,
+    path: str,
+    check: Callable[[], Awaitable[None]],
+    timeout: float,
+    check_every: float = CHECK_EVERY,
+) -> None:
+    """Return once the server answers HTTP.
+
+    `check` is awaited now and then meanwhile; what it raises, because the server is dead, is raised here.
+    asyncio.TimeoutError after `timeout` seconds.
+    """
+
+    async def watch() -> None:
+        while True:
+            await asyncio.sleep(check_every)
+            await check()
+
+    race = [asyncio.ensure_future(until_answering(host, port, path)), asyncio.ensure_future(watch())]
+    try:
+        done, _ = await asyncio.wait(race, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        if not done:
+            raise asyncio.TimeoutError
+        for runner in race:
+            if runner in done:
+                return runner.result()
+    finally:
+        for runner in race:
+            runner.cancel()
+        await asyncio.gather(*race, return_exceptions=True)

@@ -1,0 +1,114 @@
+"""Settings in, keyword arguments of create_container out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from docker.constants import DEFAULT_DOCKER_API_VERSION
+from docker.types import HostConfig, Mount
+
+CPU_PERIOD = 100_000
+
+# Made anew by the hub at each spawn.
+_FLEETING = frozenset({"JUPYTERHUB_API_TOKEN", "JPY_API_TOKEN"})
+
+
+@dataclass(frozen=True)
+class Server:
+    """All that the container of one server is made of.
+
+    `mem_limit` in bytes, `cpu_limit` in processors; `publish_on` is a host address, empty where the port is
+    not published; `extra_create` and `extra_host` are spelled as the Docker SDK spells them, and have the
+    last word.
+    """
+
+    image: str
+    name: str
+    command: list[str] | None
+    environment: dict[str, str]
+    port: int
+    network: str
+    publish_on: str = ""
+    binds: dict[str, dict[str, str]] = field(default_factory=dict)
+    mounts: list[Mount] = field(default_factory=list)
+    mem_limit: int | None = None
+    cpu_limit: float | None = None
+    extra_create: dict[str, Any] = field(default_factory=dict)
+    extra_host: dict[str, Any] = field(default_factory=dict)
+
+
+def container(server: Server) -> dict[str, Any]:
+    """Keyword arguments of create_container; `host_config` in the engine's own spelling."""
+    spec: dict[str, Any] = {
+        "image": server.image,
+        "name": server.name,
+        "command": server.command,
+        "environment": server.environment,
+        "volumes": sorted({bind["bind"] for bind in server.binds.values()}),
+        "ports": {f"{server.port}/tcp": {}},
+    }
+    spec = merge(spec, server.extra_create)
+    host = HostConfig(DEFAULT_DOCKER_API_VERSION, **_host(server))
+    return {**spec, "host_config": merge(host, spec.get("host_config", {}))}
+
+
+def _host(server: Server) -> dict[str, Any]:
+    host: dict[str, Any] = {"binds": server.binds, "network_mode": server.network}
+    if server.mounts:
+        host["mounts"] = server.mounts
+    if server.publish_on:
+        host["port_bindings"] = {server.port: (server.publish_on,)}
+    if server.mem_limit is not None:
+        host["mem_limit"] = server.mem_limit
+    if server.cpu_limit is not None:
+        period = server.extra_host.get("cpu_period", CPU_PERIOD)
+        host |= {"cpu_period": period, "cpu_quota": int(server.cpu_limit * period)}
+    return merge(host, server.extra_host)
+
+
+def merge(base: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` overridden by `extra`; where both have a mapping, these are merged the same way."""
+    merged = dict(base)
+    for key, value in extra.items():
+        below = merged.get(key)
+        both = isinstance(below, Mapping) and isinstance(value, Mapping)
+        merged[key] = merge(below, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def render(value: Any, namespace: Mapping[str, Any]) -> Any:
+    """Fill `{placeholders}` in every text inside `value`, keys too; a text that is no template stays."""
+    if isinstance(value, str):
+        try:
+            return value.format_map(namespace)
+        # JSON in braces, as of a seccomp profile, is such a text.
+        except (KeyError, IndexError, ValueError, AttributeError):
+            return value
+    if isinstance(value, Mapping):
+        return {render(key, namespace): render(inner, namespace) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(render(inner, namespace) for inner in value)
+    return value
+
+
+def spec_hash(spec: Mapping[str, Any]) -> str:
+    """The same for two containers that a server could use in turn.
+
+    Covers what create_container is given, except the name and what the hub makes anew at each spawn.
+    """
+    lasting = {key: value for key, value in spec.items() if key != "name"}
+    environment = as_dict(spec.get("environment"))
+    lasting["environment"] = {key: value for key, value in environment.items() if key not in _FLEETING}
+    return hashlib.sha256(json.dumps(lasting, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def as_dict(pairs: Mapping[str, str] | Iterable[str] | None) -> dict[str, str]:
+    """Labels or environment as a dict; the engine also takes a list of `name=value`."""
+    if isinstance(pairs, Mapping):
+        return dict(pairs)
+    split = (pair.partition("=") for pair in pairs or ())
+    return {name: value for name, _, value in split}

@@ -1,0 +1,47 @@
+"""What every layer shares: a test that cannot run says why, and fails where REQUIRE says that it must run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from functools import cache
+
+import docker
+import docker.errors
+import pytest
+
+from support.registry import Registry
+from support.registry import registry as running_registry
+
+
+@cache
+def _no_engine() -> str:
+    try:
+        docker.from_env(timeout=10).ping()
+    except docker.errors.DockerException as error:
+        return f"no Docker engine answers: {error}"
+    return ""
+
+
+@cache
+def _no_browser() -> str:
+    return "" if shutil.which("chromium") else "chromium is not installed: apt-get install chromium libatomic1"
+
+
+MISSING: dict[str, Callable[[], str]] = {"engine": _no_engine, "browser": _no_browser}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    required = os.environ.get("REQUIRE", "").split(",")
+    for marker in item.iter_markers("needs"):
+        for name in marker.args:
+            if reason := MISSING[name]():
+                (pytest.fail if name in required else pytest.skip)(reason)
+
+
+@pytest.fixture(scope="session")
+def registry() -> Iterator[Registry]:
+    """A real registry on this machine, empty at first."""
+    with running_registry() as registry:
+        yield registry

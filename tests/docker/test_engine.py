@@ -1,0 +1,146 @@
+"""The door to a real engine: when it is away, what it costs, and how the package is installed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from docker.utils import kwargs_from_env
+
+pytestmark = pytest.mark.needs("engine")
+
+ROOT = Path(__file__).parents[2]
+
+
+class Relay:
+    """A TCP port in front of the engine's own socket, that can be taken away and put back."""
+
+    def __init__(self, engine: str) -> None:
+        self._engine = engine
+        self._open: list[socket.socket] = []
+        self.port = 0
+        self.put_back()
+
+    @property
+    def url(self) -> str:
+        return f"tcp://127.0.0.1:{self.port}"
+
+    def put_back(self) -> None:
+        listening = socket.create_server(("127.0.0.1", self.port))
+        self.port = listening.getsockname()[1]
+        self._open.append(listening)
+        threading.Thread(target=self._accept, args=(listening,), daemon=True).start()
+
+    def take_away(self) -> None:
+        for one in self._open:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+        self._open.clear()
+
+    def _accept(self, listening: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = listening.accept()
+                engine = socket.socket(socket.AF_UNIX)
+                self._open += [client, engine]
+                engine.connect(self._engine)
+                for source, sink in ((client, engine), (engine, client)):
+                    threading.Thread(target=self._copy, args=(source, sink), daemon=True).start()
+
+    def _copy(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def relay() -> Iterator[Relay]:
+    endpoint = kwargs_from_env().get("base_url", "unix:///var/run/docker.sock")
+    if not endpoint.startswith("unix://"):
+        pytest.skip(f"the engine is not at a unix socket: {endpoint}")
+    relay = Relay(endpoint.removeprefix("unix://"))
+    yield relay
+    relay.take_away()
+
+
+async def test_a_server_goes_on_while_its_engine_is_away(make: Any, containers: Any, relay: Relay) -> None:
+    spawner = make(remove=True, client_kwargs={"base_url": relay.url})
+    await spawner.start()
+    url = await spawner.get_url()
+    relay.take_away()
+    assert await spawner.poll() is None
+    assert await spawner.get_url() == spawner.server.url
+    relay.put_back()
+    assert await spawner.poll() is None
+    assert await spawner.get_url() == url
+    await spawner.stop()
+    assert containers() == []
+
+
+async def test_a_hub_that_starts_before_its_engine(make: Any, relay: Relay) -> None:
+    settings = {"remove": True, "client_kwargs": {"base_url": relay.url, "timeout": 9}}
+    relay.take_away()
+    spawner = make(**settings)
+    spawner.load_state({"object_id": "0123456789ab"})
+    assert await spawner.poll() is None
+    with pytest.raises(Exception, match="The Docker engine does not answer"):
+        await make("bob", **settings).start()
+    relay.put_back()
+    assert await spawner.poll() == 0
+
+
+async def test_quick_calls_pass_servers_that_take_long_to_stop(make: Any, client: Any) -> None:
+    # Process 1 of the tiny image disregards SIGTERM.
+    stubborn = {"remove": True, "stop_timeout": 60, "extra_create_kwargs": {"stop_signal": "SIGTERM"}}
+    spawners = [make(f"u{n}", **stubborn) for n in range(4)]
+    await asyncio.gather(*(spawner.start() for spawner in spawners))
+    *stopping, other = spawners
+    stops = [asyncio.create_task(spawner.stop()) for spawner in stopping]
+    for _ in range(20):
+        assert await other.poll() is None
+    assert not any(stop.done() for stop in stops)
+    for spawner in stopping:
+        client.containers.get(spawner.object_id).kill()
+    await asyncio.gather(*stops, other.stop(now=True))
+
+
+async def test_a_burst_leaves_nothing_behind(make: Any, containers: Any) -> None:
+    spawners = [make(f"u{n}", remove=True) for n in range(12)]
+    await asyncio.gather(*(spawner.start() for spawner in spawners))
+    assert len(containers()) == 12
+    await asyncio.gather(*(spawner.stop() for spawner in spawners))
+    assert containers() == []
+
+
+def test_the_package_installs_and_the_hub_finds_it(tmp_path: Path) -> None:
+    source, site = tmp_path / "spawner", tmp_path / "site"
+    shutil.copytree(ROOT / "spawner", source, ignore=shutil.ignore_patterns("build", "*.egg-info"))
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(site), str(source)]
+    subprocess.run(pip, check=True)
+    found = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys; sys.path.insert(0, sys.argv[1]); from importlib.metadata import distribution\n"
+            "one = distribution('dockyard-spawner')\n"
+            "(point,) = one.entry_points\n"
+            "print(one.version, point.group, point.name, sys.modules[point.load().__module__].__file__)",
+            str(site),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert found[1:3] == ["jupyterhub.spawners", "docker"]
+    assert found[3].startswith(str(site))

@@ -1,0 +1,129 @@
+"""A start that fails says why in one sentence, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from support.wait import until
+
+pytestmark = pytest.mark.needs("engine")
+
+HTTPD = "httpd -f -p 8888 -h /www"
+
+
+async def failure_of(spawner: Any) -> Any:
+    with pytest.raises(Exception) as failed:  # noqa: PT011  # HTTPError in JupyterHub 5, SpawnException in 6
+        await spawner.start()
+    assert await spawner.poll() == 0
+    return failed.value
+
+
+async def test_a_server_that_ends_at_once_shows_code_and_log_without_secrets(make: Any, containers: Any) -> None:
+    spawner = make(
+        remove=True,
+        environment={"DB_PASSWORD": "hunter22", "COLOUR": "green"},
+        cmd=["sh", "-c", 'env | grep -E "PASSW|TOKEN|COLOUR"; echo no such module; exit 3'],
+    )
+    error = await failure_of(spawner)
+    assert error.reason == "exited"
+    message = error.jupyterhub_message
+    assert message.startswith("The server ended with exit code 3.\n")
+    assert "no such module" in message
+    assert "COLOUR=green" in message
+    assert "hunter22" not in message
+    assert spawner.api_token not in message
+    assert "<pre>" in error.message_html
+    assert containers() == []
+
+
+async def test_a_server_that_ends_while_it_is_waited_for(make: Any, containers: Any) -> None:
+    error = await failure_of(make(remove=True, cmd=["sh", "-c", "sleep 1; echo gave up; exit 4"]))
+    assert "exit code 4.\ngave up" in error.jupyterhub_message
+    assert containers() == []
+
+
+async def test_out_of_memory_is_called_that(make: Any) -> None:
+    hog = "x=0123456789abcdef; while :; do x=$x$x; done"
+    error = await failure_of(
+        make(remove=True, mem_limit="16M", extra_host_config={"memswap_limit": "16M"}, cmd=["sh", "-c", hog])
+    )
+    assert "The server ran out of memory" in error.jupyterhub_message
+    assert error.reason == "oom"
+
+
+async def test_a_silent_server_is_described(make: Any, containers: Any) -> None:
+    error = await failure_of(make(remove=True, start_timeout=2, cmd=["sh", "-c", "echo dozing; sleep 60"]))
+    assert "The server is running, but nothing answers at http://" in error.jupyterhub_message
+    assert "/user/ann/api" in error.jupyterhub_message
+    assert error.jupyterhub_message.endswith("dozing")
+    assert error.reason == "timeout"
+    assert containers() == []
+
+
+@pytest.mark.parametrize("policy", ["never", "skip", "ifnotpresent"])
+async def test_a_missing_image_is_named(make: Any, containers: Any, policy: str) -> None:
+    error = await failure_of(make(remove=True, pull_policy=policy, image="localhost:1/no/such:image"))
+    assert "localhost:1/no/such:image" in error.jupyterhub_message
+    assert "\n" not in error.jupyterhub_message
+    assert error.reason == "image"
+    assert containers() == []
+
+
+async def test_a_missing_network_is_named(make: Any, containers: Any, instance: str) -> None:
+    error = await failure_of(make(remove=True, network_name=f"{instance}-nowhere"))
+    assert error.jupyterhub_message == f"The Docker network {instance}-nowhere does not exist."
+    assert error.reason == "network"
+    assert containers() == []
+
+
+async def test_a_missing_command_is_named(make: Any, containers: Any) -> None:
+    error = await failure_of(make(remove=True, cmd=["no-such-command"]))
+    assert "no-such-command" in error.jupyterhub_message
+    assert containers() == []
+
+
+async def test_the_last_event_of_progress_is_the_reason(make: Any) -> None:
+    spawner = make(remove=True, cmd=["false"])
+
+    async def collect() -> list[Any]:
+        return [event async for event in spawner.progress()]
+
+    _, events = await asyncio.gather(failure_of(spawner), collect())
+    assert events[-1]["message"] == "The server ended with exit code 1."
+
+
+@pytest.mark.parametrize("when", ["Looking for", "Creating", "Starting", "Waiting"])
+async def test_a_cancelled_start_leaves_nothing(make: Any, containers: Any, when: str) -> None:
+    spawner = make(remove=False, cmd=["sleep", "60"])
+    starting = asyncio.create_task(spawner.start())
+    async for event in spawner.progress():
+        if event["message"].startswith(when):
+            starting.cancel()
+            break
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert containers() == []
+    assert await spawner.poll() == 0
+
+
+async def test_a_hub_that_gives_up_twice_leaves_nothing(make: Any, containers: Any) -> None:
+    spawner = make(remove=True, cmd=["sleep", "60"])
+    starting = asyncio.create_task(spawner.start())
+
+    async def running() -> bool:
+        return bool(containers())
+
+    await until(running, timeout=20)
+    starting.cancel()
+    await asyncio.sleep(0)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+
+    async def nothing() -> bool:
+        return not containers()
+
+    await until(nothing, timeout=20)

@@ -1,0 +1,145 @@
+"""Servers on a real engine, through a real hub process with its proxy."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import docker
+import pytest
+
+from support.engine import clean
+from support.jupyterhub import Hub
+from support.tiny import tiny_image
+from support.wait import wait_until
+
+pytestmark = pytest.mark.needs("engine")
+
+SETTINGS = """
+c.DockerSpawner.image = "{image}"
+c.DockerSpawner.prefix = c.DockerSpawner.instance = "{instance}"
+c.DockerSpawner.network_name = "{network}"
+c.DockerSpawner.remove = True
+c.DockerSpawner.poll_interval = 1
+c.DockerSpawner.volumes = {{"{instance}-home-{{username}}": "/home/jovyan"}}
+
+def before(spawner):
+    if spawner.user.name == "dead-on-arrival":
+        spawner.cmd = ["sh", "-c", "echo token=$JUPYTERHUB_API_TOKEN; exit 7"]
+    if spawner.user.name == "no-image":
+        spawner.image = "localhost:1/no-such-image"
+    if spawner.user.name == "sleepy":
+        spawner.cmd, spawner.start_timeout = ["sleep", "60"], 2
+    if spawner.user.name == "kept":
+        spawner.remove = False
+
+c.DockerSpawner.pre_spawn_hook = before
+"""
+
+
+@pytest.fixture(scope="module")
+def instance(client: docker.DockerClient) -> Iterator[str]:
+    name = f"dyt{secrets.token_hex(3)}"
+    yield name
+    clean(client, name)
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory, instance: str, network: str) -> Iterator[Hub]:
+    settings = SETTINGS.format(image=tiny_image(), instance=instance, network=network)
+    hub = Hub(tmp_path_factory.mktemp("hub"), settings)
+    try:
+        hub.start()
+        yield hub
+    finally:
+        hub.stop()
+
+
+def containers(client: docker.DockerClient, instance: str) -> dict[str, str]:
+    """Names and ids."""
+    found = client.api.containers(all=True, filters={"label": f"dockyard.instance={instance}"})
+    return {one["Names"][0].lstrip("/"): one["Id"] for one in found}
+
+
+def test_a_user_starts_visits_and_stops_a_server(hub: Hub, client: Any, instance: str) -> None:
+    events = hub.spawn("ann")
+    assert events[-1]["ready"], events
+    assert "Waiting for the server to answer" in [event["message"] for event in events]
+    assert hub.visit("ann") == 404
+    assert list(containers(client, instance)) == [f"{instance}-ann"]
+    hub.halt("ann")
+    assert containers(client, instance) == {}
+
+
+def test_named_servers(hub: Hub, client: Any, instance: str) -> None:
+    assert hub.spawn("bob")[-1].get("ready")
+    assert hub.spawn("bob", "lab")[-1].get("ready")
+    assert sorted(containers(client, instance)) == [f"{instance}-bob", f"{instance}-bob--lab"]
+    assert hub.visit("bob", "lab") == 404
+    hub.halt("bob", "lab")
+    assert hub.is_running("bob")
+    hub.halt("bob")
+
+
+def test_user_names_that_are_no_host_names(hub: Hub, client: Any, instance: str) -> None:
+    names = ["ann@example.org", "a.b.c", "zoë", "under_score", "x" * 200]
+    with ThreadPoolExecutor(len(names)) as pool:
+        last = [events[-1] for events in pool.map(hub.spawn, names)]
+    assert all(event.get("ready") for event in last), last
+    assert len(containers(client, instance)) == len(names)
+    for name in names:
+        hub.halt(name)
+
+
+def test_a_killed_hub_knows_its_servers_again(hub: Hub, client: Any, instance: str) -> None:
+    assert hub.spawn("carol")[-1].get("ready")
+    assert hub.spawn("dave")[-1].get("ready")
+    before = containers(client, instance)
+    hub.kill()
+    client.containers.get(f"{instance}-dave").remove(force=True)
+    hub.start()
+    wait_until(lambda: hub.is_running("carol") and not hub.is_running("dave"), timeout=30)
+    assert containers(client, instance) == {f"{instance}-carol": before[f"{instance}-carol"]}
+    wait_until(lambda: hub.visit("carol") == 404, timeout=30)
+    hub.halt("carol")
+    assert containers(client, instance) == {}
+
+
+def test_a_server_that_ends_by_itself_is_noticed_and_starts_again(hub: Hub, client: Any, instance: str) -> None:
+    assert hub.spawn("erin")[-1].get("ready")
+    client.containers.get(f"{instance}-erin").kill()
+    wait_until(lambda: not hub.is_running("erin"), timeout=30)
+    assert containers(client, instance) == {}
+    assert hub.spawn("erin")[-1].get("ready")
+    hub.halt("erin")
+
+
+@pytest.mark.parametrize(
+    ("user", "said"),
+    [
+        ("dead-on-arrival", "The server ended with exit code 7.\ntoken=[hidden]"),
+        ("no-image", "Image localhost:1/no-such-image could not be pulled"),
+        ("sleepy", "The server is running, but nothing answers at"),
+    ],
+)
+def test_the_progress_page_says_why_a_start_failed(hub: Hub, client: Any, instance: str, user: str, said: str) -> None:
+    last = hub.spawn(user)[-1]
+    assert last["failed"]
+    assert said in last["message"]
+    assert containers(client, instance) == {}
+
+
+def test_a_kept_server_goes_on_with_the_token_that_it_has(hub: Hub, client: Any, instance: str) -> None:
+    assert hub.spawn("kept")[-1].get("ready")
+    kept = containers(client, instance)
+    hub.halt("kept")
+    assert containers(client, instance) == kept
+    assert hub.spawn("kept")[-1].get("ready")
+    assert containers(client, instance) == kept
+    environment = client.containers.get(f"{instance}-kept").attrs["Config"]["Env"]
+    token = next(pair for pair in environment if pair.startswith("JUPYTERHUB_API_TOKEN=")).partition("=")[2]
+    found = hub.http.get(f"{hub.api}/user", headers={"Authorization": f"token {token}"})
+    assert found.json()["name"] == "kept"
+    hub.halt("kept")

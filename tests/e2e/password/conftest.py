@@ -1,0 +1,1 @@
+from support.scenario import *  # noqa: F403

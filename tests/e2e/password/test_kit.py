@@ -1,0 +1,120 @@
+"""What the kit promises beside the browser's path: roles, isolation, a hub that can be replaced, odd names."""
+
+from __future__ import annotations
+
+import pytest
+
+from support.kit import Kit
+from support.user import Refused
+from support.wait import wait_until
+
+
+def test_administrators_have_a_password_of_their_own(running: Kit) -> None:
+    admin = running.user("admin").sign_in()
+    assert admin.model()["admin"] is True
+    for name, password in [("admin", "USER_PASSWORD"), ("carol", "ADMIN_PASSWORD")]:
+        user = running.user(name)
+        user.password = running.setting(password)
+        with pytest.raises(Refused, match="Invalid username or password"):
+            user.sign_in()
+    assert not running.user("carol").sign_in().model()["admin"]
+
+
+def test_a_recreated_hub_leaves_an_open_websocket_alone(running: Kit) -> None:
+    dave = running.user("dave").sign_in().started()
+    with dave.kernel() as kernel:
+        kernel.run("x = 41")
+        hub = running.container("hub").id
+        running.compose("up", "--detach", "--wait", "--force-recreate", "--no-deps", "hub")
+        assert running.container("hub").id != hub
+        assert kernel.run("print(x + 1)") == "42\n"
+    assert dave.model()["servers"][""]["ready"]
+    dave.stop()
+    assert not [server for server in running.servers() if "dave" in server.name]
+
+
+def test_a_recreated_proxy_gets_its_routes_back(running: Kit) -> None:
+    erin = running.user("erin").sign_in().started()
+    running.compose("up", "--detach", "--wait", "--force-recreate", "--no-deps", "proxy")
+    wait_until(lambda: erin.server("GET", "/api/status").status_code == 200, timeout=30)
+    erin.stop()
+
+
+def test_the_users_server_is_confined(running: Kit) -> None:
+    frank = running.user("frank").sign_in().started()
+    config = running.server_of("frank").attrs
+    host = config["HostConfig"]
+    assert (host["CapDrop"], host["SecurityOpt"], host["PidsLimit"]) == (["ALL"], ["no-new-privileges"], 1024)
+    assert host["Memory"] == host["MemorySwap"] == 2 * 1024**3
+    assert set(config["NetworkSettings"]["Networks"]) == {f"{running.project}_users"}
+    # The hub's API answers; the proxy's does not, neither by its name nor at its other addresses.
+    proxy = running.container("proxy").attrs["NetworkSettings"]["Networks"]
+    addresses = ["proxy", "proxy-api", *(network["IPAddress"] for network in proxy.values())]
+    secrets = [running.setting(name) for name in ("PROXY_AUTH_TOKEN", "COOKIE_SECRET", "ADMIN_PASSWORD")]
+    with frank.kernel() as kernel:
+        printed = kernel.run("import os; print(os.getuid(), os.path.exists('/var/run/docker.sock'))")
+        assert printed == "1000 False\n"
+        printed = kernel.run(
+            "import socket\n"
+            "def opens(host, port):\n"
+            "    try: socket.create_connection((host, port), 2).close(); return True\n"
+            "    except OSError: return False\n"
+            f"print(opens('hub', 8081), [host for host in {addresses} if opens(host, 8001)])"
+        )
+        assert printed == "True []\n"
+        environment = kernel.run("print(dict(os.environ))")
+        assert not [secret for secret in secrets if secret in environment]
+    frank.stop()
+
+
+def test_hub_and_proxy_are_not_root_and_cannot_write(running: Kit) -> None:
+    for service in ("hub", "proxy"):
+        container = running.container(service)
+        assert container.exec_run(["id", "-u"]).output == b"1000\n"
+        assert container.exec_run(["touch", "/srv/x"]).exit_code != 0
+        assert b"CapEff:\t0000000000000000" in container.exec_run(["cat", "/proc/1/status"]).output
+    assert b".env" not in running.container("hub").exec_run(["ls", "-a", "/srv/dockyard"]).output
+
+
+@pytest.mark.parametrize(
+    "name", ["ada@example.org", "Ada.Lovelace", "ada.lovelace-2", "a" * 200, "ýáñn-日本", "x_y z"]
+)  # fmt: skip
+def test_odd_user_names(running: Kit, name: str) -> None:
+    user = running.user(name).sign_in()
+    user.name = name.lower()
+    user.started()
+    with user.kernel() as kernel:
+        assert kernel.run("open('mine', 'w').write('x'); print('ok')") == "ok\n"
+    server = running.server_of(user.name)
+    assert len(server.name) <= 63
+    user.stop()
+
+
+def test_names_that_look_alike_have_homes_of_their_own(running: Kit) -> None:
+    names = ["ann.b", "ann-b", "ann_b", "annb"]
+    for name in names:
+        user = running.user(name).sign_in().started()
+        with user.kernel() as kernel:
+            printed = kernel.run("import os; print([f for f in os.listdir() if f.startswith('of-')])")
+            assert printed == "[]\n", name
+            kernel.run(f"open('of-{name}', 'w').close()")
+    assert len({server.name for server in running.servers() if "ann" in server.name}) == len(names)
+    for name in names:
+        running.user(name).sign_in().stop()
+
+
+def test_pip_installs_into_the_home(running: Kit) -> None:
+    """A package of the user's own is there for kernels after a restart, and does not reach the server itself."""
+    gina = running.user("gina").sign_in().started()
+    with gina.kernel() as kernel:
+        kernel.run(
+            "import pathlib, site\n"
+            "folder = pathlib.Path(site.getusersitepackages()); folder.mkdir(parents=True, exist_ok=True)\n"
+            "(folder / 'mine.py').write_text('answer = 42')\n"
+            "(folder / 'jupyter_server.py').write_text('raise SystemExit')\n"
+        )
+    gina.stop()
+    gina.started()
+    with gina.kernel() as kernel:
+        assert kernel.run("import mine; print(mine.answer)") == "42\n"
+    gina.stop()

@@ -1,0 +1,74 @@
+"""Where the images come from: a registry, a mirror, an authority; and what is said where one of them is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import docker
+
+from support.kit import Kit
+from support.registry import Registry
+from support.repo import base_image
+
+
+def test_the_base_is_pulled_from_a_registry(another: Kit, registry: Registry) -> None:
+    client = docker.from_env()
+    reference = registry.push(client.images.get(base_image()), "python:3.13")
+    assert not client.images.list(reference)
+    another.write_env(PYTHON_IMAGE=reference)
+    another.make("build")
+    assert client.images.list(reference)
+    base = client.images.get(reference).attrs["RootFS"]["Layers"]
+    for name in ("hub", "proxy", "singleuser"):
+        layers = client.images.get(f"{another.project}-{name}:0.1.0").attrs["RootFS"]["Layers"]
+        assert layers[: len(base)] == base
+    client.images.remove(reference)
+
+
+def test_a_base_that_the_registry_does_not_have(another: Kit, registry: Registry) -> None:
+    another.write_env(PYTHON_IMAGE=f"{registry.host}/nosuch:1")
+    done = another.make("build", check=False)
+    assert done.returncode != 0
+    assert f"PYTHON_IMAGE {registry.host}/nosuch:1 can't be pulled" in done.stdout
+
+
+def test_an_authority_that_is_not_there(another: Kit) -> None:
+    another.write_env(EXTRA_CA_FILE="/nonexistent/ca.pem")
+    done = another.make("build", check=False)
+    assert done.returncode != 0
+    assert "the certificates in /nonexistent/ca.pem can't be read: mend EXTRA_CA_FILE" in done.stdout
+
+
+def test_only_root_builds_the_base_and_only_the_default_has_a_stand_in(another: Kit) -> None:
+    another.write_env(PYTHON_IMAGE="registry.invalid/python:3")
+    done = another.make("build", check=False)
+    assert done.returncode != 0
+    assert "PYTHON_IMAGE registry.invalid/python:3 can't be pulled" in done.stdout
+
+
+def test_a_machine_where_nothing_can_be_installed(up: Kit, tmp_path: Path) -> None:
+    """No engine; no root, or no known distribution: one sentence with the page to read, and exit 1."""
+    release = tmp_path / "os-release"
+    release.write_text("ID=fedora\nVERSION_CODENAME=\n")
+    up.folder.chmod(0o755)
+    client = docker.from_env()
+    for user, volumes, said in [
+        ("1000", {}, "only root may install one"),
+        ("0", {str(release): {"bind": "/etc/os-release"}}, "on this system it has to be installed by hand"),
+    ]:
+        container = client.containers.run(
+            f"{up.project}-hub:0.1.0",
+            ["/kit/scripts/engine"],
+            volumes={str(up.folder): {"bind": "/kit", "mode": "ro"}, **volumes},
+            entrypoint=[],
+            user=user,
+            network_mode="none",
+            detach=True,
+        )
+        try:
+            assert container.wait()["StatusCode"] == 1
+            (line,) = container.logs().decode().splitlines()
+            assert said in line
+            assert "https://docs.docker.com/engine/install/" in line
+        finally:
+            container.remove()

@@ -1,0 +1,144 @@
+"""The verbs of the Makefile, on a kit that `make up` brought up."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+
+import docker
+
+from support.kit import Kit
+from support.wait import wait_until
+
+
+def states(kit: Kit) -> dict[str, str]:
+    return {service: kit.container(service).id for service in ("hub", "proxy")}
+
+
+def test_up_says_how_to_sign_in_and_shows_no_secret(up: Kit) -> None:
+    assert f"Dockyard is up:  {up.url}" in up.first_output
+    assert "any user name" in up.first_output
+    assert str(up.env_file) in up.first_output
+    for name in ("USER_PASSWORD", "ADMIN_PASSWORD", "COOKIE_SECRET", "PROXY_AUTH_TOKEN"):
+        assert up.setting(name) not in up.first_output
+    assert up.env_file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_second_up_finds_all_done(up: Kit) -> None:
+    before, text = states(up), up.env_file.read_text()
+    up.make("up")
+    assert states(up) == before
+    assert up.env_file.read_text() == text
+
+
+def test_status_and_logs(up: Kit) -> None:
+    hana = up.user("hana").sign_in().started()
+    status = up.make("status").stdout
+    for name in ("-hub-1", "-proxy-1", "-hana"):
+        assert f"{up.project}{name}" in status
+    assert "JupyterHub is now running" in up.make("logs", "FOLLOW=0").stdout
+    hana.stop()
+
+
+def test_down_stops_all_and_up_finds_users_and_files_again(up: Kit) -> None:
+    ivan = up.user("ivan").sign_in().started()
+    with ivan.kernel() as kernel:
+        kernel.run("open('kept.txt', 'w').write('still here')")
+    said = up.make("down").stdout
+    assert "Stopping the servers of 1 users" in said
+    left = up.leftovers()
+    assert (left["containers"], left["networks"]) == ([], [])
+    assert f"{up.project}-home-ivan" in left["volumes"]
+
+    up.make("up")
+    # The cookie still holds: the same database, signed by the same secret.
+    assert ivan.model()["servers"] == {}
+    ivan.started()
+    with ivan.kernel() as kernel:
+        assert kernel.run("print(open('kept.txt').read())") == "still here\n"
+    ivan.stop()
+
+
+def test_destroy_asks(up: Kit) -> None:
+    done = up.make("destroy", check=False)
+    assert done.returncode != 0
+    assert "FORCE=1" in done.stdout
+    assert up.container("hub").status == "running"
+
+
+def test_the_shells_variables_do_not_beat_the_sheet(up: Kit) -> None:
+    done = up.make("up", env={"PORT": "1", "USER_PASSWORD": "from the shell"})
+    assert "the shell has PORT set; it is ignored, what counts is .env" in done.stdout
+    assert "the shell has USER_PASSWORD set" in done.stdout
+    assert f"Dockyard is up:  {up.url}" in done.stdout
+
+
+def test_two_kits_on_one_engine(up: Kit, another: Kit) -> None:
+    another.write_env()
+    another.make("up")
+    first, second = up.user("joan").sign_in().started(), another.user("joan").sign_in().started()
+    assert up.server_of("joan").id != another.server_of("joan").id
+    with first.kernel() as here, second.kernel() as there:
+        here.run("open('which', 'w').write('first')")
+        there.run("open('which', 'w').write('second')")
+        # Neither kit's names or addresses are reachable from the other.
+        address = up.server_of("joan").attrs["NetworkSettings"]["Networks"][f"{up.project}_users"]["IPAddress"]
+        reached = there.run(
+            "import socket\n"
+            f"for host in ['{address}', '{up.project}-joan']:\n"
+            "    try: socket.create_connection((host, 8888), 2); print('reached', host)\n"
+            "    except OSError: pass\n"
+        )
+        assert reached == ""
+        another.make("down")
+        assert here.run("print(open('which').read())") == "first\n"
+    assert another.servers() == []
+    assert up.server_of("joan").status == "running"
+    first.stop()
+
+
+def test_a_kit_of_the_same_name_elsewhere_is_not_taken_over(up: Kit, another: Kit) -> None:
+    own = another.project
+    another.write_env(COMPOSE_PROJECT_NAME=up.project)
+    before = states(up)
+    done = another.make("up", check=False)
+    assert done.returncode != 0
+    assert f"the name {up.project} belongs to the kit in {up.folder}" in done.stdout
+    assert "COMPOSE_PROJECT_NAME" in done.stdout
+    assert states(up) == before
+    another.write_env(COMPOSE_PROJECT_NAME=own)
+
+
+def test_interrupted_up_goes_on_at_the_next(another: Kit) -> None:
+    """Ctrl-C at three moments: while images are built, while containers start, and once in the checker."""
+    another.write_env()
+    for moment in ("Building", "Starting"):
+        environ = {name: value for name, value in os.environ.items() if name != "MAKEFLAGS"}
+        process = subprocess.Popen(
+            ["make", "up"], cwd=another.folder, env=environ, start_new_session=True, text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        assert process.stdout
+        wait_until(lambda p=process, m=moment: m in p.stdout.readline(), timeout=120, interval=0, what=moment)
+        if moment == "Starting":
+            wait_until(lambda: another.leftovers()["containers"], timeout=60, interval=0.02)
+        os.killpg(process.pid, signal.SIGINT)
+        process.communicate(timeout=60)
+        assert process.returncode != 0
+    assert "Dockyard is up" in another.make("up").stdout
+    another.user("kim").sign_in()
+
+
+def test_the_images_keep_no_secret(up: Kit) -> None:
+    """Neither .env nor the authority that the build was given is in an image."""
+    secrets = [up.setting(name) for name in ("USER_PASSWORD", "ADMIN_PASSWORD", "COOKIE_SECRET", "PROXY_AUTH_TOKEN")]
+    client = docker.from_env()
+    for tag in up.leftovers()["images"]:
+        history = str(client.images.get(tag).history()) + str(client.images.get(tag).attrs)
+        assert not [secret for secret in secrets if secret in history]
+        found = client.containers.run(
+            tag, ["-c", "ls /run/secrets /dev/shm 2>/dev/null; find / -xdev -name .env 2>/dev/null; true"],
+            entrypoint="sh", remove=True, network_mode="none",
+        )  # fmt: skip
+        assert [line for line in found.decode().split() if not line.endswith(":")] == []

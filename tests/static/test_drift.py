@@ -1,0 +1,76 @@
+"""What is said twice is said alike: settings, .env.example, README, compose, versions, requirements."""
+
+from __future__ import annotations
+
+import re
+from importlib import metadata
+
+import yaml
+
+import envfile
+from support.repo import ROOT
+
+COMPOSE = (ROOT / "compose/compose.yaml").read_text()
+
+
+def test_the_example_is_what_the_settings_print() -> None:
+    assert (ROOT / ".env.example").read_text() == envfile.example(), "run: make settings"
+
+
+def test_the_readmes_table_is_what_the_settings_print() -> None:
+    readme = (ROOT / "hub/README.md").read_text()
+    table = readme.split("<!-- settings: begin -->\n")[1].split("<!-- settings: end -->")[0]
+    assert table == envfile.table(), "run: make settings"
+
+
+def test_compose_has_the_settings_own_defaults() -> None:
+    defaults = {name: envfile.default(field) for name, field in envfile.fields().items()}
+    # What is not the kit's default but stands for "not given".
+    stand_for_nothing = {"DOCKER_GID": "0", "PROXY_AUTH_TOKEN": ""}
+    used = re.findall(r"\$\{([A-Z_]+):-([^${}]*)\}", COMPOSE)
+    assert {name for name, _ in used} >= {"PORT", "BIND_ADDR", "PYTHON_IMAGE", "DOCKER_SOCKET"}
+    for name, default in used:
+        if default != "/dev/null":
+            assert default == stand_for_nothing.get(name, defaults.get(name)), name
+
+
+def test_compose_names_no_variable_that_is_not_a_setting() -> None:
+    assert set(re.findall(r"\$\{([A-Z_]+)", COMPOSE)) <= envfile.known_names() | {"EXTRA_CA_FILE"}
+
+
+def test_every_secret_can_be_a_file() -> None:
+    secrets = {name for name, field in envfile.fields().items() if envfile.is_secret(field)}
+    services = yaml.safe_load(COMPOSE)["services"]
+    assert {f"{name}_FILE" for name in secrets} <= set(services["hub"]["environment"])
+    assert {name.lower() for name in secrets} == set(services["hub"]["secrets"])
+
+
+def test_one_version() -> None:
+    spawner = metadata.version("dockyard-spawner")
+    images = re.findall(r"\$\{COMPOSE_PROJECT_NAME\}-(\w+):([^\s}]+)", COMPOSE)
+    assert {name for name, _ in images} == {"hub", "proxy", "singleuser"}
+    assert {version for _, version in images} == {spawner}
+    assert f"## {spawner}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def pins(folder: str) -> dict[str, str]:
+    return dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / folder / "requirements.txt").read_text(), re.MULTILINE))
+
+
+def test_hub_and_single_user_server_have_one_jupyterhub() -> None:
+    hub, singleuser, tests = pins("hub"), pins("singleuser"), pins("tests")
+    assert hub["jupyterhub"] == singleuser["jupyterhub"] == tests["jupyterhub"]
+    assert f"jupyterhub=={hub['jupyterhub']}\n" in (ROOT / "hub/requirements.in").read_text()
+
+
+def test_every_requirement_has_its_hashes() -> None:
+    for path in ROOT.glob("*/requirements.txt"):
+        blocks = re.split(r"\n(?=\S)", path.read_text().strip())
+        assert len(blocks) > 20
+        assert not [block for block in blocks if not block.startswith("#") and "--hash=sha256:" not in block]
+
+
+def test_the_spawners_requirements_are_in_the_hubs() -> None:
+    required = metadata.requires("dockyard-spawner") or []
+    names = {re.split(r"[<>=!~ ;]", requirement)[0] for requirement in required}
+    assert names <= set(pins("hub"))

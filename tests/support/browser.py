@@ -1,0 +1,97 @@
+"""A real Chromium, and what people do with it in JupyterHub and JupyterLab."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from support.repo import ROOT
+from support.user import User
+from support.wait import wait_until
+
+# Chromium's own calls home are refused on a closed network, many at a time.
+QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    sandbox = ["--no-sandbox"] if os.getuid() == 0 else []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"),
+            args=[*QUIET, *sandbox, "--disable-gpu", "--disable-quic"],
+        )
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def page(browser: Browser) -> Iterator[Page]:
+    """A page with cookies of its own; waits up to a minute for what is expected."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    context.set_default_timeout(60_000)
+    expect.set_options(timeout=60_000)
+    page = context.new_page()
+    try:
+        yield page
+    except BaseException:
+        screenshot(page, "failed")
+        raise
+    finally:
+        context.close()
+
+
+def screenshot(page: Page, name: str) -> None:
+    folder = ROOT / ".artifacts"
+    folder.mkdir(exist_ok=True)
+    page.screenshot(path=folder / f"{name}.png")
+
+
+def fill_in_login(page: Page, user: User) -> None:
+    page.goto(user.hub)
+    page.get_by_label("Username").fill(user.name)
+    page.get_by_label("Password", exact=False).first.fill(user.password)
+    page.get_by_role("button", name="Sign in").click()
+
+
+def wait_for_lab(page: Page, user: User) -> None:
+    page.wait_for_url(re.compile(rf"/user/{re.escape(user.path)}/lab"))
+    page.locator(".jp-Launcher").or_(page.locator(".jp-Notebook")).first.wait_for()
+
+
+def new_notebook(page: Page) -> None:
+    page.locator('.jp-LauncherCard[data-category="Notebook"]').first.click()
+    page.locator(".jp-Notebook .cm-content").first.wait_for()
+    expect(page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]')).to_be_visible()
+
+
+def run_cell(page: Page, code: str) -> str:
+    """Type `code` into the active cell, run it, and return what it printed."""
+    cell = page.locator(".jp-Notebook .jp-CodeCell.jp-mod-active")
+    cell.locator(".cm-content").click()
+    page.keyboard.insert_text(code)
+
+    def is_run() -> bool:
+        # While the kernel's connection is being made, JupyterLab drops the key; a user presses again.
+        page.keyboard.press("Control+Enter")
+        try:
+            expect(cell.locator(".jp-InputArea-prompt")).not_to_have_text("[ ]:", timeout=3_000)
+        except AssertionError:
+            return False
+        return True
+
+    wait_until(is_run, timeout=60, what="the cell runs")
+    output = cell.locator(".jp-OutputArea-output").first
+    output.wait_for()
+    return output.inner_text().strip()
+
+
+def stop_server(page: Page, user: User) -> None:
+    page.goto(f"{user.hub}/hub/home")
+    page.locator("#stop").click()
+    expect(page.locator("#start")).to_contain_text("Start My Server")

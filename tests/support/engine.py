@@ -1,0 +1,19 @@
+"""Leaving an engine as it was found."""
+
+from __future__ import annotations
+
+import docker
+
+
+def clean(client: docker.DockerClient, instance: str) -> None:
+    """Remove the containers, volumes and networks that carry this name."""
+    for container in client.containers.list(all=True, ignore_removed=True):
+        labels = container.attrs["Config"]["Labels"] or {}
+        if labels.get("dockyard.instance") == instance or container.name.startswith(instance):
+            container.remove(force=True, v=True)
+    for volume in client.volumes.list():
+        if volume.name.startswith(instance):
+            volume.remove()
+    for network in client.networks.list():
+        if network.name.startswith(instance):
+            network.remove()

@@ -1,0 +1,122 @@
+"""A kit of its own for a test: a copy of the checkout with its own project name, port and .env."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import docker
+
+from support.repo import ROOT, tracked
+from support.user import User
+
+LABEL = "dockyard.instance"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Kit:
+    """What an operator has after `git clone`, and what an operator does with it: make, compose, edit .env."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.project = f"dockyard-test-{secrets.token_hex(3)}"
+        self.port = free_port()
+        self.first_output = ""
+        for source in tracked():
+            target = folder / source.relative_to(ROOT)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def env_file(self) -> Path:
+        return self.folder / ".env"
+
+    def run(self, *command: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run a command in the kit's folder; what it printed, both streams together, is in `stdout`."""
+        environ = os.environ | options.pop("env", {})
+        environ.pop("MAKEFLAGS", None)
+        done = subprocess.run(
+            command, cwd=self.folder, env=environ, text=True, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=900, **options,
+        )  # fmt: skip
+        assert not check or done.returncode == 0, f"{command} ended with {done.returncode}:\n{done.stdout}"
+        return done
+
+    def make(self, *verb: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
+        return self.run("make", *verb, check=check, **options)
+
+    def write_env(self, **values: str | None) -> None:
+        """Make .env as `make up` does, then set (or with None remove) what is given, raw as it stands in the file."""
+        if not self.env_file.exists():
+            self.run("scripts/env")
+            values = {"COMPOSE_PROJECT_NAME": self.project, "PORT": str(self.port), **values}
+        lines = self.env_file.read_text().splitlines()
+        kept = [line for line in lines if line.lstrip("#").partition("=")[0] not in values]
+        added = [f"{name}={value}" for name, value in values.items() if value is not None]
+        self.env_file.write_text("\n".join([*kept, *added]) + "\n")
+
+    def setting(self, name: str) -> str:
+        lines = [line for line in self.env_file.read_text().splitlines() if line.startswith(f"{name}=")]
+        return lines[-1].partition("=")[2].strip("'")
+
+    def user(self, name: str) -> User:
+        password = "ADMIN_PASSWORD" if name == "admin" else "USER_PASSWORD"
+        return User(self.url, name, self.setting(password))
+
+    def servers(self) -> list[Any]:
+        """The containers of this kit's users, running or not."""
+        filters = {"label": f"{LABEL}={self.project}"}
+        return list(docker.from_env().containers.list(all=True, filters=filters, ignore_removed=True))
+
+    def server_of(self, user: str) -> Any:
+        """The container of `user`'s default server."""
+        found = [server for server in self.servers() if server.labels.get("dockyard.user") == user]
+        assert len(found) == 1, [server.labels for server in self.servers()]
+        return found[0]
+
+    def container(self, service: str) -> Any:
+        """The container of one of the kit's own services."""
+        filters = {"label": [f"com.docker.compose.project={self.project}", f"com.docker.compose.service={service}"]}
+        (found,) = docker.from_env().containers.list(all=True, filters=filters)
+        return found
+
+    def containers(self) -> list[str]:
+        """Ids of all containers that bear this kit's name."""
+        listed = docker.from_env().api.containers(all=True)
+        return sorted(c["Id"] for c in listed if any(self.project in name for name in c["Names"]))
+
+    def compose(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return self.run("docker", "compose", "--progress", "quiet", *arguments, check=check)
+
+    def leftovers(self) -> dict[str, list[str]]:
+        """What of this kit is still on the engine, by kind."""
+        client = docker.from_env()
+        name = self.project
+        return {
+            "containers": [c["Names"][0] for c in client.api.containers(all=True) if name in c["Names"][0]],
+            "networks": [n.name for n in client.networks.list() if name in n.name],
+            "volumes": [v.name for v in client.volumes.list() if name in v.name],
+            "images": [tag for image in client.images.list() for tag in image.tags if name in tag],
+        }
+
+    def destroy(self) -> None:
+        """Remove the kit and all its data, however far it came."""
+        if self.env_file.exists():
+            self.write_env(COMPOSE_PROJECT_NAME=self.project)
+            self.make("destroy", "FORCE=1", check=False)
+        left = {kind: names for kind, names in self.leftovers().items() if names}
+        assert not left, f"left behind by {self.project}: {left}"

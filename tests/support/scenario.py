@@ -1,0 +1,74 @@
+"""The fixtures of a scenario: a kit of its own for the folder, brought up by compose, destroyed at the end.
+
+A scenario's conftest.py says `from support.scenario import *`; where it wants other settings, it replaces
+`kit_settings`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from support.kit import Kit
+
+__all__ = [
+    "docker_cleanup",
+    "docker_compose_command",
+    "docker_compose_file",
+    "docker_compose_project_name",
+    "docker_setup",
+    "kit",
+    "kit_settings",
+    "running",
+]
+
+
+@pytest.fixture(scope="package")
+def kit_settings() -> dict[str, str | None]:
+    """What the scenario writes into .env, raw as it stands there."""
+    return {}
+
+
+@pytest.fixture(scope="package")
+def kit(tmp_path_factory: pytest.TempPathFactory, kit_settings: dict[str, str | None]) -> Iterator[Kit]:
+    """A kit that is built and configured, not started."""
+    kit = Kit(tmp_path_factory.mktemp("kit"))
+    try:
+        kit.write_env(**kit_settings)
+        kit.make("build")
+        yield kit
+    finally:
+        kit.destroy()
+
+
+@pytest.fixture(scope="package")
+def docker_compose_command(kit: Kit) -> str:
+    return f"docker compose --progress quiet --env-file {kit.env_file}"
+
+
+@pytest.fixture(scope="package")
+def docker_compose_file(kit: Kit) -> str:
+    return str(kit.folder / "compose/compose.yaml")
+
+
+@pytest.fixture(scope="package")
+def docker_compose_project_name(kit: Kit) -> str:
+    return kit.project
+
+
+@pytest.fixture(scope="package")
+def docker_setup() -> list[str]:
+    return ["up --detach --wait --wait-timeout 180"]
+
+
+@pytest.fixture(scope="package")
+def docker_cleanup() -> list[str]:
+    """Nothing: `kit` destroys all, users' servers first, and also what a failed `up` left."""
+    return []
+
+
+@pytest.fixture(scope="package")
+def running(kit: Kit, docker_services: object) -> Kit:
+    """The scenario's kit, up and healthy."""
+    return kit

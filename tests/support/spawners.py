@@ -1,0 +1,25 @@
+"""Spawner objects without a hub process."""
+
+from __future__ import annotations
+
+import secrets
+from types import SimpleNamespace
+from typing import Any
+
+from dockerspawner import DockerSpawner
+
+HUB = SimpleNamespace(public_host="", base_url="/hub/", api_url="http://127.0.0.1:8081/hub/api")
+
+
+def make_spawner(
+    username: str = "ann", server: str = "", cls: type[DockerSpawner] = DockerSpawner, **traits: Any
+) -> DockerSpawner:
+    """A spawner as the hub hands it over for a start: with a user, a token, its base URL if unnamed."""
+    user = SimpleNamespace(name=username, url=f"/user/{username}/", escaped_name=username)
+    if server:
+        traits["orm_spawner"] = SimpleNamespace(name=server, server=None, display_name=server)
+    spawner = cls(user=user, hub=HUB, api_token=secrets.token_hex(16), **traits)
+    if not server:
+        base_url = f"/user/{username}/"
+        spawner._server = SimpleNamespace(base_url=base_url, url=f"http://recorded:1{base_url}")
+    return spawner

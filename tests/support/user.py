@@ -1,0 +1,146 @@
+"""A user of the hub over HTTP, as a browser would be: signs in, starts and stops a server, runs code in a kernel."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import quote
+
+import requests
+from websockets.sync.client import ClientConnection, connect
+
+from support.wait import wait_until
+
+
+class Refused(Exception):
+    """The hub did not let the user in; the text is what the page said."""
+
+
+class Kernel:
+    """A running kernel and its websocket, kept open."""
+
+    def __init__(self, socket: ClientConnection):
+        self.socket = socket
+
+    def run(self, code: str, timeout: float = 30) -> str:
+        """What `code` printed; an AssertionError with the traceback where it raised."""
+        message_id = uuid.uuid4().hex
+        header = {
+            "msg_id": message_id,
+            "msg_type": "execute_request",
+            "session": "test",
+            "username": "",
+            "version": "5.3",
+        }
+        content = {"code": code, "silent": False, "store_history": False, "allow_stdin": False}
+        message = {
+            "header": header,
+            "parent_header": {},
+            "metadata": {},
+            "content": content,
+            "channel": "shell",
+        }
+        self.socket.send(json.dumps(message))
+        printed = ""
+        while True:
+            answer = json.loads(self.socket.recv(timeout=timeout))
+            if answer["parent_header"].get("msg_id") != message_id:
+                continue
+            match answer["msg_type"], answer["content"]:
+                case "stream", content:
+                    printed += content["text"]
+                case "error", content:
+                    raise AssertionError("\n".join(content["traceback"]))
+                case "status", {"execution_state": "idle"}:
+                    return printed
+
+
+class User:
+    """One browser session at `hub` (no trailing slash)."""
+
+    def __init__(self, hub: str, name: str, password: str):
+        self.hub = hub
+        self.name = name
+        self.password = password
+        self.session = requests.Session()
+
+    @property
+    def path(self) -> str:
+        return quote(self.name, safe="@~")
+
+    def sign_in(self) -> User:
+        """Go through the form. Raises `Refused` with what the page says."""
+        form = self.session.get(f"{self.hub}/hub/login", timeout=30)
+        form.raise_for_status()
+        data = {"username": self.name, "password": self.password, "_xsrf": self._xsrf("/hub/")}
+        page = self.session.post(f"{self.hub}/hub/login?next=/hub/home", data=data, timeout=30)
+        if page.status_code != 200 or "/hub/home" not in page.url:
+            raise Refused(f"{page.status_code} {page.text}")
+        return self
+
+    def _xsrf(self, path: str) -> str:
+        found = [c.value for c in self.session.cookies if c.name == "_xsrf" and c.path == path]
+        return found[0] or "" if found else ""
+
+    def api(self, method: str, path: str, **options: Any) -> requests.Response:
+        """A call of the hub's REST API under `/hub/api`."""
+        headers = {"X-XSRFToken": self._xsrf("/hub/")}
+        return self.session.request(method, f"{self.hub}/hub/api{path}", headers=headers, timeout=60, **options)
+
+    def model(self) -> dict[str, Any]:
+        answer = self.api("GET", f"/users/{self.path}")
+        answer.raise_for_status()
+        return dict(answer.json())
+
+    def start(self, name: str = "") -> list[dict[str, Any]]:
+        """Start a server and follow it until it is ready or failed; the events that the progress page gets."""
+        where = f"/users/{self.path}/servers/{name}" if name else f"/users/{self.path}/server"
+        answer = self.api("POST", where, json={})
+        if answer.status_code == 500:
+            # Failed before the hub had answered: there is no progress to follow.
+            return [{"failed": True, "message": answer.json()["message"]}]
+        assert answer.status_code in {201, 202}, answer.text
+        progress = f"{self.hub}/hub/api{where}/progress"
+        headers = {"X-XSRFToken": self._xsrf("/hub/"), "Accept": "text/event-stream"}
+        events = []
+        with self.session.get(progress, headers=headers, stream=True, timeout=120) as stream:
+            for line in stream.iter_lines(decode_unicode=True):
+                if line.startswith("data:"):
+                    events.append(json.loads(line.removeprefix("data:")))
+                    if events[-1].get("ready") or events[-1].get("failed"):
+                        break
+        return events
+
+    def started(self) -> User:
+        """A server that is ready, and a session that it knows."""
+        last = self.start()[-1]
+        assert last.get("ready"), last
+        page = self.session.get(f"{self.hub}/user/{self.path}/lab", timeout=60)
+        page.raise_for_status()
+        return self
+
+    def stop(self, name: str = "") -> None:
+        where = f"/users/{self.path}/servers/{name}" if name else f"/users/{self.path}/server"
+        answer = self.api("DELETE", where)
+        assert answer.status_code in {202, 204}, answer.text
+        wait_until(lambda: name not in self.model()["servers"], timeout=60, what=f"{self.name}'s server stopped")
+
+    def server(self, method: str, path: str, **options: Any) -> requests.Response:
+        """A call to the user's own server."""
+        headers = {"X-XSRFToken": self._xsrf(f"/user/{self.path}/")}
+        url = f"{self.hub}/user/{self.path}{path}"
+        return self.session.request(method, url, headers=headers, timeout=60, **options)
+
+    @contextmanager
+    def kernel(self) -> Iterator[Kernel]:
+        """Start a kernel and stay connected to it."""
+        answer = self.server("POST", "/api/kernels", json={"name": "python3"})
+        assert answer.status_code == 201, answer.text
+        cookies = "; ".join(f"{c.name}={c.value}" for c in self.session.cookies)
+        url = f"ws{self.hub.removeprefix('http')}/user/{self.path}/api/kernels/{answer.json()['id']}/channels"
+        headers = {"Cookie": cookies}
+        with connect(url, additional_headers=headers, origin=self.hub, open_timeout=30) as socket:  # type: ignore[arg-type]
+            yield Kernel(socket)

@@ -1,0 +1,77 @@
+"""jupyterhub_config.py: every setting reaches its trait, and the traits exist."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from jupyterhub.app import JupyterHub
+from jupyterhub.authenticators.shared import SharedPasswordAuthenticator
+from traitlets.config import Config
+
+from dockerspawner import DockerSpawner
+from externalproxy import ExternalProxy
+from support.repo import ROOT
+
+ENVIRON = {
+    "COMPOSE_PROJECT_NAME": "lab",
+    "USER_PASSWORD": "user-password",
+    "ADMIN_PASSWORD": "a" * 40,
+    "ADMIN_USERS": "ada,grace",
+    "COOKIE_SECRET": "0f" * 32,
+    "PROXY_AUTH_TOKEN": "t" * 40,
+    "DOCKER_GID": "0",
+    "NOTEBOOK_IMAGE": "lab/notebook:1",
+    "PULL_POLICY": "always",
+    "MEM_LIMIT": "3G",
+    "CPU_LIMIT": "1.5",
+    "PIDS_LIMIT": "77",
+    "START_TIMEOUT": "33",
+    "NAMED_SERVERS": "true",
+    "HOME_VOLUME": "{prefix}-files-{username}",
+    "LOG_LEVEL": "WARNING",
+}
+
+
+@pytest.fixture
+def config(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr("os.environ", dict(ENVIRON))
+    config = Config()
+    path = ROOT / "hub/jupyterhub_config.py"
+    exec(compile(path.read_text(), path, "exec"), {"get_config": lambda: config})
+    return config
+
+
+def test_settings_reach_their_traits(config: Any) -> None:
+    spawner = config.DockerSpawner
+    assert (spawner.instance, spawner.prefix, spawner.network_name) == ("lab", "lab", "lab_users")
+    assert (spawner.image, spawner.pull_policy) == ("lab/notebook:1", "always")
+    assert (spawner.mem_limit, spawner.cpu_limit) == ("3G", 1.5)
+    assert spawner.extra_host_config["memswap_limit"] == "3G"
+    assert spawner.extra_host_config["pids_limit"] == 77
+    assert spawner.volumes == {"{prefix}-files-{username}": "/home/jovyan"}
+    assert config.Spawner.start_timeout == 33
+    assert config.JupyterHub.allow_named_servers is True
+    assert config.JupyterHub.log_level == "WARNING"
+    assert config.JupyterHub.cookie_secret == bytes.fromhex("0f" * 32)
+    assert config.ExternalProxy.auth_token == "t" * 40
+    assert config.Authenticator.admin_users == {"ada", "grace"}
+    assert config.SharedPasswordAuthenticator.user_password == "user-password"
+    assert config.SharedPasswordAuthenticator.admin_password == "a" * 40
+
+
+def test_every_trait_that_is_set_exists(config: Any) -> None:
+    classes = [JupyterHub, DockerSpawner, ExternalProxy, SharedPasswordAuthenticator]
+    known = {parent.__name__: cls for cls in classes for parent in cls.__mro__}
+    for section, values in config.items():
+        for trait in values:
+            assert known[section].class_traits(config=True).get(trait), f"c.{section}.{trait}"
+
+
+def test_wrong_settings_end_the_hub_with_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.environ", {**ENVIRON, "MEM_LIMIT": "lots", "USER_PASSWORD": ""})
+    path = ROOT / "hub/jupyterhub_config.py"
+    with pytest.raises(SystemExit) as ended:
+        exec(compile(path.read_text(), path, "exec"), {"get_config": Config})
+    assert "USER_PASSWORD is not set" in str(ended.value)
+    assert "MEM_LIMIT" in str(ended.value)

@@ -1,0 +1,142 @@
+"""Every setting: its values, its mistakes, and its secrets, which never show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import settings as module
+from settings import Mistakes, Settings, load
+
+REQUIRED = {
+    "USER_PASSWORD": "user-secret-value",
+    "ADMIN_PASSWORD": "admin-secret-value-of-more-than-32-characters",
+    "COOKIE_SECRET": "ab" * 32,
+    "PROXY_AUTH_TOKEN": "proxy-secret-value-of-more-than-32-characters",
+    "DOCKER_GID": "999",
+}
+
+
+@pytest.fixture
+def environ(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in REQUIRED.items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+def mistakes() -> list[str]:
+    with pytest.raises(Mistakes) as caught:
+        load()
+    return caught.value.lines
+
+
+def test_the_required_ones_are_enough(environ: pytest.MonkeyPatch) -> None:
+    settings = load()
+    assert settings.port == 8000
+    assert settings.bind_addr == "127.0.0.1"
+    assert settings.admin_users == ("admin",)
+    assert settings.cpu_limit is None
+    assert settings.named_servers is False
+    assert settings.user_password.get_secret_value() == "user-secret-value"
+
+
+def test_values_are_read(environ: pytest.MonkeyPatch) -> None:
+    environ.setenv("ADMIN_USERS", "ada, grace ,")
+    environ.setenv("CPU_LIMIT", "0.5")
+    environ.setenv("NAMED_SERVERS", "TRUE")
+    environ.setenv("USER_PASSWORD", "a b$c#d'e\"f\\g")
+    settings = load()
+    assert settings.admin_users == ("ada", "grace")
+    assert settings.cpu_limit == 0.5
+    assert settings.named_servers is True
+    assert settings.user_password.get_secret_value() == "a b$c#d'e\"f\\g"
+
+
+def test_an_empty_variable_counts_as_not_set(environ: pytest.MonkeyPatch) -> None:
+    environ.setenv("PORT", "")
+    assert load().port == 8000
+    environ.setenv("USER_PASSWORD", "")
+    assert [line for line in mistakes() if line.startswith("USER_PASSWORD is not set or empty.")]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("PORT", "eighty", "PORT should be a valid integer"),
+        ("PORT", "70000", "PORT should be less than or equal to 65535"),
+        ("BIND_ADDR", "localhost", "BIND_ADDR must be an IP address"),
+        ("NAMED_SERVERS", "yes", "NAMED_SERVERS must be true or false (now: 'yes')"),
+        ("AUTH", "github", "AUTH should be 'password'"),
+        ("MEM_LIMIT", "lots", "MEM_LIMIT is not of the form"),
+        ("CPU_LIMIT", "-1", "CPU_LIMIT should be greater than 0"),
+        ("HOME_VOLUME", "home", "HOME_VOLUME is not of the form"),
+        ("HOME_VOLUME", "{username}-{user}", "HOME_VOLUME knows {prefix}"),
+        ("COMPOSE_PROJECT_NAME", "Dock Yard", "COMPOSE_PROJECT_NAME is not of the form"),
+        ("EXTRA_CA_FILE", "certs/ca.pem", "EXTRA_CA_FILE must be an absolute path"),
+        ("PIP_INDEX_URL", "pypi.example.org", "PIP_INDEX_URL is not of the form"),
+        ("COOKIE_SECRET", "nothex" * 12, "COOKIE_SECRET must be 64 or more hexadecimal digits"),
+        ("USER_PASSWORD", "short", "USER_PASSWORD is too short"),
+        ("USER_PASSWORD", "CHANGE_ME_please", "USER_PASSWORD is still a placeholder"),
+        ("COOKIE_SECRET", "<hex>", "COOKIE_SECRET is still a placeholder"),
+        ("ADMIN_PASSWORD", "admin", "ADMIN_PASSWORD is too short"),
+        ("PORT_FILE", "/etc/port", "PORT is not a secret: write PORT="),
+    ],
+)
+def test_a_mistake_names_the_variable_and_the_mend(
+    environ: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    environ.setenv(name, value)
+    assert [line for line in mistakes() if line.startswith(said)]
+
+
+def test_all_mistakes_come_at_once(environ: pytest.MonkeyPatch) -> None:
+    environ.setenv("PORT", "0")
+    environ.setenv("AUTH", "none")
+    environ.delenv("COOKIE_SECRET")
+    environ.setenv("ADMIN_PASSWORD", "y" * 40)
+    environ.setenv("USER_PASSWORD", "y" * 40)
+    assert [line.split()[0] for line in mistakes()] == ["PORT", "AUTH", "ADMIN_PASSWORD", "COOKIE_SECRET"]
+
+
+def test_secrets_are_never_shown(environ: pytest.MonkeyPatch) -> None:
+    for name in ("USER_PASSWORD", "ADMIN_PASSWORD", "COOKIE_SECRET", "PROXY_AUTH_TOKEN"):
+        environ.setenv(name, "zq!7")
+    assert "zq!7" not in "\n".join(mistakes())
+    for name, value in REQUIRED.items():
+        environ.setenv(name, value)
+    assert not [value for name, value in REQUIRED.items() if name != "DOCKER_GID" and value in repr(load())]
+
+
+class TestSecretInAFile:
+    def test_it_is_read_without_its_last_newline(self, environ: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        (tmp_path / "pw").write_text(" from the file \n")
+        environ.delenv("USER_PASSWORD")
+        environ.setenv("USER_PASSWORD_FILE", str(tmp_path / "pw"))
+        assert load().user_password.get_secret_value() == " from the file "
+
+    def test_not_beside_the_variable(self, environ: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        (tmp_path / "pw").write_text("from the file")
+        environ.setenv("USER_PASSWORD_FILE", str(tmp_path / "pw"))
+        assert mistakes()[0].startswith("USER_PASSWORD and USER_PASSWORD_FILE are both set: remove one")
+
+    def test_a_file_that_is_not_there(self, environ: pytest.MonkeyPatch) -> None:
+        environ.delenv("COOKIE_SECRET")
+        environ.setenv("COOKIE_SECRET_FILE", "/nonexistent/secret")
+        assert mistakes()[0].startswith("COOKIE_SECRET cannot be read from COOKIE_SECRET_FILE (No such file")
+
+    def test_an_empty_file(self, environ: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        (tmp_path / "pw").write_text("\n")
+        environ.delenv("USER_PASSWORD")
+        environ.setenv("USER_PASSWORD_FILE", str(tmp_path / "pw"))
+        assert mistakes()[0].startswith("USER_PASSWORD is too short")
+
+
+def test_every_setting_has_a_group_and_a_sentence() -> None:
+    for name, field in module.Settings.model_fields.items():
+        assert isinstance(field.json_schema_extra, dict), name
+        assert field.json_schema_extra["group"], name
+        assert field.description, name
+        assert field.description.endswith("."), name

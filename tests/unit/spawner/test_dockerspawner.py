@@ -1,0 +1,285 @@
+"""The life of a server on a fake engine: what a real one can't be made to do on demand."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import threading
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import requests
+
+import dockerspawner
+from support.fake_engine import FakeClient, api_error, fake_engine
+from support.spawners import make_spawner
+from support.wait import until
+
+
+@pytest.fixture
+async def port() -> AsyncIterator[int]:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+def spawner_on(client: FakeClient, port: int = 1, **traits: Any) -> Any:
+    settings = {"image": "tiny", "network_name": "users", "remove": True, "port": port, "quick_timeout": 2}
+    return make_spawner(engine=fake_engine(client), **{**settings, **traits})
+
+
+def test_public_names() -> None:
+    assert dockerspawner.__all__ == ["DockerSpawner"]
+    (entry,) = importlib.metadata.entry_points(group="jupyterhub.spawners", name="docker")
+    assert entry.load() is dockerspawner.DockerSpawner
+
+
+async def test_a_start_takes_few_calls(port: int) -> None:
+    client = FakeClient()
+    spawner = spawner_on(client, port)
+    await spawner.run_pre_spawn_hook()
+    assert await spawner.start() == ("127.0.0.1", port)
+    assert client.calls == ["inspect_image", "create_container", "start", "inspect_container"]
+
+
+async def test_calls_of_a_spawn_rank_by_how_far_it_is(port: int) -> None:
+    ranks = []
+    client = FakeClient()
+    spawner = spawner_on(client, port)
+    call = spawner.engine.call
+
+    def watched(method: str, args: Any, kwargs: Any, rank: int = 0) -> Any:
+        ranks.append((method, rank))
+        return call(method, args, kwargs, rank)
+
+    spawner.engine.call = watched
+    await spawner.start()
+    assert ranks == [("inspect_image", 0), ("create_container", 1), ("start", 2), ("inspect_container", 3)]
+    await spawner.poll()
+    assert ranks[-1] == ("inspect_container", 0)
+
+
+async def test_an_engine_that_does_not_answer_is_not_a_stopped_server(
+    port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = FakeClient()
+    spawner = spawner_on(client, port)
+    await spawner.start()
+    spawner.log.propagate = True
+    client.fail["inspect_container"] = [api_error(500, "oops")] * 6
+    assert await spawner.poll() is None
+    assert await spawner.poll() is None
+    assert sum("can't say whether" in record.getMessage() for record in caplog.records) == 1
+    assert await spawner.get_url() == f"http://127.0.0.1:{port}/user/ann/"
+
+
+async def test_get_url_falls_back_to_the_record(port: int) -> None:
+    client = FakeClient()
+    spawner = spawner_on(client, port)
+    await spawner.start()
+    client.fail["inspect_container"] = [requests.ReadTimeout("slow")]
+    assert await spawner.get_url() == "http://recorded:1/user/ann/"
+
+
+async def test_poll_before_during_and_after_a_start(port: int) -> None:
+    client = FakeClient()
+    spawner = spawner_on(client, port)
+    assert await spawner.poll() == 0
+    starting = asyncio.create_task(spawner.start())
+    await asyncio.sleep(0)
+    assert await spawner.poll() is None
+    await starting
+    assert await spawner.poll() is None
+    client.containers["jupyter-ann"]["State"] = {"Running": False, "ExitCode": 9}
+    assert await spawner.poll() == 9
+    client.containers.clear()
+    assert await spawner.poll() == 0
+
+
+async def test_a_create_that_was_not_answered_is_looked_up(port: int) -> None:
+    class Slow(FakeClient):
+        def create_container(self, **spec: Any) -> dict[str, Any]:
+            super().create_container(**spec)
+            raise requests.ReadTimeout("slow")
+
+    client = Slow()
+    spawner = spawner_on(client, port)
+    await spawner.start()
+    assert spawner.object_id == "id-of-jupyter-ann"
+    assert client.calls.count("create_container") == 1
+
+
+async def test_an_image_that_went_meanwhile_is_pulled_within_start(port: int) -> None:
+    client = FakeClient()
+    spawner = spawner_on(client, port)
+    await spawner.run_pre_spawn_hook()
+    client.images.clear()
+    await spawner.start()
+    assert client.calls.count("pull") == 1
+
+
+async def test_an_engine_that_is_down_fails_a_start_with_a_sentence() -> None:
+    client = FakeClient()
+    client.fail["create_container"] = [requests.ConnectionError("refused")]
+    spawner = spawner_on(client)
+    with pytest.raises(Exception, match="The Docker engine does not answer"):
+        await spawner.start()
+    assert client.containers == {}
+
+
+async def test_the_engines_refusal_is_shown() -> None:
+    client = FakeClient()
+    client.fail["start"] = [api_error(500, "port is already allocated")]
+    with pytest.raises(Exception, match="can't be started: port is already allocated"):
+        await spawner_on(client).start()
+    assert client.containers == {}
+
+
+async def test_removal_that_is_under_way_is_waited_for(port: int) -> None:
+    class Removing(FakeClient):
+        asked = 0
+
+        def remove_container(self, key: str, v: bool, force: bool) -> None:
+            raise api_error(409, f"removal of container {key} is already in progress")
+
+        def inspect_container(self, key: str) -> dict[str, Any]:
+            if "stop" in self.calls:
+                self.asked += 1
+                if self.asked == 3:
+                    self.containers.clear()
+            return super().inspect_container(key)
+
+    client = Removing()
+    spawner = spawner_on(client, port)
+    await spawner.start()
+    await spawner.stop()
+    assert client.asked == 3
+    assert await spawner.poll() == 0
+
+
+async def test_any_other_conflict_is_an_error_that_keeps_the_id(port: int) -> None:
+    client = FakeClient()
+    spawner = spawner_on(client, port)
+    await spawner.start()
+    client.fail["remove_container"] = [api_error(409, "cannot remove: driver busy")]
+    with pytest.raises(Exception, match="driver busy"):
+        await spawner.stop()
+    assert spawner.object_id == "id-of-jupyter-ann"
+    await spawner.stop()
+    assert client.containers == {}
+
+
+async def test_limits_are_evaluated_at_each_start_and_once(port: int) -> None:
+    asked: list[str] = []
+
+    async def cpu(spawner: Any) -> float:
+        asked.append("cpu")
+        return 0.5 * len(asked)
+
+    client = FakeClient()
+    spawner = spawner_on(client, port, cpu_limit=cpu, mem_limit=lambda spawner: "1G")
+    seen = []
+    for _ in range(2):
+        await spawner.start()
+        seen += [entry for entry in client.containers["jupyter-ann"]["Config"]["Env"] if "LIMIT" in entry]
+        await spawner.stop()
+    assert seen == ["MEM_LIMIT=1073741824", "CPU_LIMIT=0.5", "MEM_LIMIT=1073741824", "CPU_LIMIT=1.0"]
+
+
+async def test_extra_settings_may_be_coroutines_and_templates(port: int) -> None:
+    async def extra(spawner: Any) -> dict[str, Any]:
+        return {"labels": {"mine": "{username}", "dockyard.user": "forged"}}
+
+    client = FakeClient()
+    await spawner_on(client, port, extra_create_kwargs=extra).start()
+    labels = client.containers["jupyter-ann"]["Config"]["Labels"]
+    assert (labels["mine"], labels["dockyard.user"]) == ("ann", "ann")
+
+
+@pytest.mark.parametrize(
+    ("traits", "command"),
+    [
+        ({}, None),
+        ({"cmd": "run"}, ["run"]),
+        ({"cmd": ["run"], "args": ["--x"]}, ["run", "--x"]),
+        ({"args": ["--x"]}, ["serve", "--x"]),
+    ],
+)
+async def test_commands(traits: dict[str, Any], command: list[str] | None) -> None:
+    assert await spawner_on(FakeClient(), **traits).get_command() == command
+
+
+async def test_overrides_take_effect(port: int) -> None:
+    class Custom(dockerspawner.DockerSpawner):
+        async def get_ip_and_port(self) -> tuple[str, int]:
+            return "localhost", self.port
+
+        def docker(self, method: str, *args: Any, **kwargs: Any) -> Any:
+            if method == "create_container":
+                kwargs["host_config"]["CpuQuota"] = 1
+                intercepted.append(kwargs)
+            return super().docker(method, *args, **kwargs)
+
+    intercepted: list[dict[str, Any]] = []
+    spawner = spawner_on(FakeClient(), port, cls=Custom)
+    assert await spawner.start() == ("localhost", port)
+    assert {"image", "environment", "volumes", "name", "command", "host_config"} <= set(intercepted[0])
+
+
+def test_state_of_every_age_loads() -> None:
+    spawner = make_spawner()
+    assert spawner.get_state() == {}
+    spawner.load_state({"container_id": "old"})
+    assert (spawner.object_id, spawner.container_id) == ("old", "old")
+    spawner.load_state({"object_id": "new", "object_name": "kept-name"})
+    assert spawner.get_state() == {"object_id": "new", "object_name": "kept-name"}
+    spawner.clear_state()
+    assert (spawner.get_state(), spawner.object_name) == ({}, "jupyter-ann")
+
+
+def test_what_follows_from_other_settings() -> None:
+    assert make_spawner(remove=True).will_resume is False
+    assert make_spawner(remove=False).will_resume is True
+    assert make_spawner().use_internal_ip is False
+    assert make_spawner(network_name="host").use_internal_ip is False
+    assert make_spawner(network_name="users").use_internal_ip is True
+    assert make_spawner(hub_connect_url="http://a").instance != make_spawner(hub_connect_url="http://b").instance
+
+
+def test_host_ip_comes_from_docker_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "tcp://engine.example.org:2376")
+    assert make_spawner().host_ip == "engine.example.org"
+    monkeypatch.setenv("DOCKER_HOST", "unix:///run/docker.sock")
+    assert make_spawner().host_ip == "127.0.0.1"
+
+
+@pytest.mark.parametrize("cancels", [1, 2])
+async def test_a_create_that_was_sent_before_the_cancel_is_undone(cancels: int) -> None:
+    class Held(FakeClient):
+        sent, answer = threading.Event(), threading.Event()
+
+        def create_container(self, **spec: Any) -> dict[str, Any]:
+            self.sent.set()
+            assert self.answer.wait(10)
+            return super().create_container(**spec)
+
+    client = Held()
+    starting = asyncio.create_task(spawner_on(client).start())
+    assert await asyncio.to_thread(client.sent.wait, 10)
+    for _ in range(cancels):
+        starting.cancel()
+        await asyncio.wait({starting}, timeout=0.05)
+    client.answer.set()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+
+    async def removed() -> bool:
+        return client.calls[-2:] == ["create_container", "remove_container"]
+
+    await until(removed, timeout=10)
+    assert client.containers == {}

@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+import requests
+from docker.errors import DockerException, InvalidArgument
+
+from dockerspawner.engine import (
+    BeingRemoved,
+    Conflict,
+    EngineError,
+    Failed,
+    Gone,
+    Lane,
+    NameTaken,
+    NoSuchImage,
+    NoSuchNetwork,
+    Refused,
+    Unavailable,
+    meaning,
+    perform,
+)
+from support.fake_engine import FakeClient, api_error, fake_engine
+from support.spawners import make_spawner
+from support.wait import wait_until
+
+
+@pytest.mark.parametrize(
+    ("method", "error", "kind"),
+    [
+        ("start", api_error(404, "No such container: x"), Gone),
+        ("create_container", api_error(404, "No such image: x"), NoSuchImage),
+        ("start", api_error(404, "network x not found"), NoSuchNetwork),
+        ("create_container", api_error(409, 'name "/x" is already in use by container "y"'), NameTaken),
+        ("remove_container", api_error(409, "removal of container x is already in progress"), BeingRemoved),
+        ("exec_create", api_error(409, "container x is not running"), Conflict),
+        ("start", api_error(400, "no such file"), Refused),
+        ("create_container", api_error(403, "forbidden"), Refused),
+        ("start", api_error(500, "port is already allocated"), Failed),
+        ("inspect_container", api_error(500, "oops"), Unavailable),
+        ("containers", api_error(503, "oops"), Unavailable),
+        ("inspect_container", requests.ConnectionError("refused"), Unavailable),
+        ("create_container", requests.ReadTimeout("slow"), Unavailable),
+        ("inspect_container", DockerException("Error while fetching server API version"), Unavailable),
+        ("create_container", InvalidArgument("bad"), Refused),
+    ],
+)
+def test_what_an_error_means(method: str, error: Exception, kind: type[EngineError]) -> None:
+    assert type(meaning(method, error)) is kind
+
+
+def test_only_a_time_out_may_have_been_carried_out() -> None:
+    timed_out = meaning("create_container", requests.ReadTimeout("slow"))
+    refused = meaning("create_container", requests.ConnectionError("refused"))
+    assert isinstance(timed_out, Unavailable)
+    assert timed_out.timed_out
+    assert isinstance(refused, Unavailable)
+    assert not refused.timed_out
+
+
+def test_errors_of_our_own_stay_what_they_are() -> None:
+    error = KeyError("typo")
+    assert meaning("start", error) is error
+
+
+async def test_a_question_is_put_again_an_order_is_not() -> None:
+    client = FakeClient()
+    spawner = make_spawner(engine=fake_engine(client))
+    client.fail = {
+        "inspect_image": [requests.ConnectionError("down")] * 2,
+        "start": [requests.ConnectionError("down")],
+    }
+    assert (await perform(spawner.docker, "inspect_image", "tiny"))["Id"]
+    with pytest.raises(Unavailable):
+        await perform(spawner.docker, "start", "x")
+    assert client.calls == ["inspect_image"] * 3 + ["start"]
+
+
+async def test_a_time_out_is_not_waited_for_again() -> None:
+    client = FakeClient()
+    client.fail = {"inspect_image": [requests.ReadTimeout("slow")]}
+    with pytest.raises(Unavailable):
+        await perform(make_spawner(engine=fake_engine(client)).docker, "inspect_image", "tiny")
+    assert client.calls == ["inspect_image"]
+
+
+class Gate:
+    """Calls that last until they are let through."""
+
+    def __init__(self) -> None:
+        self.inside = threading.Semaphore(0)
+        self.open = threading.Event()
+
+    def __call__(self, client: Any) -> None:
+        self.inside.release()
+        assert self.open.wait(10)
+
+    def wait_inside(self, count: int) -> None:
+        for _ in range(count):
+            assert self.inside.acquire(timeout=10)
+
+
+def test_waiting_calls_are_served_by_rank_and_then_in_order() -> None:
+    lane = Lane("test", 1, object)
+    gate, served = Gate(), []
+    lane.submit(gate)
+    gate.wait_inside(1)
+    futures = [
+        lane.submit(lambda client, call=call: served.append(call), rank)  # type: ignore[misc]
+        for call, rank in [("a", 0), ("b", 2), ("c", 1), ("d", 2)]
+    ]
+    gate.open.set()
+    for future in futures:
+        future.result(10)
+    assert served == ["b", "d", "c", "a"]
+
+
+def test_slow_calls_never_delay_quick_ones() -> None:
+    engine = fake_engine(FakeClient(), slow_threads=2)
+    gate = Gate()
+    for _ in range(5):
+        engine.slow.submit(gate)
+    gate.wait_inside(2)
+    assert engine.call("inspect_image", ("tiny",), {}).result(10)["Id"]
+    gate.open.set()
+
+
+def test_a_cancelled_call_that_waits_is_never_made() -> None:
+    lane = Lane("test", 1, object)
+    gate, served = Gate(), []
+    lane.submit(gate)
+    gate.wait_inside(1)
+    waiting = lane.submit(lambda client: served.append("cancelled"))
+    assert waiting.cancel()
+    after = lane.submit(lambda client: served.append("after"))
+    gate.open.set()
+    after.result(10)
+    assert served == ["after"]
+
+
+def test_a_lane_uses_all_its_threads_and_one_client() -> None:
+    clients: list[object] = []
+
+    def connect() -> object:
+        clients.append(object())
+        return clients[-1]
+
+    lane = Lane("test", 3, connect)
+    assert lane.client() is lane.client()
+    gate = Gate()
+    futures = [lane.submit(gate) for _ in range(4)]
+    gate.wait_inside(3)
+    assert not gate.inside.acquire(blocking=False)
+    gate.open.set()
+    for future in futures:
+        future.result(10)
+    assert len(clients) == 1
+
+
+def test_an_engine_that_was_down_is_connected_to_when_it_is_back() -> None:
+    answers: list[Any] = [DockerException("down"), "client"]
+
+    def connect() -> Any:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    lane = Lane("test", 1, connect)
+    with pytest.raises(DockerException):
+        lane.submit(lambda client: client).result(10)
+    assert lane.submit(lambda client: client).result(10) == "client"
+
+
+def test_spawners_with_the_same_settings_share_an_engine() -> None:
+    one, two = (
+        make_spawner("a", client_kwargs={"timeout": 5}),
+        make_spawner("b", client_kwargs={"timeout": 5}),
+    )
+    other = make_spawner("c", client_kwargs={"base_url": "tcp://127.0.0.1:1"})
+    assert one.engine is two.engine
+    assert one.engine is not other.engine
+
+
+async def test_docker_returns_a_future_that_is_running() -> None:
+    client = FakeClient()
+    future = make_spawner(engine=fake_engine(client)).docker("inspect_image", "tiny")
+    assert isinstance(future, asyncio.Future)
+    await asyncio.to_thread(wait_until, lambda: client.calls == ["inspect_image"], 5, 0.01)
+    assert (await future)["Id"]

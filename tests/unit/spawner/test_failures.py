@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import pytest
+
+from dockerspawner.failures import HIDDEN, Died, SpawnException, failure, mask, secrets_of
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("nothing to hide", "nothing to hide"),
+        ("JUPYTERHUB_API_TOKEN=abc123", f"JUPYTERHUB_API_TOKEN={HIDDEN}"),
+        ('{"password": "hunter22", "user": "ann"}', f'{{"password": "{HIDDEN}", "user": "ann"}}'),
+        ("GET /?token=abc&x=1", f"GET /?token={HIDDEN}&x=1"),
+        ("Authorization: Bearer abcdefgh.ijkl", f"Authorization: Bearer {HIDDEN}"),
+        ("Authorization: token 0123456789abcdef", f"Authorization: token {HIDDEN}"),
+        ("postgresql://jupyter:s3cret@db/hub", f"postgresql://jupyter:{HIDDEN}@db/hub"),
+        ("a basic example of token use", "a basic example of token use"),
+        ("the value s3cr3t-value leaks", f"the value {HIDDEN} leaks"),
+    ],
+)
+def test_secrets_are_masked(text: str, masked: str) -> None:
+    assert mask(text, {"s3cr3t-value", "s3cr3t"}) == masked
+
+
+def test_secrets_are_told_by_the_names_of_their_variables() -> None:
+    environment = {
+        "JUPYTERHUB_API_TOKEN": "token-value",
+        "DB_PASSWORD": "password-value",
+        "AWS_SECRET_ACCESS_KEY": "key-value",
+        "API_KEY": "api-value",
+        "PASSWORD_FILE_FORMAT": "1",
+        "KEYBOARD": "qwertz",
+        "PATH": "/usr/bin",
+    }
+    assert secrets_of(environment) == {"token-value", "password-value", "key-value", "api-value"}
+
+
+def test_a_failure_is_shown_as_text_and_as_escaped_html() -> None:
+    error = failure("No <image>.", reason="image", details="line & line", status=503)
+    assert error.jupyterhub_message == "No <image>.\nline & line"  # type: ignore[attr-defined]
+    assert error.jupyterhub_html_message == "No &lt;image&gt;.<pre>line &amp; line</pre>"  # type: ignore[attr-defined]
+    assert error.status_code == 503  # type: ignore[attr-defined]
+    if SpawnException is not None:
+        assert isinstance(error, SpawnException)
+        assert error.reason == "image"
+
+
+@pytest.mark.parametrize(
+    ("state", "how", "reason"),
+    [
+        ({"ExitCode": 3}, "ended with exit code 3", "exited"),
+        ({"ExitCode": 137, "OOMKilled": True}, "ran out of memory (exit code 137)", "oom"),
+        ({"ExitCode": 1, "OOMKilled": True}, "ended with exit code 1", "exited"),
+        ({"ExitCode": 127, "Error": "no such file"}, "ended with exit code 127: no such file", "exited"),
+    ],
+)
+def test_how_a_server_died(state: dict[str, object], how: str, reason: str) -> None:
+    died = Died(state)
+    assert (str(died), died.reason) == (how, reason)

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from dockerspawner.images import Reference
+from support.fake_engine import FakeClient, fake_engine
+from support.spawners import make_spawner
+from support.wait import until
+
+DIGEST = "sha256:" + "0123456789abcdef" * 4
+
+
+@pytest.mark.parametrize(
+    ("text", "repository", "tag", "digest", "version"),
+    [
+        ("busybox", "busybox", "", "", "latest"),
+        ("busybox:1.30", "busybox", "1.30", "", "1.30"),
+        ("localhost:5000/a/b", "localhost:5000/a/b", "", "", "latest"),
+        ("localhost:5000/a/b:2", "localhost:5000/a/b", "2", "", "2"),
+        (f"quay.io/a@{DIGEST}", "quay.io/a", "", DIGEST, DIGEST),
+        (f"r.example.org:5000/a:1@{DIGEST}", "r.example.org:5000/a", "1", DIGEST, DIGEST),
+        ("[fd00::1]:5000/a", "[fd00::1]:5000/a", "", "", "latest"),
+        ("Registry.Example/a__b--c.d", "Registry.Example/a__b--c.d", "", "", "latest"),
+    ],
+)
+def test_references(text: str, repository: str, tag: str, digest: str, version: str) -> None:
+    reference = Reference.parse(text)
+    assert reference == Reference(repository, tag, digest)
+    assert reference.version == version
+
+
+@pytest.mark.parametrize("text", ["", "Upper", "a:", "a@sha256:short", "a b", "/a", "a//b", "a:1:2"])
+def test_what_is_no_reference(text: str) -> None:
+    with pytest.raises(ValueError, match="not an image reference"):
+        Reference.parse(text)
+
+
+def spawner_on(client: FakeClient, **traits: Any) -> Any:
+    return make_spawner(engine=fake_engine(client), **{"image": "a:1", **traits})
+
+
+@pytest.mark.parametrize(
+    ("policy", "present", "calls"),
+    [
+        ("ifnotpresent", True, ["inspect_image"]),
+        ("ifnotpresent", False, ["inspect_image", "pull"]),
+        ("IfNotPresent", True, ["inspect_image"]),
+        ("always", True, ["pull"]),
+        ("never", True, ["inspect_image"]),
+        ("skip", False, []),
+    ],
+)
+async def test_pull_policies(policy: str, present: bool, calls: list[str]) -> None:
+    client = FakeClient(("a:1",) if present else ())
+    await spawner_on(client, pull_policy=policy).run_pre_spawn_hook()
+    assert client.calls == calls
+
+
+async def test_never_says_that_it_does_not_pull() -> None:
+    with pytest.raises(Exception, match=r"Image a:1 does not exist .* pull_policy is 'never'"):
+        await spawner_on(FakeClient(()), pull_policy="never").run_pre_spawn_hook()
+
+
+async def test_an_error_inside_the_stream_is_an_error() -> None:
+    client = FakeClient(())
+    client.pull_events = [{"status": "Pulling"}, {"error": "no space left on device"}]
+    with pytest.raises(Exception, match="Image a:1 could not be pulled: no space left"):
+        await spawner_on(client).run_pre_spawn_hook()
+
+
+async def test_a_pull_ends_with_pull_timeout() -> None:
+    client = FakeClient(())
+    client.may_pull.clear()
+    with pytest.raises(Exception, match=r"not pulled within 0\.1 s"):
+        await spawner_on(client, pull_timeout=0.1).run_pre_spawn_hook()
+    client.may_pull.set()
+
+
+async def test_the_hook_chooses_the_image_and_start_does_not_ask_again() -> None:
+    def hook(spawner: Any) -> None:
+        spawner.image = "b:2"
+
+    client = FakeClient(())
+    spawner = spawner_on(client, pre_spawn_hook=hook)
+    await spawner.run_pre_spawn_hook()
+    await spawner._have_image()
+    assert client.calls == ["inspect_image", "pull"]
+    assert "b:2" in client.images
+
+
+async def test_many_waiters_share_one_pull_and_its_progress() -> None:
+    client = FakeClient(())
+    client.may_pull.clear()
+    client.pull_events = [
+        {"status": "Downloading", "id": "l1", "progressDetail": {"current": 1_000_000, "total": 4_000_000}},
+        {"status": "Downloading", "id": "l2", "progressDetail": {"current": 3_000_000, "total": 6_000_000}},
+    ]
+    engine = fake_engine(client)
+    spawners = [make_spawner(f"u{n}", engine=engine, image="a:1") for n in range(20)]
+    waiting = [asyncio.create_task(spawner.run_pre_spawn_hook()) for spawner in spawners]
+
+    async def all_wait() -> bool:
+        return client.pulling.is_set() and client.calls.count("inspect_image") == 20
+
+    await until(all_wait, timeout=5)
+    waiting.pop().cancel()
+    client.may_pull.set()
+    await asyncio.gather(*waiting)
+    assert client.calls.count("pull") == 1
+    assert engine.pulls == {}
+
+
+async def test_percentages_come_from_the_layers() -> None:
+    client = FakeClient(())
+    client.pull_events = [
+        {"status": "Downloading", "id": "l1", "progressDetail": {"current": 1_000_000, "total": 4_000_000}},
+        {"status": "Downloading", "id": "l2", "progressDetail": {"current": 3_000_000, "total": 6_000_000}},
+        {"status": "Already exists", "id": "l3"},
+        {"status": "Download complete", "id": "l1"},
+    ]
+    from dockerspawner.images import Pull
+
+    pull = Pull(Reference.parse("a:1"))
+    await pull.run(fake_engine(client), timeout=5)
+    assert (pull.current, pull.total, pull.percent) == (7_000_000, 10_000_000, 70)

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dockerspawner.ownership import Owner, holds_home, is_stale
+
+ANN = Owner("hub", "ann", "")
+
+
+def container(labels: dict[str, str] | None = None, env: list[str] | None = None, **more: Any) -> dict[str, Any]:
+    return {
+        "Id": "abc",
+        "Image": "sha256:1",
+        "Config": {"Labels": labels, "Env": env, "WorkingDir": "/home/jovyan"},
+        **more,
+    }
+
+
+@pytest.mark.parametrize("other", [Owner("hub", "bob", ""), Owner("hub", "ann", "lab"), Owner("other", "ann", "")])
+def test_labels_decide_where_there_are_any(other: Owner) -> None:
+    assert ANN.owns(container(ANN.labels("h")))
+    foreign = container(other.labels("h"), ["JUPYTERHUB_USER=ann"])
+    assert not ANN.owns(foreign, known_id="abc")
+
+
+def test_without_labels_the_id_or_the_user_decides() -> None:
+    assert ANN.owns(container(), known_id="abc")
+    assert ANN.owns(container({"some": "label"}, ["JUPYTERHUB_USER=ann"]))
+    assert not ANN.owns(container(None, ["JUPYTERHUB_USER=bob"]))
+    assert not ANN.owns(container())
+
+
+def test_stale_by_spec_or_image() -> None:
+    ours = container(ANN.labels("h"))
+    assert not is_stale(ours, "h", "sha256:1")
+    assert not is_stale(ours, "h", "")
+    assert is_stale(ours, "other", "sha256:1")
+    assert is_stale(ours, "h", "sha256:2")
+    assert not is_stale(container(), "h", "sha256:2")
+
+
+def volume(target: str, name: str = "home") -> dict[str, str]:
+    return {"Type": "volume", "Name": name, "Destination": target}
+
+
+@pytest.mark.parametrize(
+    ("mounts", "home", "inside"),
+    [
+        ([], "", True),
+        ([volume("/home/jovyan")], "", False),
+        ([volume("/home")], "", False),
+        ([volume("/home/jovyan/work")], "", True),
+        ([volume("/home/jovyan/work")], "/home/jovyan/work", False),
+        ([volume("/home/jov")], "", True),
+        ([volume("/home/jovyan", "0123456789abcdef" * 4)], "", True),
+        ([{"Type": "tmpfs", "Destination": "/home/jovyan"}], "", True),
+        ([{"Type": "bind", "Destination": "/home/jovyan/"}], "", False),
+        ([volume("/data")], "/", False),
+        ([], "/", True),
+    ],
+)
+def test_where_the_files_are(mounts: list[Any], home: str, inside: bool) -> None:
+    assert holds_home(container(Mounts=mounts), home) is inside
