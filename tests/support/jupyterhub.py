@@ -61,10 +61,11 @@ def proxy_command() -> list[str]:
 
 
 class Hub:
-    """One hub; `settings` is Python that its jupyterhub_config.py ends with."""
+    """One hub; `settings` is Python that its jupyterhub_config.py ends with, `python` what runs it."""
 
-    def __init__(self, folder: Path, settings: str) -> None:
+    def __init__(self, folder: Path, settings: str, python: str = sys.executable) -> None:
         self.folder = folder
+        self.python = python
         self.token = secrets.token_hex(16)
         self._process: subprocess.Popen[bytes] | None = None
         public, hub, proxy_api = free_ports(3)
@@ -82,9 +83,7 @@ class Hub:
     def start(self) -> None:
         """Start the hub, and return when its API answers and the servers of an earlier one are checked."""
         with (self.folder / "hub.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "jupyterhub"], cwd=self.folder, stdout=log, stderr=log
-            )
+            self._process = subprocess.Popen([self.python, "-m", "jupyterhub"], cwd=self.folder, stdout=log, stderr=log)
         wait_until(self._is_up, timeout=60, what=f"hub in {self.folder}")
 
     def _is_up(self) -> bool:

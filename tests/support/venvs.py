@@ -1,0 +1,31 @@
+"""Virtual environments beside the tests' own: an older JupyterHub, and the predecessor of our spawner."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from functools import cache
+from importlib.metadata import version
+
+from support.repo import ROOT
+
+FOLDER = ROOT / ".artifacts" / "venvs"
+
+# What each has, as pip is told. `predecessor` runs on our JupyterHub, so that both are compared on the same hub.
+REQUIREMENTS = {
+    "predecessor": ["dockerspawner==14.0.0", f"jupyterhub=={version('jupyterhub')}", f"docker=={version('docker')}"],
+    "jupyterhub5": ["jupyterhub==5.5.4", f"docker=={version('docker')}", "--editable", str(ROOT / "spawner")],
+}
+
+
+@cache
+def python_of(name: str) -> str:
+    """The Python of the environment `name`, a key of REQUIREMENTS; it is made where it is missing or out of date."""
+    folder, wanted = FOLDER / name, "\n".join(REQUIREMENTS[name])
+    stamp = folder / "requirements.txt"
+    if not stamp.exists() or stamp.read_text() != wanted:
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+        install = [str(folder / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*install, *REQUIREMENTS[name]], check=True)
+        stamp.write_text(wanted)
+    return str(folder / "bin/python")
