@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import Any
 
-from jupyterhub.traitlets import ByteSpecification, Command
 from jupyterhub.traitlets import Callable as CallableTrait
+from jupyterhub.traitlets import Command
 from jupyterhub.utils import maybe_future
-from traitlets import Bool, Dict, Float, Integer, Unicode, Union
+from traitlets import Bool, Dict, Integer, Unicode, Union
 from traitlets.config import LoggingConfigurable
 
 from dockerspawner import specs
-from dockerspawner.engine import BeingRemoved, Gone, Unavailable, perform
+from dockerspawner.engine import perform
+from dockerspawner.errors import BeingRemoved, Gone, Unavailable
 from dockerspawner.ownership import Owner, environment_of
 
 
@@ -49,24 +51,12 @@ class Container(LoggingConfigurable):
         unless what it is made of has changed.""",
     )
 
-    stop_timeout = Integer(10, config=True, help="Seconds from asking a server to end until it is killed.")
-
-    mem_limit = Union(
-        [CallableTrait(), ByteSpecification()],
+    stop_timeout = Integer(
+        None,
         allow_none=True,
-        default_value=None,
         config=True,
-        help="""Memory limit: bytes, a number with suffix K, M, G or T, or a callable(spawner) that gives one
-        and is called at each start.""",
-    )
-
-    cpu_limit = Union(
-        [CallableTrait(), Float()],
-        allow_none=True,
-        default_value=None,
-        config=True,
-        help="""Processors that the server may use, or a callable(spawner) that is called at each start. Sets
-        cpu_quota over a cpu_period of 100 ms, unless extra_host_config has another period.""",
+        help="""Seconds from asking a server to end until it is killed. Default: what extra_create_kwargs or the
+        image says, else the engine's 10.""",
     )
 
     extra_create_kwargs = Union(
@@ -84,8 +74,7 @@ class Container(LoggingConfigurable):
         help="As extra_create_kwargs, for create_host_config.",
     )
 
-    # Of the start under way: bytes and processors, the spec's hash, the environment as it was handed over.
-    _limits: tuple[int | None, float | None] | None = None
+    # Of the start under way: the spec's hash, the environment as it was handed over.
     _spec = ""
     _environment: dict[str, str] = {}
 
@@ -100,13 +89,6 @@ class Container(LoggingConfigurable):
     def get_env(self) -> dict[str, str]:
         env: dict[str, str] = super().get_env()
         env["JUPYTER_IMAGE_SPEC"] = self.image
-        limits = self._limits or (self.mem_limit, self.cpu_limit)
-        for name, limit in zip(("MEM_LIMIT", "CPU_LIMIT"), limits, strict=True):
-            if name in self.environment:
-                continue
-            env.pop(name, None)
-            if limit and not callable(limit):
-                env[name] = str(limit)
         return env
 
     async def get_command(self) -> list[str] | None:
@@ -123,19 +105,14 @@ class Container(LoggingConfigurable):
     async def _evaluate(self, setting: Any) -> Any:
         return await maybe_future(setting(self)) if callable(setting) else setting
 
-    async def _evaluate_limits(self) -> tuple[int | None, float | None]:
-        memory = await self._evaluate(self.mem_limit)
-        cpu = await self._evaluate(self.cpu_limit)
-        return (
-            None if memory is None else ByteSpecification().validate(self, memory),
-            None if cpu is None else float(cpu),
-        )
+    def _create_defaults(self) -> dict[str, Any]:
+        """Keyword arguments of create_container that extra_create_kwargs may replace."""
+        return {}
 
     async def _create_kwargs(self) -> dict[str, Any]:
-        if self._limits is None:
-            self._limits = await self._evaluate_limits()
         namespace = self.template_namespace()
-        extra_create = specs.render(await self._evaluate(self.extra_create_kwargs), namespace)
+        extra = specs.render(await self._evaluate(self.extra_create_kwargs), namespace)
+        extra_create = specs.merge(self._create_defaults(), extra)
         command = await self.get_command()
         if command is None and "entrypoint" in extra_create:
             # Under another entry point the engine forgets the image's command.
@@ -149,10 +126,11 @@ class Container(LoggingConfigurable):
                 port=self.port,
                 network=self.network_name,
                 publish_on="" if self.use_internal_ip or self.network_name == "host" else self.host_ip,
+                links=dict(self.links),
                 binds=self.volume_binds,
                 mounts=self.mount_binds,
-                mem_limit=self._limits[0],
-                cpu_limit=self._limits[1],
+                mem_limit=self.mem_limit,
+                cpu_limit=self.cpu_limit,
                 extra_create=extra_create,
                 extra_host=specs.render(await self._evaluate(self.extra_host_config), namespace),
             )
@@ -177,14 +155,16 @@ class Container(LoggingConfigurable):
 
     async def create_object(self) -> dict[str, Any]:
         """Create the container; returns at least its Id. NameTaken where there is one of that name."""
+        await self._find_volumes()
         spec = await self._create_kwargs()
         await self._have_volumes(spec["host_config"].get("VolumeDriver"))
         try:
             created: dict[str, Any] = await perform(self.docker, "create_container", **spec)
         except Unavailable as error:
-            if error.timed_out and (made := await self._made_after_all()):
-                return made
-            raise
+            made = await self._made_after_all() if error.timed_out else None
+            if made is None:
+                raise
+            return made
         return created
 
     async def _made_after_all(self) -> dict[str, Any] | None:
@@ -199,6 +179,11 @@ class Container(LoggingConfigurable):
 
     async def start_object(self) -> None:
         await perform(self.docker, "start", self.object_id)
+
+    async def _end(self, container_id: str) -> None:
+        """Stop a container, which stays."""
+        with contextlib.suppress(Gone, BeingRemoved):
+            await perform(self.docker, "stop", container_id, timeout=self.stop_timeout)
 
     async def stop_object(self, timeout: int | None = None) -> None:
         """End the server's processes; they are killed after `timeout` seconds (default: stop_timeout)."""

@@ -12,35 +12,36 @@ from jupyterhub.spawner import Spawner
 from jupyterhub.utils import fmt_ip_url, maybe_future, url_path_join
 from traitlets import Bool, Unicode, Union
 
-from dockerspawner import ownership, readiness
+from dockerspawner import readiness
 from dockerspawner.container import Container
-from dockerspawner.engine import (
-    EngineAccess,
-    EngineError,
-    NameTaken,
-    NoSuchImage,
-    NoSuchNetwork,
-    Unavailable,
-    meaning,
-    perform,
-    understood,
-)
-from dockerspawner.failures import Died, failure, mask, secrets_of
+from dockerspawner.deprecations import Deprecations
+from dockerspawner.engine import EngineAccess, perform
+from dockerspawner.errors import EngineError, Unavailable, meaning, understood
+from dockerspawner.failures import Died, explain, failure, mask, secrets_of
 from dockerspawner.images import Images
+from dockerspawner.leftovers import Leftovers
+from dockerspawner.limits import Limits
 from dockerspawner.naming import Naming
 from dockerspawner.network import Networking
 from dockerspawner.progress import Event, Story
+from dockerspawner.reporting import Reporting
 from dockerspawner.volumes import Volumes
 
 LOG_LINES = 20
 SLOW_START = 10.0
+CHECK_EVERY = 0.5
+# Exit codes of a command that could not be run: its output is then the engine's complaint.
+_NOT_RUN = (126, 127)
 
 
-class DockerSpawner(Container, Images, Naming, Networking, Volumes, EngineAccess, Spawner):
+class DockerSpawner(
+    Deprecations, Leftovers, Reporting, Container, Limits, Images, Naming, Networking, Volumes, EngineAccess, Spawner
+):
     """A user's server as a container.
 
     - start() returns when the server answers HTTP.
     - A start that fails or is cancelled leaves no container that it made.
+    - A server that dies is reported to the hub at once.
     - What the engine did not say is not taken for an end: poll() is None while nobody can be asked.
     - A container of somebody else is never touched.
     """
@@ -53,12 +54,6 @@ class DockerSpawner(Container, Images, Naming, Networking, Volumes, EngineAccess
         stderr as warning.""",
     )
 
-    # Of the start under way.
-    _starting = False
-    _creating: asyncio.Future[dict[str, Any]] | None = None
-    _undoing: asyncio.Task[None] | None = None
-    # The id that an earlier hub left in the state; the hub clears the state before it calls start().
-    _known_id = ""
     _engine_silent = False
 
     def __init__(self, **kwargs: Any) -> None:
@@ -79,20 +74,25 @@ class DockerSpawner(Container, Images, Naming, Networking, Volumes, EngineAccess
 
     def load_state(self, state: dict[str, Any]) -> None:
         super().load_state(state)
-        self.object_id = self._known_id = state.get("object_id") or state.get("container_id") or ""
+        self.object_id = state.get("object_id") or state.get("container_id") or ""
         if state.get("object_name"):
             self.object_name = state["object_name"]
+        self._known_name = self.object_name
+        self._used_volumes = state.get("volumes") or {}
 
     def get_state(self) -> dict[str, Any]:
         state: dict[str, Any] = super().get_state()
         if self.object_id:
             state |= {"object_id": self.object_id, "object_name": self.object_name}
+        if self._used_volumes:
+            state["volumes"] = self._used_volumes
         return state
 
     def clear_state(self) -> None:
+        """Forget the last start, but not the container and the volumes that are kept for the next one."""
         super().clear_state()
-        self.object_id = ""
-        self.object_name = self._object_name_default()
+        if not self.object_id:
+            self.object_name = self._object_name_default()
         self._image_at_hand = ""
         self._begin_story()
 
@@ -107,11 +107,14 @@ class DockerSpawner(Container, Images, Naming, Networking, Volumes, EngineAccess
         margin = min(5.0, max(1.0, 0.1 * self.start_timeout))
         deadline = time.monotonic() + self.start_timeout - margin
         self._begin_story()
-        self._starting, self._creating = True, None
+        self._starting, self._creating, self._ended = True, None, asyncio.Event()
+        self._known_id = self.object_id
         try:
             if self._undoing:
                 await asyncio.shield(self._undoing)
-            return await self._start(deadline)
+            address = await self._start(deadline)
+            self._known_name = self.object_name
+            return address
         except Exception as error:
             # Before the container goes, which takes its log along.
             explained = await self._explain(error)
@@ -123,105 +126,49 @@ class DockerSpawner(Container, Images, Naming, Networking, Volumes, EngineAccess
             await self._undo_start()
             raise
         finally:
-            self._starting, self._stage, self._limits = False, 0, None
+            self._starting, self._ended, self._stage = False, None, 0
+            self._pinned.clear()
             self._story.end()
 
     async def _start(self, deadline: float) -> tuple[str, int]:
-        self._limits = await self._evaluate_limits()
         await self._have_image()
+        await self._pin_limits()
         self._enter(1, 60, "Creating the server's container")
         await self._obtain()
+        self._listen()
         self._enter(2, 70, "Starting the server")
         await understood("start", self.start_object())
+        started = time.monotonic()
         self._enter(3, 80, "Waiting for the server to answer")
         host, port = await self.get_ip_and_port()
         if self.post_start_cmd:
             await self.post_start_exec()
-        await self._until_ready(host, port, deadline)
+        await self._until_ready(host, port, started, deadline)
         self.log.info("%s answers at %s port %s", self.object_name, host, port)
         return host, port
-
-    async def _obtain(self) -> None:
-        """Have a container: a new one, or the one that is there where it is ours and still fits.
-
-        Not asked beforehand: where there is one, creating another fails, and says so.
-        """
-        pulled = False
-        for _ in range(5):
-            try:
-                await self._create()
-                return
-            except NoSuchImage:
-                if pulled or self.pull_policy in ("never", "skip"):
-                    raise self._image_missing(self.image) from None
-                # Removed since it was looked for.
-                await self.pull_image(self.image)
-                pulled = True
-            except NameTaken:
-                existing = await self._inspect(self.object_name)
-                if existing and await self._take_over(existing):
-                    return
-        raise failure(f"The container name {self.object_name} is taken again and again.", reason="conflict")
-
-    async def _create(self) -> None:
-        self._creating = asyncio.ensure_future(understood("create_container", self.create_object()))
-        created = await asyncio.shield(self._creating)
-        self.object_id = created[self.object_id_key]
-
-    async def _take_over(self, container: dict[str, Any]) -> bool:
-        """True: `container` is ours and is resumed. False: it was ours and is removed."""
-        if not self._owner.owns(container, self._known_id):
-            raise failure(
-                f"There is already a container named {self.object_name} that does not belong to this server. "
-                "It has to be removed or renamed by whoever made it.",
-                reason="conflict",
-            )
-        if not self.remove:
-            stale = ownership.is_stale(container, self._spec, await self._image_id())
-            holds_home = ownership.holds_home(container, self._home())
-            if stale and holds_home:
-                self.log.warning(
-                    "%s is resumed as it is, although its settings have changed: "
-                    "its user's files are in no volume, and would go with the container",
-                    self.object_name,
-                )
-            if holds_home or not stale:
-                self.object_id = container[self.object_id_key]
-                self._environment = ownership.environment_of(container)
-                if token := self._environment.get("JUPYTERHUB_API_TOKEN"):
-                    self.api_token = token
-                return True
-        self.log.info("Replacing container %s", self.object_name)
-        await self._remove(container["Id"], volumes=self.remove)
-        return False
-
-    def _home(self) -> str:
-        return self.format_string(self.notebook_dir) if self.notebook_dir else ""
 
     async def post_start_exec(self) -> None:
         """Run post_start_cmd in the container; stdout goes to the log as debug, stderr as warning."""
         command = await perform(self.docker, "exec_create", self.object_id, self.post_start_cmd)
-        streams = await perform(self.docker, "exec_start", command["Id"], demux=True)
-        logs = {"stdout": self.log.debug, "stderr": self.log.warning}
-        for (name, log), output in zip(logs.items(), streams, strict=True):
+        stdout, stderr = await perform(self.docker, "exec_start", command["Id"], demux=True)
+        if (
+            stdout
+            and not stderr
+            and (await perform(self.docker, "exec_inspect", command["Id"]))["ExitCode"] in _NOT_RUN
+        ):
+            stdout, stderr = None, stdout
+        for name, log, output in (("stdout", self.log.debug, stdout), ("stderr", self.log.warning, stderr)):
             if text := (output or b"").decode(errors="replace").rstrip():
-                log("post_start_cmd %s in %s: %s", name, self.object_name, text)
+                log(f"post_start {name} in {self.object_name}: {text}")
 
-    async def _until_ready(self, host: str, port: int, deadline: float) -> None:
+    async def _until_ready(self, host: str, port: int, started: float, deadline: float) -> None:
         path = url_path_join(self.server.base_url if self.server else "/", "api")
-        slow = time.monotonic() + SLOW_START
-
-        async def check() -> None:
-            if time.monotonic() > slow:
-                self._report(85, "The server is running, but takes its time to answer")
-            try:
-                self._fail_if_dead(await perform(self.docker, "inspect_container", self.object_id))
-            except Unavailable:
-                self.log.debug("Nobody can tell how %s is", self.object_name)
-
         try:
-            await readiness.ready(host, port, path, check, deadline - time.monotonic())
+            await readiness.ready(host, port, path, self._watch_over, deadline - time.monotonic())
         except asyncio.TimeoutError:
+            if self._hub_waits_longer(started):
+                self.log.warning("%s does not answer yet; the hub waits for it for http_timeout", self.object_name)
+                return
             raise failure(
                 f"The server is running, but nothing answers at http://{fmt_ip_url(host)}:{port}{path}. "
                 f"If it does answer there, the hub can't reach network {self.network_name}.",
@@ -229,41 +176,30 @@ class DockerSpawner(Container, Images, Naming, Networking, Volumes, EngineAccess
                 details=await self._last_words(),
             ) from None
 
-    def _fail_if_dead(self, container: dict[str, Any]) -> None:
-        if not container["State"]["Running"]:
-            raise Died(container["State"])
+    def _hub_waits_longer(self, started: float) -> bool:
+        """Has the operator set an http_timeout that a server which is up for as long has not used up yet?"""
+        default = type(self).http_timeout.default_value
+        return bool(self.http_timeout != default and time.monotonic() - started < self.http_timeout)
 
-    async def _undo_start(self) -> None:
-        """Remove the container that this start made; one that was there before is stopped and kept.
-
-        Goes on where its caller is cancelled meanwhile.
-        """
-        self._undoing = asyncio.ensure_future(self._undo())
-        await asyncio.shield(self._undoing)
-
-    async def _undo(self) -> None:
-        made = await self._made()
-        try:
-            if made:
-                await self._remove(made, volumes=True)
-            elif self.object_id:
-                await understood("stop", self.stop_object())
-        except EngineError as error:
-            self.log.error("What the failed start of %s has made stays behind: %s", self.object_name, error)
-        self.object_id = ""
-
-    async def _made(self) -> str:
-        """The id of the container that this start has created, empty where it has not.
-
-        A create that was sent can't be called back: its answer is waited for.
-        """
-        if self._creating is None:
-            return ""
-        done, _ = await asyncio.wait({self._creating}, timeout=self.quick_timeout)
-        for created in done:
-            if not created.cancelled() and not created.exception():
-                return str(created.result()[self.object_id_key])
-        return ""
+    async def _watch_over(self) -> None:
+        """Raise Died when the server has ended; tell once that it takes its time."""
+        slow = time.monotonic() + SLOW_START
+        ended = self._ended
+        assert ended is not None
+        while True:
+            # The watch says at once that it ended; where the engine tells of no events, it is asked.
+            try:
+                await asyncio.wait_for(ended.wait(), CHECK_EVERY)
+            except asyncio.TimeoutError:
+                if time.monotonic() > slow:
+                    self._report_progress(85, "The server is running, but takes its time to answer")
+                if self._watch.following:
+                    continue
+            ended.clear()
+            try:
+                self._fail_if_dead(await perform(self.docker, "inspect_container", self.object_id))
+            except Unavailable:
+                self.log.debug("Nobody can tell how %s is", self.object_name)
 
     # Failures
 
@@ -274,13 +210,8 @@ class DockerSpawner(Container, Images, Naming, Networking, Volumes, EngineAccess
             return failure(f"The server {meant}.", reason=meant.reason, details=await self._last_words())
         if isinstance(meant, Unavailable):
             self.log.error("The Docker engine does not answer: %s", meant)
-            message = "The Docker engine does not answer. Please try again later."
-            return failure(message, reason="engine", status=503)
-        if isinstance(meant, NoSuchNetwork):
-            return failure(f"The Docker network {self.network_name} does not exist.", reason="network")
         if isinstance(meant, EngineError):
-            message = mask(str(meant), secrets_of(self._environment))
-            return failure(f"The server can't be started: {message}", reason="refused")
+            return explain(meant, secrets_of(self._environment))  # type: ignore[no-any-return]
         return error
 
     async def _last_words(self) -> str:
@@ -299,9 +230,9 @@ class DockerSpawner(Container, Images, Naming, Networking, Volumes, EngineAccess
 
     def _enter(self, stage: int, progress: int, message: str) -> None:
         self._stage = stage
-        self._report(progress, message)
+        self._report_progress(progress, message)
 
-    def _report(self, progress: int, message: str) -> None:
+    def _report_progress(self, progress: int, message: str) -> None:
         self._story.tell(progress, message)
 
     async def progress(self) -> AsyncIterator[Event]:
@@ -317,7 +248,10 @@ class DockerSpawner(Container, Images, Naming, Networking, Volumes, EngineAccess
             return None
         if not self.object_id:
             return 0
+        self._listen()
         try:
+            if await self._known_to_run():
+                return None
             container = await understood("inspect_container", self.get_object())
         except Unavailable as error:
             if not self._engine_silent:
@@ -328,11 +262,21 @@ class DockerSpawner(Container, Images, Naming, Networking, Volumes, EngineAccess
         if container is None:
             self.log.warning("Container %s is gone", self.object_name)
             return 0
-        state = container["State"]
-        if state["Running"]:
+        if container["State"]["Running"]:
             return None
-        self.log.warning("The server in %s %s", self.object_name, Died(state))
-        return int(state["ExitCode"])
+        death = self._death(container)
+        self.log.warning("The server in %s %s", self.object_name, death)
+        return death.exit_code
+
+    async def _known_to_run(self) -> bool:
+        """Does the watch say that it runs? Whatever else it says is asked."""
+        if type(self).get_object is not DockerSpawner.get_object or "get_object" in vars(self):
+            return False
+        word = await self._watch.word(self.object_id)
+        if word is not None and word.running:
+            self._engine_silent = False
+            return True
+        return False
 
     async def get_url(self) -> str:
         """Where the server is now; what the hub has on record where that can't be asked."""
@@ -348,16 +292,23 @@ class DockerSpawner(Container, Images, Naming, Networking, Volumes, EngineAccess
         if not self.object_id:
             return
         self.log.info("Stopping %s", self.object_name)
-        await understood("stop", self.stop_object(**({"timeout": 0} if now else {})))
-        if self.remove:
-            await understood("remove_container", self.remove_object())
-        self.object_id = ""
+        self._watch.ignore(self.object_id)
+        try:
+            await understood("stop", self.stop_object(**({"timeout": 0} if now else {})))
+            await self._remove_if_wanted()
+        except BaseException:
+            self._listen()
+            raise
 
     async def run_post_stop_hook(self) -> None:
         """Remove the container of a server that ended by itself, then run the post_stop_hook."""
-        if self.object_id and self.remove:
-            try:
-                await understood("remove_container", self.remove_object())
-            except EngineError as error:
-                self.log.warning("Container %s is left for the next start: %s", self.object_name, error)
+        try:
+            await self._remove_if_wanted()
+        except EngineError as error:
+            self.log.warning("Container %s is left for the next start: %s", self.object_name, error)
         await maybe_future(super().run_post_stop_hook())
+
+    async def _remove_if_wanted(self) -> None:
+        if self.object_id and self.remove:
+            await understood("remove_container", self.remove_object())
+            self.object_id = ""

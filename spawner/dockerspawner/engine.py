@@ -1,16 +1,4 @@
-"""The only door to Docker: clients, lanes of threads, time-outs, and what an error means.
-
-EngineError
-  Gone                what was asked for is not there (404)
-    NoSuchImage
-    NoSuchNetwork
-  Conflict            the engine's state stands against it (409)
-    NameTaken
-    BeingRemoved
-  Refused             the engine, or its client, does not accept the order (other 4xx)
-  Failed              the engine tried to carry out an order and could not (5xx)
-  Unavailable         nobody knows: no connection, no answer in time, 5xx to a question
-"""
+"""The only door to Docker: clients, lanes of threads, time-outs."""
 
 from __future__ import annotations
 
@@ -20,111 +8,39 @@ import itertools
 import json
 import os
 import random
-import re
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
 import requests
 from docker import APIClient
-from docker.errors import APIError, DockerException, ImageNotFound
 from docker.tls import TLSConfig
 from docker.utils import kwargs_from_env
 from traitlets import Any as AnyTrait
 from traitlets import Dict, Float, Integer
 from traitlets.config import LoggingConfigurable
 
+from dockerspawner.errors import QUESTIONS, Unavailable, understood
+
 T = TypeVar("T")
 Client = Any
 Call = Callable[[Client], T]
 
-QUESTIONS = frozenset(
-    {"containers", "inspect_container", "inspect_image", "inspect_network", "inspect_volume", "logs", "port"}
-)
-QUICK = (QUESTIONS - {"logs"}) | {"create_container", "create_volume", "start", "remove_container"}
+QUICK = (QUESTIONS - {"logs", "events"}) | {
+    "connect_container_to_network",
+    "create_container",
+    "create_volume",
+    "remove_container",
+    "rename",
+    "start",
+    "unpause",
+}
+# Seconds of silence after which a stream of events is taken for dead; the watch opens a new one before.
+EVENTS_TIMEOUT = 90.0
 
 # Seconds between the tries of a question that nobody answered.
 _PAUSES = (0.1, 0.4)
-
-
-class EngineError(Exception):
-    """Something that Docker did not do, in the engine's own words."""
-
-
-class Gone(EngineError):
-    pass
-
-
-class NoSuchImage(Gone):
-    pass
-
-
-class NoSuchNetwork(Gone):
-    pass
-
-
-class Conflict(EngineError):
-    pass
-
-
-class NameTaken(Conflict):
-    pass
-
-
-class BeingRemoved(Conflict):
-    pass
-
-
-class Refused(EngineError):
-    pass
-
-
-class Failed(EngineError):
-    pass
-
-
-class Unavailable(EngineError):
-    """`timed_out`: the call was sent and may have been carried out."""
-
-    def __init__(self, message: str, timed_out: bool = False) -> None:
-        super().__init__(message)
-        self.timed_out = timed_out
-
-
-def meaning(method: str, error: Exception) -> Exception:
-    """What an exception of the Docker SDK, raised by `method`, says; others are returned as they are."""
-    if isinstance(error, APIError) and error.status_code:
-        return _meaning_of_answer(method, error.status_code, str(error.explanation or error), error)
-    cause = error.__cause__ or error
-    if isinstance(error, requests.exceptions.RequestException | OSError) or type(error) is DockerException:
-        return Unavailable(str(error), timed_out=isinstance(cause, requests.exceptions.Timeout | TimeoutError))
-    if isinstance(error, DockerException):
-        return Refused(str(error))
-    return error
-
-
-def _meaning_of_answer(method: str, status: int, message: str, error: APIError) -> EngineError:
-    if status == 404:
-        if isinstance(error, ImageNotFound):
-            return NoSuchImage(message)
-        return NoSuchNetwork(message) if re.search(r"\bnetwork \S+ not found", message) else Gone(message)
-    if status == 409:
-        if "is already in use by container" in message:
-            return NameTaken(message)
-        return BeingRemoved(message) if "removal of container" in message else Conflict(message)
-    if status < 500:
-        return Refused(message)
-    return Unavailable(message) if method in QUESTIONS else Failed(message)
-
-
-async def understood(method: str, awaiting: Awaitable[T]) -> T:
-    """Await what may raise the SDK's exceptions, as overrides of public methods do; raise EngineErrors."""
-    try:
-        return await awaiting
-    except Exception as error:
-        meant = meaning(method, error)
-        raise meant from (None if meant is error else error)
 
 
 async def perform(docker: Callable[..., Any], method: str, *args: Any, **kwargs: Any) -> Any:
@@ -214,9 +130,13 @@ class Engine:
         quick_timeout: float = 30,
         slow_timeout: float = 120,
     ) -> None:
+        self.quick_timeout = quick_timeout
         self.quick = Lane("quick", quick_threads, lambda: connect(quick_timeout, quick_threads))
         self.slow = Lane("slow", slow_threads, lambda: connect(slow_timeout, slow_threads))
+        # Two: while a stream is replaced.
+        self.events = Lane("events", 2, lambda: connect(EVENTS_TIMEOUT, 2))
         self.pulls: dict[str, Any] = {}
+        self.watches: dict[str, Any] = {}
 
     def call(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any], rank: int = 0) -> Future[Any]:
         """Call the client's `method` in its lane; one that no lane lists takes the slow one."""
@@ -276,6 +196,8 @@ class EngineAccess(LoggingConfigurable):
             name: getattr(self, name) for name in ("quick_threads", "slow_threads", "quick_timeout", "slow_timeout")
         }
         settings = dict(self.client_kwargs)
+        if (timeout := settings.pop("timeout", None)) is not None:
+            sizes |= {"quick_timeout": timeout, "slow_timeout": timeout}
         tls = dict(self.tls_config)
 
         def connect(timeout: float, pool_size: int) -> Client:

@@ -9,6 +9,8 @@ from typing import Any
 
 from tornado.web import HTTPError
 
+from dockerspawner.errors import EngineError, NoSuchImage, NoSuchNetwork, Unavailable
+
 try:
     from jupyterhub.spawner import SpawnException
 except ImportError:  # JupyterHub 5
@@ -42,6 +44,17 @@ def failure(message: str, *, reason: str, details: str = "", status: int = 500) 
     return error  # type: ignore[no-any-return]
 
 
+def explain(error: EngineError, secrets: Iterable[str] = ()) -> Any:
+    """A failure of what the engine did not do, with a sentence that a user can understand."""
+    if isinstance(error, Unavailable):
+        return failure("The Docker engine does not answer. Please try again later.", reason="engine", status=503)
+    if isinstance(error, NoSuchNetwork) and (found := re.search(r"\bnetwork (\S+) not found", str(error))):
+        return failure(f"The Docker network {found[1]} does not exist.", reason="network")
+    if isinstance(error, NoSuchImage):
+        return failure(str(error), reason="image")
+    return failure(f"The server can't be started: {mask(str(error), secrets)}", reason="refused")
+
+
 def secrets_of(environment: Mapping[str, str]) -> set[str]:
     """Values that must not be shown, told by the names of their variables."""
     # A short value, such as "1", would hide half of a text and is no secret.
@@ -58,15 +71,13 @@ def mask(text: str, secrets: Iterable[str] = ()) -> str:
 
 
 class Died(Exception):
-    """The container's main process ended; `state` is that of an inspected container."""
+    """A server's main process has ended."""
 
-    def __init__(self, state: Mapping[str, Any]) -> None:
-        code = state.get("ExitCode", 0)
-        # OOMKilled is also set where only a child was killed and the main process ended by itself.
-        if state.get("OOMKilled") and code == 137:
-            self.reason = "oom"
-            how = f"ran out of memory (exit code {code})"
+    def __init__(self, exit_code: int, out_of_memory: bool = False, error: str = "") -> None:
+        self.exit_code = exit_code
+        self.reason = "oom" if out_of_memory else "exited"
+        if out_of_memory:
+            how = f"ran out of memory (exit code {exit_code})"
         else:
-            self.reason = "exited"
-            how = f"ended with exit code {code}" + (f": {state['Error']}" if state.get("Error") else "")
+            how = f"ended with exit code {exit_code}" + (f": {error}" if error else "")
         super().__init__(how)

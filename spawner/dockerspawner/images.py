@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from html import escape
+from typing import Any
 
 import jupyterhub
 from jupyterhub.utils import maybe_future
-from traitlets import CaselessStrEnum, Float, Unicode
+from tornado.web import HTTPError
+from traitlets import Any as AnyTrait
+from traitlets import CaselessStrEnum, Float, TraitError, Unicode, validate
 from traitlets.config import LoggingConfigurable
 
-from dockerspawner.engine import Client, Engine, EngineError, Failed, Gone, Unavailable, meaning, perform
-from dockerspawner.failures import failure
+from dockerspawner.engine import Client, Engine, perform
+from dockerspawner.errors import EngineError, Failed, Gone, NoSuchImage, Refused, Unavailable, meaning, understood
+from dockerspawner.failures import explain, failure
 
 _COMPONENT = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
 _HOST = r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
@@ -117,9 +123,17 @@ def pull_once(engine: Engine, reference: Reference, timeout: float) -> tuple[Pul
 
 
 class Images(LoggingConfigurable):
-    """Which image a server is made of, and when it is pulled."""
+    """Which image a server is made of, may its user have it, and when it is pulled."""
 
     image = Unicode(config=True, help="Image to run. Default: Jupyter's single-user image of the hub's version.")
+
+    allowed_images = AnyTrait(
+        {},
+        config=True,
+        help="""Images that users may choose, by the option `image`: a list; a dict, whose keys are shown and
+        whose values are the images; a callable(spawner) that gives one of these; or "*" for any image.
+        Empty: there is no choice. With more than one, users are asked by a form.""",
+    )
 
     pull_policy = CaselessStrEnum(
         ["always", "ifnotpresent", "never", "skip"],
@@ -142,26 +156,105 @@ class Images(LoggingConfigurable):
         major, minor, *_ = jupyterhub.version_info
         return f"quay.io/jupyterhub/singleuser:{major}.{minor}"
 
+    # Choice
+
+    @validate("allowed_images")  # type: ignore[untyped-decorator]
+    def _validate_allowed_images(self, proposal: Any) -> Any:
+        return _images_by_choice(proposal["value"])
+
+    def _get_allowed_images(self) -> Any:
+        """The images by what users choose them by; "*" where all are allowed."""
+        allowed = self.allowed_images
+        return _images_by_choice(allowed(self)) if callable(allowed) else allowed
+
+    async def check_allowed(self, image: str) -> str:
+        """The image that the choice `image` stands for; HTTP error 400 where it is not allowed."""
+        allowed = self._get_allowed_images()
+        if allowed == "*":
+            return image
+        if not allowed:
+            raise HTTPError(400, "There is no image to choose here")
+        if image not in allowed:
+            raise HTTPError(400, "Image %s is not allowed. Allowed are: %s", image, ", ".join(allowed))
+        return str(allowed[image])
+
+    async def _choose_image(self) -> None:
+        choice = self.user_options.get("image")
+        if not choice:
+            return
+        if not isinstance(choice, str):
+            raise HTTPError(400, "The option image is not a text: %r", choice)
+        self.image = await maybe_future(self.check_allowed(choice))
+
+    def _options_form_default(self) -> str:
+        return self._default_options_form()
+
+    def _default_options_form(self) -> str:
+        allowed = self._get_allowed_images()
+        if allowed == "*" or len(allowed) < 2:
+            return ""
+        options = "".join(
+            f'<option value="{escape(choice)}"{" selected" if image == self.image else ""}>{escape(choice)}</option>'
+            for choice, image in allowed.items()
+        )
+        return (
+            '<label for="image" class="form-label">Image</label>'
+            f'<select class="form-control form-select" id="image" name="image" required autofocus>{options}</select>'
+        )
+
+    def _options_from_form_default(self) -> Any:
+        def options_from_form(form: Mapping[str, list[Any]]) -> dict[str, Any]:
+            return {"image": form["image"][0]} if "image" in form else {}
+
+        return options_from_form
+
+    def _apply_user_options_default(self) -> Any:
+        def apply_user_options(spawner: Any, options: Mapping[str, Any]) -> None:
+            """The image is chosen after the pre_spawn_hook, which may see to the options itself."""
+            if others := sorted(options.keys() - {"image"}):
+                spawner.log.warning("Nothing is done with the options %s", ", ".join(others))
+
+        return apply_user_options
+
+    # Pulling
+
     async def run_pre_spawn_hook(self) -> None:
         """Run the pre_spawn_hook, then pull the image: the hub's start_timeout begins after this."""
         try:
             await maybe_future(super().run_pre_spawn_hook())
             await self._have_image()
+        except EngineError as error:
+            explained = explain(error)
+            self._story.end(explained.jupyterhub_message)
+            raise explained from error
         except BaseException as error:
             self._story.end(getattr(error, "jupyterhub_message", ""))
             raise
 
     async def _have_image(self) -> None:
+        await self._choose_image()
         if self._image_at_hand != self.image:
-            await self.pull_image(self.image)
+            await self._pull()
             self._image_at_hand = self.image
 
+    async def _pull(self) -> None:
+        try:
+            await understood("pull", self.pull_image(self.image))
+        except Unavailable:
+            raise
+        except EngineError as error:
+            raise failure(str(error), reason="image") from error
+
     async def pull_image(self, image: str) -> None:
-        """Make `image` available as pull_policy says; fails with a sentence that names it."""
+        """Make `image` available as pull_policy says.
+
+        EngineErrors, which are the Docker SDK's too, with a sentence that names the image; Unavailable where
+        the engine can't be asked.
+        """
         if self.pull_policy == "skip":
             return
         if self.pull_policy != "always":
-            self._report(5, f"Looking for image {image}")
+            self._report_progress(5, f"Looking for image {image}")
             try:
                 await perform(self.docker, "inspect_image", image)
                 return
@@ -171,17 +264,16 @@ class Images(LoggingConfigurable):
         try:
             reference = Reference.parse(image)
         except ValueError as error:
-            raise failure(f"The server's image can't be pulled: {error}.", reason="image") from None
+            raise Refused(f"The server's image can't be pulled: {error}.") from None
         self.log.info("Pulling image %s", image)
         pull, task = pull_once(self.engine, reference, self.pull_timeout)
-        try:
-            while not task.done():
-                self._report(10 + pull.percent * 4 // 10, _pull_message(image, pull))
-                await asyncio.wait({task}, timeout=0.5)
-            task.result()
-        except EngineError as error:
-            self.log.error("Pulling image %s failed: %s", image, error)
-            raise failure(f"Image {image} could not be pulled: {error}", reason="image") from error
+        while not task.done():
+            self._report_progress(10 + pull.percent * 4 // 10, _pull_message(image, pull))
+            await asyncio.wait({task}, timeout=0.5)
+        if fault := task.exception():
+            self.log.error("Pulling image %s failed: %s", image, fault)
+            kind = type(fault) if isinstance(fault, Gone | Refused) else Failed
+            raise kind(f"Image {image} could not be pulled: {fault}") from fault
 
     async def _image_id(self) -> str:
         """The id that `image` has now, empty where it has none."""
@@ -190,12 +282,19 @@ class Images(LoggingConfigurable):
         except Gone:
             return ""
 
-    def _image_missing(self, image: str) -> Exception:
-        return failure(
+    def _image_missing(self, image: str) -> NoSuchImage:
+        return NoSuchImage(
             f"Image {image} does not exist on the Docker engine, and pull_policy is {self.pull_policy!r}: "
-            "it is not pulled.",
-            reason="image",
+            "it is not pulled."
         )
+
+
+def _images_by_choice(allowed: Any) -> Any:
+    if allowed is None:
+        return {}
+    if isinstance(allowed, str) and allowed != "*":
+        raise TraitError(f'allowed_images takes one text only, "*" for any image; for one image, [{allowed!r}]')
+    return {image: image for image in allowed} if isinstance(allowed, list | tuple | set) else allowed
 
 
 def _pull_message(image: str, pull: Pull) -> str:

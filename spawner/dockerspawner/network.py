@@ -6,10 +6,11 @@ import os
 from typing import Any
 from urllib.parse import urlsplit
 
-from traitlets import Bool, Unicode
+from traitlets import Bool, Dict, List, Unicode
 from traitlets.config import LoggingConfigurable
 
-from dockerspawner.engine import Gone, perform
+from dockerspawner.engine import perform
+from dockerspawner.errors import Gone
 
 
 def internal_address(container: dict[str, Any], network: str) -> str:
@@ -37,12 +38,34 @@ def published_address(container: dict[str, Any], port: int, host: str) -> tuple[
 class Networking(LoggingConfigurable):
     """How the hub and a user's server reach each other."""
 
-    network_name = Unicode("bridge", config=True, help="Docker network that the container is on.")
+    network_name = Unicode(
+        "bridge",
+        config=True,
+        help="Docker network that the container is on, and on which the hub reaches it.",
+    )
+
+    extra_networks = List(
+        Unicode(),
+        config=True,
+        help="More Docker networks that the container is on. Placeholders as in name_template.",
+    )
+
+    links = Dict(
+        config=True,
+        help="""Links of the default bridge, {container: alias}. Other networks resolve containers' names
+        without them.""",
+    )
 
     use_internal_ip = Bool(
         config=True,
         help="""Call the server at the container's own address on `network_name`, instead of a port published
         on the host. Default: True unless the network is bridge or host.""",
+    )
+
+    use_internal_hostname = Bool(
+        config=True,
+        help="""Call the server by its container's name instead of an address. Default: True with
+        internal_ssl, whose certificates are for that name.""",
     )
 
     host_ip = Unicode(
@@ -53,6 +76,9 @@ class Networking(LoggingConfigurable):
 
     def _use_internal_ip_default(self) -> bool:
         return self.network_name not in ("bridge", "host")
+
+    def _use_internal_hostname_default(self) -> bool:
+        return bool(self.internal_ssl)
 
     def _host_ip_default(self) -> str:
         return self._default_host_ip()
@@ -65,12 +91,36 @@ class Networking(LoggingConfigurable):
         """The container's address on `network_name`, from an inspected container's NetworkSettings."""
         return internal_address({"NetworkSettings": network_settings}, self.network_name)
 
+    @property
+    def internal_hostname(self) -> str:
+        """The name by which the hub finds the server on a Docker network."""
+        return self.container_name  # type: ignore[no-any-return]
+
+    def _ssl_alt_names_default(self) -> list[str]:
+        return [f"DNS:{self.internal_hostname}"]
+
+    async def _connect_networks(self, container_id: str) -> None:
+        for name in self.extra_networks:
+            network = name.format(**self.template_namespace())
+            await perform(self.docker, "connect_container_to_network", container_id, network)
+
     async def get_ip_and_port(self) -> tuple[str, int]:
-        """Where the hub reaches the server, asked of the engine now. Gone where there is no such address."""
-        container = await perform(self.docker, "inspect_container", self.object_id)
+        """Where the hub reaches the server. Gone where there is no such address."""
+        if self.use_internal_hostname:
+            return self.internal_hostname, self.port
+        container = await self._described()
         self._fail_if_dead(container)
         if self.use_internal_ip:
             return self.get_network_ip(container["NetworkSettings"]), self.port
         if container["HostConfig"]["NetworkMode"] == "host":
             return self.host_ip, self.port
         return published_address(container, self.port, self.host_ip)
+
+    async def _described(self) -> dict[str, Any]:
+        """State and addresses of the container: as the watch knows them, or asked for where it does not."""
+        if not self._starting:
+            word = await self._watch.word(self.object_id)
+            if word is not None and word.described is not None:
+                return dict(word.described)
+        container: dict[str, Any] = await perform(self.docker, "inspect_container", self.object_id)
+        return container

@@ -23,6 +23,10 @@ class Owner:
     user: str
     server: str
 
+    @classmethod
+    def of(cls, labels: Mapping[str, str]) -> Owner:
+        return cls(labels.get(INSTANCE, ""), labels.get(USER, ""), labels.get(SERVER, ""))
+
     def labels(self, spec: str) -> dict[str, str]:
         """The labels of a container of this server that was made from the spec with that hash."""
         return {INSTANCE: self.instance, USER: self.user, SERVER: self.server, SPEC: spec}
@@ -35,8 +39,7 @@ class Owner:
         """
         labels = container["Config"].get("Labels") or {}
         if INSTANCE in labels:
-            found = Owner(labels[INSTANCE], labels.get(USER, ""), labels.get(SERVER, ""))
-            return found == self
+            return Owner.of(labels) == self
         return container["Id"] == known_id or environment_of(container).get("JUPYTERHUB_USER") == self.user
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 FIRST_PAUSE = 0.025
 LONGEST_PAUSE = 0.25
 GROWTH = 1.2
 # A server that has accepted a connection may still be loading: longer than that one answer takes.
 ANSWER_TIMEOUT = 5.0
-CHECK_EVERY = 0.5
 
 
 async def answers(host: str, port: int, path: str) -> bool:
@@ -42,25 +42,14 @@ async def until_answering(host: str, port: int, path: str) -> None:
 
 
 async def ready(
-    host: str,
-    port: int,
-    path: str,
-    check: Callable[[], Awaitable[None]],
-    timeout: float,
-    check_every: float = CHECK_EVERY,
+    host: str, port: int, path: str, watch_over: Callable[[], Coroutine[Any, Any, None]], timeout: float
 ) -> None:
     """Return once the server answers HTTP.
 
-    `check` is awaited now and then meanwhile; what it raises, because the server is dead, is raised here.
+    `watch_over` runs meanwhile; what it raises, because the server is dead, is raised here.
     asyncio.TimeoutError after `timeout` seconds.
     """
-
-    async def watch() -> None:
-        while True:
-            await asyncio.sleep(check_every)
-            await check()
-
-    race = [asyncio.ensure_future(until_answering(host, port, path)), asyncio.ensure_future(watch())]
+    race = [asyncio.ensure_future(until_answering(host, port, path)), asyncio.ensure_future(watch_over())]
     try:
         done, _ = await asyncio.wait(race, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         if not done:

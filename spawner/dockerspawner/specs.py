@@ -33,6 +33,7 @@ class Server:
     port: int
     network: str
     publish_on: str = ""
+    links: dict[str, str] = field(default_factory=dict)
     binds: dict[str, dict[str, str]] = field(default_factory=dict)
     mounts: list[Mount] = field(default_factory=list)
     mem_limit: int | None = None
@@ -60,6 +61,8 @@ def _host(server: Server) -> dict[str, Any]:
     host: dict[str, Any] = {"binds": server.binds, "network_mode": server.network}
     if server.mounts:
         host["mounts"] = server.mounts
+    if server.links:
+        host["links"] = server.links
     if server.publish_on:
         host["port_bindings"] = {server.port: (server.publish_on,)}
     if server.mem_limit is not None:

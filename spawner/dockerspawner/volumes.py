@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from docker.types import Mount
+from docker.types import DriverConfig, Mount
 from jupyterhub.traitlets import Callable as CallableTrait
-from traitlets import Dict
+from traitlets import Dict, List
 from traitlets.config import LoggingConfigurable
 
 from dockerspawner import ownership
-from dockerspawner.engine import Conflict, perform
+from dockerspawner.engine import perform
+from dockerspawner.errors import Conflict, Gone
+from dockerspawner.failures import failure
 from dockerspawner.naming import VOLUME_NAME, fit
+from dockerspawner.volumenamingstrategy import default_format_volume_name
 
-Settings = Mapping[str, "str | Mapping[str, str]"]
+Target = str | Mapping[str, str]
+Settings = Mapping[str, "Target | list[Target]"]
 
 
 @dataclass(frozen=True)
@@ -50,11 +54,6 @@ class Bind:
         )
 
 
-def default_format_volume_name(template: str, spawner: Any) -> str:
-    """Fill the placeholders of `template` from the spawner's template_namespace()."""
-    return template.format(**spawner.template_namespace())
-
-
 def binds(settings: Settings, mode: str, render: Callable[[str], str]) -> list[Bind]:
     """One Bind per entry of a `volumes` setting; `mode` where the entry names none.
 
@@ -64,18 +63,44 @@ def binds(settings: Settings, mode: str, render: Callable[[str], str]) -> list[B
     """
     found = []
     for source, value in settings.items():
-        entry = {"bind": value} if isinstance(value, str) else value
         name = render(source)
-        found.append(
-            Bind(
-                source=name if name.startswith("/") else fit(name, VOLUME_NAME),
-                target=render(entry["bind"]),
-                mode=entry.get("mode", mode),
-                propagation=entry.get("propagation", ""),
-                template=source,
+        for entry in value if isinstance(value, list) else [value]:
+            entry = {"bind": entry} if isinstance(entry, str) else entry
+            found.append(
+                Bind(
+                    source=name if name.startswith("/") else fit(name, VOLUME_NAME),
+                    target=render(entry["bind"]),
+                    mode=entry.get("mode", mode),
+                    propagation=entry.get("propagation", ""),
+                    template=source,
+                )
             )
-        )
     return found
+
+
+def mount(settings: Mapping[str, Any], render: Callable[[str], str], labels: Mapping[str, str]) -> Mount:
+    """A mount of the `mounts` setting. ValueError where it is none.
+
+    Its type is bind where the source is an absolute path, tmpfs where there is no source but a tmpfs_size or
+    tmpfs_mode, else volume. `labels` are those of a volume that the engine makes for it.
+    """
+    known = dict(settings)
+    source, target = known.pop("source", None), known.pop("target", None)
+    if not target:
+        raise ValueError("it has no target")
+    kind = known.pop("type", None)
+    if kind is None:
+        is_memory = not source and {"tmpfs_size", "tmpfs_mode"} & known.keys()
+        kind = "tmpfs" if is_memory else "bind" if str(source or "").startswith("/") else "volume"
+    if kind == "volume":
+        known["labels"] = {**labels, **(known.get("labels") or {})}
+    driver = known.get("driver_config")
+    if isinstance(driver, Mapping):
+        known["driver_config"] = DriverConfig(**driver)
+    try:
+        return Mount(target=render(target), source=render(source) if source else source, type=kind, **known)
+    except (TypeError, ValueError) as error:
+        raise ValueError(str(error).replace("Mount.__init__() got an ", "")) from None
 
 
 class Volumes(LoggingConfigurable):
@@ -84,40 +109,78 @@ class Volumes(LoggingConfigurable):
     volumes = Dict(
         config=True,
         help="""Volumes and host paths to mount: {source: path in the container}, or
-        {source: {"bind": path, "mode": "rw", "propagation": "rshared"}}. A source without a leading / is the
-        name of a volume, made when it is missing. Placeholders as in name_template.""",
+        {source: {"bind": path, "mode": "rw", "propagation": "rshared"}}, or a list of these for one source at
+        several places. A source without a leading / is the name of a volume, made when it is missing.
+        Placeholders as in name_template.""",
     )
 
     read_only_volumes = Dict(config=True, help="As `volumes`, mounted read-only.")
 
+    mounts = List(
+        Dict(),
+        config=True,
+        help="""More mounts, each a dict of arguments of docker.types.Mount: target, source, type (volume, bind,
+        tmpfs), read_only, propagation, no_copy, labels, driver_config, tmpfs_size, tmpfs_mode, ... Without
+        a type, an absolute path is a bind and a name a volume. Placeholders in source and target.""",
+    )
+
     format_volume_name = CallableTrait(
         default_format_volume_name,
         config=True,
-        help="callable(template, spawner) that fills a template of `volumes` and `read_only_volumes`.",
+        help="callable(template, spawner) that fills a template of `volumes`, `read_only_volumes` and `mounts`.",
     )
 
-    def _binds(self) -> list[Bind]:
-        def render(template: str) -> str:
-            return self.format_volume_name(template, self)  # type: ignore[no-any-return]
+    # Volumes of the last start, by where they were mounted: kept in the state.
+    _used_volumes: dict[str, str] = {}
+    # Names that templates give now, and the names under which the user's volumes are.
+    _older_names: dict[str, str] = {}
 
-        return binds(self.volumes, "rw", render) + binds(self.read_only_volumes, "ro", render)
+    def _render_volume(self, template: str) -> str:
+        return self.format_volume_name(template, self)  # type: ignore[no-any-return]
+
+    def _binds(self) -> list[Bind]:
+        found = binds(self.volumes, "rw", self._render_volume)
+        found += binds(self.read_only_volumes, "ro", self._render_volume)
+        return [replace(bind, source=self._older_names.get(bind.source, bind.source)) for bind in found]
+
+    async def _find_volumes(self) -> None:
+        """A volume that templates named otherwise at the last start, and that is there, is used as it is."""
+        self._older_names = {}
+        older = {}
+        for bind in self._binds():
+            used = self._used_volumes.get(bind.target, bind.source)
+            if bind.is_volume and used != bind.source and await self._is_volume(used):
+                if await self._is_volume(bind.source):
+                    continue
+                older[bind.source] = used
+                self.log.warning("Volume %s is used, since there is no %s as settings name it", used, bind.source)
+        self._older_names = older
+
+    async def _is_volume(self, name: str) -> bool:
+        try:
+            await perform(self.docker, "inspect_volume", name)
+        except Gone:
+            return False
+        return True
 
     async def _have_volumes(self, driver: str | None) -> None:
         """Make the volumes that are missing, so that they carry labels; one that is there stays as it is."""
-        for volume in {bind.source: bind for bind in self._binds() if bind.is_volume}.values():
-            labels = self._labels_of(volume)
+        found = [bind for bind in self._binds() if bind.is_volume]
+        for volume in {bind.source: bind for bind in found}.values():
+            labels = self._labels_of(volume.template)
             try:
                 await perform(self.docker, "create_volume", volume.source, driver=driver, labels=labels)
             except Conflict:
                 # There is one, of another driver.
                 self.log.debug("Volume %s is there already", volume.source)
+        self._used_volumes = {bind.target: bind.source for bind in found}
 
-    def _labels_of(self, volume: Bind) -> dict[str, str]:
-        """Whose the volume is: this hub's, and where its template names them, this user's and this server's."""
+    def _labels_of(self, template: str) -> dict[str, str]:
+        """Whose a volume is: this hub's, and where its template names them, this user's and this server's."""
         labels = {ownership.INSTANCE: self.instance}
-        if re.search(r"\{(safe_|raw_)?username\}", volume.template):
+        if re.search(r"\{(safe_|raw_)?username\}", template):
             labels[ownership.USER] = self.user.name
-        if re.search(r"\{(raw_)?servername\}", volume.template):
+        if re.search(r"\{(raw_)?servername\}", template):
             labels[ownership.SERVER] = self.name
         return labels
 
@@ -131,14 +194,19 @@ class Volumes(LoggingConfigurable):
 
     @property
     def mount_binds(self) -> list[Mount]:
-        """Second and further uses of a source, which a dict keyed by source can't hold."""
+        """`mounts`, and what a dict keyed by source can't hold: second and further uses of a source."""
         seen: set[str] = set()
-        again = []
+        found = []
         for bind in self._binds():
             if bind.source in seen:
-                again.append(bind.as_mount())
+                found.append(bind.as_mount())
             seen.add(bind.source)
-        return again
+        for settings in self.mounts:
+            try:
+                found.append(mount(settings, self._render_volume, self._labels_of(settings.get("source") or "")))
+            except ValueError as error:
+                raise failure(f"The setting mounts has {settings!r}: {error}.", reason="settings") from None
+        return found
 
     @property
     def volume_mount_points(self) -> list[str]:

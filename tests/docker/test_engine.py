@@ -133,14 +133,17 @@ def test_the_package_installs_and_the_hub_finds_it(tmp_path: Path) -> None:
             sys.executable,
             "-c",
             "import sys; sys.path.insert(0, sys.argv[1]); from importlib.metadata import distribution\n"
-            "one = distribution('dockyard-spawner')\n"
-            "(point,) = one.entry_points\n"
-            "print(one.version, point.group, point.name, sys.modules[point.load().__module__].__file__)",
+            "for point in distribution('dockyard-spawner').entry_points:\n"
+            "    print(point.group, point.name, sys.modules[point.load().__module__].__file__)",
             str(site),
         ],
         capture_output=True,
         text=True,
         check=True,
-    ).stdout.split()
-    assert found[1:3] == ["jupyterhub.spawners", "docker"]
-    assert found[3].startswith(str(site))
+    ).stdout.splitlines()
+    points = [line.split() for line in found]
+    assert {(group, name) for group, name, _ in points} == {
+        ("jupyterhub.spawners", "docker"),
+        ("jupyterhub.spawners", "docker-system-user"),
+    }
+    assert all(file.startswith(str(site)) for *_, file in points)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import queue
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import requests
@@ -18,15 +21,33 @@ def api_error(status: int, message: str) -> APIError:
     return kind(message, response=response, explanation=message)
 
 
+class FakeStream:
+    """The engine's events, until they are closed or cut."""
+
+    def __init__(self) -> None:
+        self.events: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter(self.events.get, None)
+
+    def close(self) -> None:
+        self.events.put(None)
+
+
 class FakeClient:
     """Answers like an engine whose containers start at once.
 
-    `fail` maps a method to what it raises, once for each entry; `calls` has the methods in order.
+    `fail` maps a method to what it raises, once for each entry; `calls` has the methods in order, but for those
+    by which the engine is followed: they are in `followed`. `silent` engines tell of no events.
     """
 
     def __init__(self, images: tuple[str, ...] = ("tiny",)) -> None:
+        self.followed: list[str] = []
+        self.streams: list[FakeStream] = []
+        self.silent = False
+        self._clock = itertools.count(1)
         self.images = set(images)
-        self.containers: dict[str, dict[str, Any]] = {}
+        self.existing: dict[str, dict[str, Any]] = {}
         self.calls: list[str] = []
         self.fail: dict[str, list[Exception]] = {}
         self.pull_events: list[dict[str, Any]] = []
@@ -56,9 +77,9 @@ class FakeClient:
         self._call("create_container")
         if spec["image"] not in self.images:
             raise api_error(404, f"No such image: {spec['image']}")
-        if spec["name"] in self.containers:
+        if spec["name"] in self.existing:
             raise api_error(409, f'The container name "/{spec["name"]}" is already in use by container "x".')
-        self.containers[spec["name"]] = {
+        self.existing[spec["name"]] = {
             "Id": f"id-of-{spec['name']}",
             "Image": f"sha256:{spec['image']}",
             "Config": {
@@ -73,8 +94,45 @@ class FakeClient:
         }
         return {"Id": f"id-of-{spec['name']}"}
 
+    def events(self, filters: dict[str, Any], decode: bool) -> FakeStream:
+        self.followed.append("events")
+        if self.fail.get("events"):
+            raise self.fail["events"].pop(0)
+        self.streams.append(FakeStream())
+        return self.streams[-1]
+
+    def emit(self, action: str, name: str, at: int = 0, **attributes: str) -> None:
+        """Tell all streams of something that happened to a container; `at` is the engine's clock."""
+        container = self.existing[name]
+        attributes |= {"name": name, **container["Config"]["Labels"]}
+        actor = {"ID": container["Id"], "Attributes": attributes}
+        for stream in () if self.silent else self.streams:
+            stream.events.put({"Action": action, "Actor": actor, "timeNano": at or next(self._clock)})
+
+    def cut(self) -> None:
+        """End all streams of events."""
+        while self.streams:
+            self.streams.pop().close()
+
+    def containers(self, all: bool, filters: dict[str, Any]) -> list[dict[str, Any]]:
+        self.followed.append("containers")
+        if self.fail.get("containers"):
+            raise self.fail["containers"].pop(0)
+        return [
+            {
+                "Id": container["Id"],
+                "Names": [f"/{name}"],
+                "Labels": container["Config"]["Labels"],
+                "State": "running" if container["State"]["Running"] else "exited",
+                "HostConfig": container["HostConfig"],
+                "NetworkSettings": container["NetworkSettings"],
+                "Ports": [],
+            }
+            for name, container in self.existing.items()
+        ]
+
     def _find(self, key: str) -> tuple[str, dict[str, Any]]:
-        for name, container in self.containers.items():
+        for name, container in self.existing.items():
             if key in (name, container["Id"]):
                 return name, container
         raise api_error(404, f"No such container: {key}")
@@ -85,15 +143,24 @@ class FakeClient:
 
     def start(self, key: str) -> None:
         self._call("start")
-        self._find(key)[1]["State"]["Running"] = True
+        name, container = self._find(key)
+        container["State"]["Running"] = True
+        self.emit("start", name)
 
-    def stop(self, key: str, timeout: int) -> None:
+    def stop(self, key: str, timeout: int | None) -> None:
         self._call("stop")
-        self._find(key)[1]["State"].update(Running=False, ExitCode=0)
+        self.die(self._find(key)[0], 0)
+
+    def die(self, name: str, code: int, **state: Any) -> None:
+        """End a container's main process."""
+        self.existing[name]["State"].update(Running=False, ExitCode=code, **state)
+        self.emit("die", name, exitCode=str(code))
 
     def remove_container(self, key: str, v: bool, force: bool) -> None:
         self._call("remove_container")
-        del self.containers[self._find(key)[0]]
+        name = self._find(key)[0]
+        self.emit("destroy", name)
+        del self.existing[name]
 
     def logs(self, key: str, tail: int) -> bytes:
         self._call("logs")

@@ -21,5 +21,5 @@ def make_spawner(
     spawner = cls(user=user, hub=HUB, api_token=secrets.token_hex(16), **traits)
     if not server:
         base_url = f"/user/{username}/"
-        spawner._server = SimpleNamespace(base_url=base_url, url=f"http://recorded:1{base_url}")
+        spawner._server = SimpleNamespace(base_url=base_url, url=f"http://recorded:1{base_url}", ip="recorded", port=1)
     return spawner

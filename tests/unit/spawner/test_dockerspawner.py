@@ -33,10 +33,29 @@ def spawner_on(client: FakeClient, port: int = 1, **traits: Any) -> Any:
     return make_spawner(engine=fake_engine(client), **{**settings, **traits})
 
 
+async def until_heard(spawner: Any) -> None:
+    """Until the watch has heard that the server ended."""
+
+    async def ended() -> bool:
+        word = spawner._watch.last(spawner.object_id)
+        return word is None or not word.running
+
+    await until(ended, timeout=10, interval=0.01)
+
+
+async def until_cut(spawner: Any) -> None:
+    async def cut() -> bool:
+        return not spawner._watch.following
+
+    await until(cut, timeout=10, interval=0.01)
+
+
 def test_public_names() -> None:
-    assert dockerspawner.__all__ == ["DockerSpawner"]
-    (entry,) = importlib.metadata.entry_points(group="jupyterhub.spawners", name="docker")
-    assert entry.load() is dockerspawner.DockerSpawner
+    assert dockerspawner.__all__ == ["DockerSpawner", "SystemUserSpawner", "__version__"]
+    ours = {"docker": dockerspawner.DockerSpawner, "docker-system-user": dockerspawner.SystemUserSpawner}
+    for name, spawner in ours.items():
+        (entry,) = importlib.metadata.entry_points(group="jupyterhub.spawners", name=name)
+        assert entry.load() is spawner
 
 
 async def test_a_start_takes_few_calls(port: int) -> None:
@@ -59,8 +78,9 @@ async def test_calls_of_a_spawn_rank_by_how_far_it_is(port: int) -> None:
 
     spawner.engine.call = watched
     await spawner.start()
+    ranks.remove(("containers", 0))
     assert ranks == [("inspect_image", 0), ("create_container", 1), ("start", 2), ("inspect_container", 3)]
-    await spawner.poll()
+    await spawner.docker("inspect_container", spawner.object_id)
     assert ranks[-1] == ("inspect_container", 0)
 
 
@@ -71,11 +91,25 @@ async def test_an_engine_that_does_not_answer_is_not_a_stopped_server(
     spawner = spawner_on(client, port)
     await spawner.start()
     spawner.log.propagate = True
-    client.fail["inspect_container"] = [api_error(500, "oops")] * 6
-    assert await spawner.poll() is None
-    assert await spawner.poll() is None
+    client.fail["events"] = client.fail["containers"] = [requests.ConnectionError("refused")] * 20
+    client.cut()
+    await until_cut(spawner)
+    for _ in range(3):
+        assert await spawner.poll() is None
+        assert await spawner.get_url() == "http://recorded:1/user/ann/"
     assert sum("can't say whether" in record.getMessage() for record in caplog.records) == 1
-    assert await spawner.get_url() == f"http://127.0.0.1:{port}/user/ann/"
+
+
+async def test_a_question_that_is_not_answered_is_no_end_either(port: int) -> None:
+    client = FakeClient()
+    spawner = spawner_on(client, port)
+    await spawner.start()
+    client.die("jupyter-ann", 1)
+    client.fail["inspect_container"] = [api_error(500, "oops")] * 100
+    await until_heard(spawner)
+    assert await spawner.poll() is None
+    client.fail["inspect_container"].clear()
+    assert await spawner.poll() == 1
 
 
 async def test_get_url_falls_back_to_the_record(port: int) -> None:
@@ -84,6 +118,7 @@ async def test_get_url_falls_back_to_the_record(port: int) -> None:
     await spawner.start()
     client.fail["inspect_container"] = [requests.ReadTimeout("slow")]
     assert await spawner.get_url() == "http://recorded:1/user/ann/"
+    assert await spawner.get_url() == f"http://127.0.0.1:{port}/user/ann/"
 
 
 async def test_poll_before_during_and_after_a_start(port: int) -> None:
@@ -95,10 +130,22 @@ async def test_poll_before_during_and_after_a_start(port: int) -> None:
     assert await spawner.poll() is None
     await starting
     assert await spawner.poll() is None
-    client.containers["jupyter-ann"]["State"] = {"Running": False, "ExitCode": 9}
+    client.die("jupyter-ann", 9)
+    await until_heard(spawner)
     assert await spawner.poll() == 9
-    client.containers.clear()
+    client.remove_container("jupyter-ann", v=True, force=True)
     assert await spawner.poll() == 0
+
+
+async def test_poll_asks_the_engine_nothing_while_the_server_runs(port: int) -> None:
+    client = FakeClient()
+    spawner = spawner_on(client, port)
+    await spawner.start()
+    client.calls.clear()
+    for _ in range(100):
+        assert await spawner.poll() is None
+    assert client.calls == []
+    assert client.followed == ["events", "containers"]
 
 
 async def test_a_create_that_was_not_answered_is_looked_up(port: int) -> None:
@@ -129,7 +176,7 @@ async def test_an_engine_that_is_down_fails_a_start_with_a_sentence() -> None:
     spawner = spawner_on(client)
     with pytest.raises(Exception, match="The Docker engine does not answer"):
         await spawner.start()
-    assert client.containers == {}
+    assert client.existing == {}
 
 
 async def test_the_engines_refusal_is_shown() -> None:
@@ -137,7 +184,7 @@ async def test_the_engines_refusal_is_shown() -> None:
     client.fail["start"] = [api_error(500, "port is already allocated")]
     with pytest.raises(Exception, match="can't be started: port is already allocated"):
         await spawner_on(client).start()
-    assert client.containers == {}
+    assert client.existing == {}
 
 
 async def test_removal_that_is_under_way_is_waited_for(port: int) -> None:
@@ -151,7 +198,7 @@ async def test_removal_that_is_under_way_is_waited_for(port: int) -> None:
             if "stop" in self.calls:
                 self.asked += 1
                 if self.asked == 3:
-                    self.containers.clear()
+                    self.existing.clear()
             return super().inspect_container(key)
 
     client = Removing()
@@ -171,7 +218,7 @@ async def test_any_other_conflict_is_an_error_that_keeps_the_id(port: int) -> No
         await spawner.stop()
     assert spawner.object_id == "id-of-jupyter-ann"
     await spawner.stop()
-    assert client.containers == {}
+    assert client.existing == {}
 
 
 async def test_limits_are_evaluated_at_each_start_and_once(port: int) -> None:
@@ -186,7 +233,7 @@ async def test_limits_are_evaluated_at_each_start_and_once(port: int) -> None:
     seen = []
     for _ in range(2):
         await spawner.start()
-        seen += [entry for entry in client.containers["jupyter-ann"]["Config"]["Env"] if "LIMIT" in entry]
+        seen += [entry for entry in client.existing["jupyter-ann"]["Config"]["Env"] if "LIMIT" in entry]
         await spawner.stop()
     assert seen == ["MEM_LIMIT=1073741824", "CPU_LIMIT=0.5", "MEM_LIMIT=1073741824", "CPU_LIMIT=1.0"]
 
@@ -197,7 +244,7 @@ async def test_extra_settings_may_be_coroutines_and_templates(port: int) -> None
 
     client = FakeClient()
     await spawner_on(client, port, extra_create_kwargs=extra).start()
-    labels = client.containers["jupyter-ann"]["Config"]["Labels"]
+    labels = client.existing["jupyter-ann"]["Config"]["Labels"]
     assert (labels["mine"], labels["dockyard.user"]) == ("ann", "ann")
 
 
@@ -236,8 +283,11 @@ def test_state_of_every_age_loads() -> None:
     assert spawner.get_state() == {}
     spawner.load_state({"container_id": "old"})
     assert (spawner.object_id, spawner.container_id) == ("old", "old")
-    spawner.load_state({"object_id": "new", "object_name": "kept-name"})
-    assert spawner.get_state() == {"object_id": "new", "object_name": "kept-name"}
+    kept = {"object_id": "new", "object_name": "kept-name", "volumes": {"/home/jovyan": "home-ann"}}
+    spawner.load_state(kept)
+    spawner.clear_state()
+    assert spawner.get_state() == kept
+    spawner.load_state({})
     spawner.clear_state()
     assert (spawner.get_state(), spawner.object_name) == ({}, "jupyter-ann")
 
@@ -282,4 +332,4 @@ async def test_a_create_that_was_sent_before_the_cancel_is_undone(cancels: int) 
         return client.calls[-2:] == ["create_container", "remove_container"]
 
     await until(removed, timeout=10)
-    assert client.containers == {}
+    assert client.existing == {}

@@ -8,20 +8,19 @@ import pytest
 import requests
 from docker.errors import DockerException, InvalidArgument
 
-from dockerspawner.engine import (
+from dockerspawner.engine import Lane, perform
+from dockerspawner.errors import (
     BeingRemoved,
     Conflict,
     EngineError,
     Failed,
     Gone,
-    Lane,
     NameTaken,
     NoSuchImage,
     NoSuchNetwork,
     Refused,
     Unavailable,
     meaning,
-    perform,
 )
 from support.fake_engine import FakeClient, api_error, fake_engine
 from support.spawners import make_spawner

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from dockerspawner.failures import HIDDEN, Died, SpawnException, failure, mask, secrets_of
+from dockerspawner.errors import EngineError, Failed, NoSuchImage, NoSuchNetwork, Unavailable
+from dockerspawner.failures import HIDDEN, Died, explain, SpawnException, failure, mask, secrets_of
 
 
 @pytest.mark.parametrize(
@@ -47,14 +48,27 @@ def test_a_failure_is_shown_as_text_and_as_escaped_html() -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "how", "reason"),
+    ("died", "how", "reason"),
     [
-        ({"ExitCode": 3}, "ended with exit code 3", "exited"),
-        ({"ExitCode": 137, "OOMKilled": True}, "ran out of memory (exit code 137)", "oom"),
-        ({"ExitCode": 1, "OOMKilled": True}, "ended with exit code 1", "exited"),
-        ({"ExitCode": 127, "Error": "no such file"}, "ended with exit code 127: no such file", "exited"),
+        (Died(3), "ended with exit code 3", "exited"),
+        (Died(137, out_of_memory=True), "ran out of memory (exit code 137)", "oom"),
+        (Died(127, error="no such file"), "ended with exit code 127: no such file", "exited"),
     ],
 )
-def test_how_a_server_died(state: dict[str, object], how: str, reason: str) -> None:
-    died = Died(state)
+def test_how_a_server_died(died: Died, how: str, reason: str) -> None:
     assert (str(died), died.reason) == (how, reason)
+
+
+@pytest.mark.parametrize(
+    ("error", "said", "reason"),
+    [
+        (Unavailable("refused"), "The Docker engine does not answer. Please try again later.", "engine"),
+        (NoSuchNetwork("network users not found"), "The Docker network users does not exist.", "network"),
+        (NoSuchImage("No such image: x"), "No such image: x", "image"),
+        (Failed("port s3cret is taken"), "The server can't be started: port [hidden] is taken", "refused"),
+    ],
+)
+def test_what_the_engine_did_not_do(error: EngineError, said: str, reason: str) -> None:
+    explained = explain(error, ["s3cret"])
+    assert explained.jupyterhub_message == said
+    assert getattr(explained, "reason", reason) == reason

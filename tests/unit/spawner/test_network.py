@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from dockerspawner.engine import Gone
+from dockerspawner.errors import Gone
 from dockerspawner.network import internal_address, published_address
 
 

@@ -1,0 +1,119 @@
+"""What an error of the Docker SDK means.
+
+EngineError
+  Gone                what was asked for is not there (404)
+    NoSuchImage
+    NoSuchNetwork
+  Conflict            the engine's state stands against it (409)
+    NameTaken
+    BeingRemoved
+  Refused             the engine, or its client, does not accept the order (other 4xx)
+  Failed              the engine tried to carry out an order and could not (5xx)
+  Unavailable         nobody knows: no connection, no answer in time, 5xx to a question
+
+Each is also an error of the SDK (docker.errors.APIError, NotFound, ImageNotFound), so that code which catches those
+goes on working.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable
+from typing import TypeVar
+
+import requests
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+
+T = TypeVar("T")
+
+QUESTIONS = frozenset(
+    {"containers", "events", "inspect_container", "inspect_image", "inspect_network", "inspect_volume", "logs", "port"}
+)
+
+
+class EngineError(APIError):
+    """Something that Docker did not do; its text is the engine's own, or a sentence around it."""
+
+    def __init__(self, message: str, response: requests.Response | None = None) -> None:
+        super().__init__(message, response=response, explanation=message)
+
+    def __str__(self) -> str:
+        return str(self.explanation)
+
+
+class Gone(EngineError, NotFound):
+    pass
+
+
+class NoSuchImage(Gone, ImageNotFound):
+    pass
+
+
+class NoSuchNetwork(Gone):
+    pass
+
+
+class Conflict(EngineError):
+    pass
+
+
+class NameTaken(Conflict):
+    pass
+
+
+class BeingRemoved(Conflict):
+    pass
+
+
+class Refused(EngineError):
+    pass
+
+
+class Failed(EngineError):
+    pass
+
+
+class Unavailable(EngineError):
+    """`timed_out`: the call was sent and may have been carried out."""
+
+    def __init__(self, message: str, response: requests.Response | None = None, timed_out: bool = False) -> None:
+        super().__init__(message, response)
+        self.timed_out = timed_out
+
+
+def meaning(method: str, error: Exception) -> Exception:
+    """What an exception of the Docker SDK, raised by `method`, says; others are returned as they are."""
+    if isinstance(error, EngineError):
+        return error
+    if isinstance(error, APIError) and error.status_code:
+        message = str(error.explanation or error)
+        return _kind(method, error.status_code, message, error)(message, error.response)
+    cause = error.__cause__ or error
+    if isinstance(error, requests.exceptions.RequestException | OSError) or type(error) is DockerException:
+        return Unavailable(str(error), timed_out=isinstance(cause, requests.exceptions.Timeout | TimeoutError))
+    if isinstance(error, DockerException):
+        return Refused(str(error))
+    return error
+
+
+def _kind(method: str, status: int, message: str, error: APIError) -> type[EngineError]:
+    if status == 404:
+        if isinstance(error, ImageNotFound):
+            return NoSuchImage
+        return NoSuchNetwork if re.search(r"\bnetwork \S+ not found", message) else Gone
+    if status == 409:
+        if "is already in use by container" in message:
+            return NameTaken
+        return BeingRemoved if "removal of container" in message else Conflict
+    if status < 500:
+        return Refused
+    return Unavailable if method in QUESTIONS else Failed
+
+
+async def understood(method: str, awaiting: Awaitable[T]) -> T:
+    """Await what may raise the SDK's exceptions, as overrides of public methods do; raise EngineErrors."""
+    try:
+        return await awaiting
+    except Exception as error:
+        meant = meaning(method, error)
+        raise meant from (None if meant is error else error)

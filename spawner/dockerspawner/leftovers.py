@@ -1,0 +1,172 @@
+"""What earlier starts have left: resumed where it is this server's and still fits, else replaced."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from traitlets.config import LoggingConfigurable
+
+from dockerspawner import ownership
+from dockerspawner.engine import perform
+from dockerspawner.errors import EngineError, NameTaken, NoSuchImage, Unavailable, understood
+from dockerspawner.failures import failure
+
+
+class Leftovers(LoggingConfigurable):
+    """How a start comes to its container.
+
+    - A container of somebody else is never touched.
+    - One that holds its user's files is never removed, unless `remove` says so.
+    - No other container of this server goes on beside the one that starts.
+    """
+
+    # The container that the state knows: the hub clears the state before it calls start().
+    _known_id = ""
+    _known_name = ""
+    # Of the start under way.
+    _creating: asyncio.Future[dict[str, Any]] | None = None
+    _undoing: asyncio.Task[None] | None = None
+
+    async def _obtain(self) -> None:
+        """Have a container: a new one, or the one that is there where it is ours and still fits.
+
+        Not asked beforehand: where there is one, creating another fails, and says so.
+        """
+        if await self._settle_others():
+            return
+        pulled = False
+        for _ in range(5):
+            try:
+                await self._create()
+                return
+            except NoSuchImage:
+                if pulled or self.pull_policy in ("never", "skip"):
+                    raise self._image_missing(self.image) from None
+                # Removed since it was looked for.
+                await self._pull()
+                pulled = True
+            except NameTaken:
+                existing = await self._inspect(self.object_name)
+                if existing and await self._take_over(existing):
+                    return
+        raise failure(f"The container name {self.object_name} is taken again and again.", reason="conflict")
+
+    async def _create(self) -> None:
+        self._creating = asyncio.ensure_future(understood("create_container", self.create_object()))
+        created = await asyncio.shield(self._creating)
+        self.object_id = created[self.object_id_key]
+        await self._connect_networks(self.object_id)
+
+    async def _settle_others(self) -> bool:
+        """See to this server's containers under other names; True where one of them is resumed."""
+        try:
+            others = [word for word in await self._watch.of(self._owner) if word.name != self.object_name]
+        except Unavailable:
+            # Creating will tell.
+            return False
+        for word in others:
+            if self.remove:
+                self.log.info("Removing container %s, which an earlier start has left", word.name)
+                await self._remove(word.id, volumes=True)
+            elif word.id == self._known_id and word.name != self._known_name:
+                # Somebody has renamed it. First the hash of what it should be made of:
+                await self._create_kwargs()
+                container = await self._inspect(word.id)
+                if container and await self._take_over(container):
+                    await perform(self.docker, "rename", word.id, self.object_name)
+                    return True
+            elif word.running:
+                self.log.warning("Stopping container %s, which runs beside %s", word.name, self.object_name)
+                await self._end(word.id)
+        return False
+
+    async def _take_over(self, container: dict[str, Any]) -> bool:
+        """True: `container` is ours and is resumed. False: it was ours and is removed."""
+        if not self._owner.owns(container, self._known_id):
+            raise failure(
+                f"There is already a container named {self.object_name} that does not belong to this server. "
+                "It has to be removed or renamed by whoever made it.",
+                reason="conflict",
+            )
+        if not self.remove:
+            stale = ownership.is_stale(container, self._spec, await self._image_id())
+            holds_home = ownership.holds_home(container, self._home())
+            if stale and holds_home:
+                self.log.warning(
+                    "%s is resumed as it is, although its settings have changed: "
+                    "its user's files are in no volume, and would go with the container",
+                    self.object_name,
+                )
+            if holds_home or not stale:
+                await self._resume(container)
+                return True
+        self.log.info("Replacing container %s", self.object_name)
+        await self._remove(container["Id"], volumes=self.remove)
+        if container["Id"] == self.object_id:
+            self.object_id = ""
+        return False
+
+    async def _resume(self, container: dict[str, Any]) -> None:
+        self.object_id = container[self.object_id_key]
+        self._environment = ownership.environment_of(container)
+        if token := self._environment.get("JUPYTERHUB_API_TOKEN") or self._environment.get("JPY_API_TOKEN"):
+            self.api_token = token
+        if container["State"].get("Paused"):
+            await perform(self.docker, "unpause", self.object_id)
+
+    def _home(self) -> str:
+        return self.format_string(self.notebook_dir) if self.notebook_dir else ""
+
+    # A start that fails
+
+    async def _undo_start(self) -> None:
+        """Remove the container that this start made; one that was there before is stopped and kept.
+
+        Goes on where its caller is cancelled meanwhile.
+        """
+        self._undoing = asyncio.ensure_future(self._undo())
+        await asyncio.shield(self._undoing)
+
+    async def _undo(self) -> None:
+        made, kept = await self._made(), self.object_id
+        try:
+            if made:
+                await self._remove(made, volumes=True)
+            elif kept:
+                await understood("stop", self.stop_object())
+        except EngineError as error:
+            self.log.error("What the failed start of %s has made stays behind: %s", self.object_name, error)
+        self.object_id = "" if made else kept
+
+    async def _made(self) -> str:
+        """The id of the container that this start has created, empty where it has not.
+
+        A create that was sent can't be called back: its answer is waited for.
+        """
+        if self._creating is None:
+            return ""
+        done, _ = await asyncio.wait({self._creating}, timeout=self.quick_timeout)
+        for created in done:
+            if not created.cancelled() and not created.exception():
+                return str(created.result()[self.object_id_key])
+        return ""
+
+    # A server that gets another name
+
+    async def rename(self, old_name: str, new_name: str) -> None:
+        """Remove the kept container, which is for the old name; volumes are found again under the names they have.
+
+        Fails where the container holds its user's files: they would go with it.
+        """
+        container = await self._inspect(self.object_id) if self.object_id else None
+        if container is not None:
+            if ownership.holds_home(container, self._home()):
+                raise failure(
+                    f"Server {old_name} can't be renamed: its files are inside its container.",
+                    reason="name",
+                    status=409,
+                )
+            await self._remove(container["Id"], volumes=False)
+        self.object_id = ""
+        self.orm_spawner.state = self.get_state()

@@ -1,0 +1,74 @@
+"""Limits that may be callables, evaluated anew at each start."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from jupyterhub.traitlets import ByteSpecification
+from jupyterhub.traitlets import Callable as CallableTrait
+from jupyterhub.utils import maybe_future
+from traitlets import Float, HasTraits, TraitError, TraitType, Union
+from traitlets.config import LoggingConfigurable
+
+from dockerspawner.failures import failure
+
+
+class Limit(Union):
+    """A number, or a callable(spawner) that gives one; None is no limit.
+
+    Reading it gives the number: while a server starts, the one that was evaluated at the beginning.
+    """
+
+    def __init__(self, number: TraitType[Any, Any], help: str) -> None:
+        super().__init__([CallableTrait(), number], allow_none=True, default_value=None, config=True, help=help)
+
+    def get(self, obj: HasTraits, cls: Any = None) -> Any:
+        pinned: dict[str, Any] = obj._pinned
+        if self.name in pinned:
+            return pinned[self.name]
+        value = super().get(obj, cls)
+        if not callable(value) or inspect.iscoroutinefunction(value):
+            return value
+        return self.number(obj, value(obj))
+
+    async def evaluate(self, obj: HasTraits) -> Any:
+        """The number that counts now; TraitError where it is none."""
+        value = super().get(obj)
+        return self.number(obj, await maybe_future(value(obj)) if callable(value) else value)
+
+    def number(self, obj: HasTraits, value: Any) -> Any:
+        if callable(value) or isinstance(value, bool):
+            self.error(obj, value)
+        return None if value is None else self._validate(obj, value)
+
+
+class Limits(LoggingConfigurable):
+    """How much a server may use."""
+
+    mem_limit = Limit(
+        ByteSpecification(),
+        """Memory limit: bytes, a number with suffix K, M, G or T, or a callable(spawner) or coroutine function
+        that gives one and is called at each start.""",
+    )
+
+    cpu_limit = Limit(
+        Float(),
+        """Processors that the server may use, or a callable(spawner) or coroutine function that gives their
+        number and is called at each start. Sets cpu_quota over a cpu_period of 100 ms, unless
+        extra_host_config has another period.""",
+    )
+
+    def __init__(self, **kwargs: Any) -> None:
+        # What the limits are for the start under way.
+        self._pinned: dict[str, Any] = {}
+        super().__init__(**kwargs)
+
+    async def _pin_limits(self) -> None:
+        """Evaluate the limits; they stay as they are until `_pinned` is cleared."""
+        for name in ("mem_limit", "cpu_limit"):
+            trait: Limit = self.traits()[name]
+            try:
+                self._pinned[name] = await trait.evaluate(self)
+            except TraitError as error:
+                raise failure(f"The server can't be started: {error}", reason="settings") from error

@@ -1,0 +1,89 @@
+"""What the watch hears of a server, told to the hub: that it has died, that it has another address."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from traitlets.config import LoggingConfigurable
+
+from dockerspawner.errors import EngineError, understood
+from dockerspawner.failures import Died
+from dockerspawner.watch import Watch, Word, watch_of
+
+# Seconds between two looks whether the hub has finished what is pending.
+_PENDING_PAUSE = 0.05
+
+
+class Reporting(LoggingConfigurable):
+    """The server's part of the watch.
+
+    A death is reported by poll_and_notify() at once, but never while the hub has something pending on this
+    spawner: one that comes during a start is kept until the start has finished, one during a stop is dropped.
+    """
+
+    _starting = False
+    # Of the start under way: set when the container has ended.
+    _ended: asyncio.Event | None = None
+    _report: asyncio.Task[None] | None = None
+    _out_of_memory_told = 0
+
+    @property
+    def _watch(self) -> Watch:
+        return watch_of(self.engine, self.instance, self.log)
+
+    def _listen(self) -> None:
+        if self.object_id:
+            self._watch.listen(self.object_id, self._heard)
+
+    def _heard(self, word: Word) -> None:
+        if word.id != self.object_id:
+            return
+        if word.out_of_memory_at > self._out_of_memory_told:
+            self._out_of_memory_told = word.out_of_memory_at
+            self.log.warning("A process of %s was killed: the server has used up its memory", self.object_name)
+        if not word.running and self._ended is not None:
+            self._ended.set()
+        # A start asks for the address itself.
+        if word.running and (self._starting or self.pending):
+            return
+        if self._report is None or self._report.done():
+            self._report = asyncio.get_running_loop().create_task(self._tell_hub(word))
+
+    async def _tell_hub(self, word: Word) -> None:
+        while self._starting or self.pending:  # noqa: ASYNC110  # the hub has no event for it
+            await asyncio.sleep(_PENDING_PAUSE)
+        if word.id != self.object_id:
+            return
+        try:
+            await (self._route_anew() if word.running else self.poll_and_notify())
+        except Exception:
+            self.log.exception("What has happened to %s could not be told to the hub", self.object_name)
+
+    async def _route_anew(self) -> None:
+        """Where the server has another address than the hub has on record, correct the record and the route."""
+        try:
+            address = await understood("inspect_container", self.get_ip_and_port())
+        except (EngineError, Died) as error:
+            self.log.debug("The address of %s can't be had: %s", self.object_name, error)
+            return
+        server = self.server
+        if server is None or self.pending or (server.ip, server.port) == address:
+            return
+        self.log.warning("%s has moved from %s:%s to %s:%s", self.object_name, server.ip, server.port, *address)
+        server.ip, server.port = address
+        self.user.db.commit()
+        await self.user.settings["proxy"].add_user(self.user, self.name)
+
+    def _death(self, container: dict[str, Any]) -> Died:
+        """How the main process of an inspected container has ended."""
+        state = container["State"]
+        code = int(state.get("ExitCode") or 0)
+        word = self._watch.last(container["Id"])
+        # The engine says OOMKilled also where only a child was killed, long before.
+        out_of_memory = code == 137 and state.get("OOMKilled", False) and not (word and word.spared)
+        return Died(code, out_of_memory, state.get("Error") or "")
+
+    def _fail_if_dead(self, container: dict[str, Any]) -> None:
+        if not container["State"]["Running"]:
+            raise self._death(container)

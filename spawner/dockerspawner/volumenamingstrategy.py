@@ -1,0 +1,15 @@
+"""Ways to fill the templates of volumes' names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def default_format_volume_name(template: str, spawner: Any) -> str:
+    """Fill the placeholders of `template` from the spawner's template_namespace()."""
+    return template.format(**spawner.template_namespace())
+
+
+def escaped_format_volume_name(template: str, spawner: Any) -> str:
+    """The same, with {username} escaped whatever the namespace says."""
+    return template.format(**{**spawner.template_namespace(), "username": spawner.escaped_name})
