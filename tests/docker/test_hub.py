@@ -1,8 +1,9 @@
-"""Servers on a real engine, through a real hub process with its proxy."""
+"""Servers on a real engine, through a real hub process with its proxy: that of the kit, and JupyterHub 5."""
 
 from __future__ import annotations
 
 import secrets
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from support.engine import clean
 from support.jupyterhub import Hub
 from support.tiny import tiny_image
+from support.venvs import python_of
 from support.wait import wait_until
 
 pytestmark = pytest.mark.needs("engine")
@@ -39,17 +41,24 @@ c.DockerSpawner.pre_spawn_hook = before
 """
 
 
+@pytest.fixture(scope="module", params=["jupyterhub6", "jupyterhub5"])
+def python(request: pytest.FixtureRequest) -> str:
+    """What runs the hub."""
+    return sys.executable if request.param == "jupyterhub6" else python_of(request.param)
+
+
 @pytest.fixture(scope="module")
-def instance(client: docker.DockerClient) -> Iterator[str]:
+def instance(client: docker.DockerClient, python: str) -> Iterator[str]:
+    """Depends on `python` so that each hub has one of its own."""
     name = f"dyt{secrets.token_hex(3)}"
     yield name
     clean(client, name)
 
 
 @pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory, instance: str, network: str) -> Iterator[Hub]:
+def hub(tmp_path_factory: pytest.TempPathFactory, instance: str, network: str, python: str) -> Iterator[Hub]:
     settings = SETTINGS.format(image=tiny_image(), instance=instance, network=network)
-    hub = Hub(tmp_path_factory.mktemp("hub"), settings)
+    hub = Hub(tmp_path_factory.mktemp("hub"), settings, python)
     try:
         hub.start()
         yield hub

@@ -11,10 +11,22 @@ from support.repo import ROOT
 
 FOLDER = ROOT / ".artifacts" / "venvs"
 
-# What each has, as pip is told. `predecessor` runs on our JupyterHub, so that both are compared on the same hub.
+
+def _ours(*names: str) -> list[str]:
+    """Packages in the versions that the tests' own environment has."""
+    return [f"{name}=={version(name)}" for name in names]
+
+
+# What each has, as pip is told. `predecessor` runs on our JupyterHub, so that both are compared on the same hub;
+# `jupyterhub5` has what the spawner's unit tests need, too.
 REQUIREMENTS = {
-    "predecessor": ["dockerspawner==14.0.0", f"jupyterhub=={version('jupyterhub')}", f"docker=={version('docker')}"],
-    "jupyterhub5": ["jupyterhub==5.5.4", f"docker=={version('docker')}", "--editable", str(ROOT / "spawner")],
+    "predecessor": ["dockerspawner==14.0.0", *_ours("jupyterhub", "docker")],
+    "jupyterhub5": [
+        "jupyterhub==5.5.4",
+        *_ours("docker", "hypothesis", "pytest", "pytest-asyncio", "pytest-docker"),
+        "--editable",
+        str(ROOT / "spawner"),
+    ],
 }
 
 
