@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,10 +9,8 @@ import docker
 import requests
 from docker.models.images import Image
 
-from support.repo import base_image
+from support.debian import debian_image
 from support.wait import wait_until
-
-IMAGE = "dockyard-test/registry:1"
 
 
 class Registry:
@@ -36,12 +33,8 @@ class Registry:
 @contextmanager
 def registry() -> Iterator[Registry]:
     client = docker.from_env()
-    if not client.images.list(IMAGE):
-        install = "apt-get update -q && apt-get install -qy --no-install-recommends docker-registry"
-        recipe = f"FROM {base_image()}\nRUN {install}\n"
-        client.images.build(fileobj=io.BytesIO(recipe.encode()), tag=IMAGE, rm=True)
     container = client.containers.run(
-        IMAGE,
+        debian_image("dockyard-test/registry:1", "docker-registry"),
         ["docker-registry", "serve", "/etc/docker/registry/config.yml"],
         environment={"REGISTRY_AUTH": "", "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY": "/registry"},
         volumes=["/registry"],

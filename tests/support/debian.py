@@ -1,0 +1,22 @@
+"""Images for the tests: the kit's base image and packages of its Debian release."""
+
+from __future__ import annotations
+
+import io
+
+import docker
+
+from support.repo import base_image
+
+
+def debian_image(tag: str, *packages: str) -> str:
+    """`tag`; it is built where it is missing. Other packages want another tag."""
+    client = docker.from_env()
+    try:
+        if not client.images.list(tag):
+            install = f"apt-get update -q && apt-get install -qy --no-install-recommends {' '.join(packages)}"
+            recipe = f"FROM {base_image()}\nRUN {install} && rm -rf /var/lib/apt/lists/*\n"
+            client.images.build(fileobj=io.BytesIO(recipe.encode()), tag=tag, rm=True)
+    finally:
+        client.close()
+    return tag

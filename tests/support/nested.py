@@ -1,0 +1,197 @@
+"""Docker engines of a test's own, to be stopped, killed, filled and set anew: each in a privileged container."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from ipaddress import ip_address
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import docker
+import docker.errors
+from docker.models.containers import Container
+from docker.models.networks import Network
+from docker.types import IPAMConfig, IPAMPool, Mount
+
+from support.debian import debian_image
+from support.wait import wait_until
+
+# A killed engine leaves its pid files, and the number may be another process's by now. Under cgroup 2 a group that
+# has processes of its own can't have limited groups below it.
+BOOT = """\
+cgroup=/sys/fs/cgroup
+if [ -f $cgroup/cgroup.controllers ]; then
+  mkdir -p $cgroup/init
+  xargs -rn1 <$cgroup/cgroup.procs >$cgroup/init/cgroup.procs 2>/dev/null || :
+  sed 's/ / +/g; s/^/+/' <$cgroup/cgroup.controllers >$cgroup/cgroup.subtree_control
+fi
+rm -f /run/docker.pid
+exec dockerd --config-file /node/daemon.json >>/node/dockerd.log 2>&1
+"""
+
+
+class Node:
+    """A machine with an engine on it.
+
+    `url` is its API, from this machine. `address` is its own on the outer network, which it keeps: ports that its
+    containers publish answer there, to this machine and to other nodes. `folder` is /node on it.
+    """
+
+    def __init__(self, container: Container, address: str, folder: Path, settings: dict[str, Any]) -> None:
+        self.container = container
+        self.address = address
+        self.folder = folder
+        self.url = f"unix://{folder}/docker.sock"
+        self._settings = {
+            "hosts": ["unix:///node/docker.sock"],
+            "group": str(os.getgid()),
+            "containerd": "/run/containerd/containerd.sock",
+            "shutdown-timeout": 3,
+            **_spelled(settings),
+        }
+        self._write_settings()
+
+    def _write_settings(self) -> None:
+        (self.folder / "daemon.json").write_text(json.dumps(self._settings))
+
+    @cached_property
+    def client(self) -> docker.DockerClient:
+        return docker.DockerClient(base_url=self.url, timeout=30)
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "dockerd.log").read_text()
+
+    def run(self, command: str, check: bool = True) -> str:
+        """Run a shell command on the node; returns what it printed."""
+        code, output = self.container.exec_run(["sh", "-c", command])
+        assert not check or code == 0, f"{command} ended with {code}: {output.decode()}"
+        return str(output.decode())
+
+    def start(self) -> None:
+        """Start the engine, and return when it answers."""
+        self.container.exec_run(["sh", "-c", BOOT], detach=True)
+        wait_until(self.answers, timeout=30, interval=0.05, what=f"the engine of {self.container.name} answers")
+
+    def answers(self) -> bool:
+        try:
+            return bool(self.client.ping())
+        except (docker.errors.DockerException, OSError):
+            return False
+
+    def stop(self) -> None:
+        """Stop the engine in good order; its containers end, unless it has live_restore."""
+        self.signal("TERM")
+        self._wait_until_ended()
+
+    def kill(self) -> None:
+        """End the engine as a crash would; its containers go on."""
+        self.signal("KILL")
+        self._wait_until_ended()
+
+    def signal(self, name: str) -> None:
+        """Send the engine a signal; STOP makes it hang, CONT go on."""
+        self.run(f"pkill -x -{name} dockerd")
+
+    def _wait_until_ended(self) -> None:
+        wait_until(lambda: not self.run("pgrep -x dockerd", check=False), timeout=30, what="the engine has ended")
+
+    def configure(self, **settings: Any) -> None:
+        """Change what a running engine reads again: live_restore, insecure_registries, registry_mirrors."""
+        self._settings |= _spelled(settings)
+        self._write_settings()
+        before = self.log.count("Reloaded configuration")
+        self.signal("HUP")
+        wait_until(lambda: self.log.count("Reloaded configuration") > before, timeout=10, what="settings read again")
+
+    def restart(self) -> None:
+        """Switch the machine off and on again; without a `disk` of its own size its containers and volumes stay."""
+        self.container.kill()
+        self.container.start()
+        self.start()
+
+    def load(self, image: str) -> None:
+        """Have an image of the outer engine here."""
+        outer = docker.from_env()
+        try:
+            self.client.api.load_image(outer.api.get_image(image))
+        finally:
+            outer.close()
+
+
+@contextmanager
+def nodes(count: int, disk: str = "", **settings: Any) -> Iterator[list[Node]]:
+    """Machines on one network, each with a running engine.
+
+    `disk` is the size of each engine's own file system, such as 64m, which lives in memory. `settings` are those of
+    dockerd's daemon.json, with _ for -.
+    """
+    image = debian_image("dockyard-test/engine:1", "docker.io", "iptables", "procps")
+    name = f"dyt{secrets.token_hex(3)}-engine"
+    with ExitStack() as stack:
+        client = docker.from_env()
+        stack.callback(client.close)
+        network = _network(client, name)
+        stack.callback(network.remove)
+        gateway = ip_address(network.attrs["IPAM"]["Config"][0]["Gateway"])
+        found = []
+        for number in range(1, count + 1):
+            folder = stack.enter_context(TemporaryDirectory(prefix=f"{name}-"))
+            address = str(gateway + number)
+            container = client.containers.create(
+                image,
+                ["containerd"],
+                name=f"{name}-{number}",
+                hostname=f"{name}-{number}",
+                privileged=True,
+                # Else each container that ends in it leaves a zombie.
+                init=True,
+                network=network.name,
+                networking_config={network.name: client.api.create_endpoint_config(ipv4_address=address)},
+                mounts=[Mount("/node", folder, type="bind")] + [Mount("/var/lib/docker", None)] * (not disk),
+                # What it holds does not outlive the machine, and pid files don't either.
+                tmpfs={"/run": "exec"} | ({"/var/lib/docker": f"exec,size={disk}"} if disk else {}),
+            )
+            stack.callback(container.remove, force=True, v=True)
+            container.start()
+            found.append(Node(container, address, Path(folder), settings))
+        with ThreadPoolExecutor(count) as pool:
+            list(pool.map(Node.start, found))
+        yield found
+
+
+@contextmanager
+def node(disk: str = "", **settings: Any) -> Iterator[Node]:
+    """A single one of `nodes`."""
+    with nodes(1, disk, **settings) as (one,):
+        yield one
+
+
+def _spelled(settings: dict[str, Any]) -> dict[str, Any]:
+    return {name.replace("_", "-"): value for name, value in settings.items()}
+
+
+def _network(client: docker.DockerClient, name: str) -> Network:
+    """A bridge on which addresses can be asked for: the engine wants its subnet to be named for that."""
+    while True:
+        proposed = client.networks.create(name)
+        proposed.reload()
+        (pool,) = proposed.attrs["IPAM"]["Config"]
+        proposed.remove()
+        ipam = IPAMConfig(pool_configs=[IPAMPool(subnet=pool["Subnet"], gateway=pool["Gateway"])])
+        try:
+            network = client.networks.create(name, ipam=ipam)
+        except docker.errors.APIError as error:
+            if "overlaps" not in str(error):
+                raise
+            # Somebody else was given it in between.
+            continue
+        network.reload()
+        return network
