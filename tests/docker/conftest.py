@@ -11,11 +11,48 @@ import docker.errors
 import pytest
 
 from dockerspawner import DockerSpawner
+from support import nested
 from support.engine import clean
+from support.jupyterhub import Hub
 from support.spawners import make_spawner
 from support.tiny import tiny_image
 
 Make = Callable[..., DockerSpawner]
+
+# Each server says whose it is. `polls` has a line for each time that the hub has asked how a server is, and the file
+# image-USER the image of that user's server where it is another one.
+NODE_HUB = """
+from pathlib import Path
+from dockerspawner import DockerSpawner
+
+class Polled(DockerSpawner):
+    async def poll(self):
+        code = await super().poll()
+        with open("polls", "a") as polls:
+            print(self.user.name, file=polls)
+        return code
+
+def before(spawner):
+    other = Path(f"image-{{spawner.user.name}}")
+    if other.exists():
+        spawner.image, spawner.cmd = other.read_text(), None
+
+c.JupyterHub.spawner_class = Polled
+c.DockerSpawner.client_kwargs = {{"base_url": "{node.url}"}}
+c.DockerSpawner.use_internal_ip = False
+c.DockerSpawner.host_ip = "{node.address}"
+c.DockerSpawner.image = "{image}"
+c.DockerSpawner.cmd = ["sh", "-c", \"\"\"
+mkdir -p /www/user/$JUPYTERHUB_USER
+echo $JUPYTERHUB_USER >/www/user/$JUPYTERHUB_USER/whose
+exec httpd -f -p 8888 -h /www
+\"\"\"]
+c.DockerSpawner.volumes = {{"home-{{username}}": "/home/jovyan"}}
+c.DockerSpawner.remove = True
+c.DockerSpawner.poll_interval = 1
+c.DockerSpawner.pull_timeout = 8
+c.DockerSpawner.pre_spawn_hook = before
+"""
 
 
 @pytest.fixture(scope="session")
@@ -67,3 +104,23 @@ def containers(client: docker.DockerClient, instance: str) -> Callable[[], list[
         return sorted(name.lstrip("/") for one in found for name in one["Names"])
 
     return names
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[nested.Node]:
+    """An engine of the module's own, with little room."""
+    with nested.node(disk="96m") as node:
+        node.load(tiny_image())
+        yield node
+
+
+@pytest.fixture(scope="module")
+def node_hub(node: nested.Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    """A hub whose servers are on `node`."""
+    hub = Hub(tmp_path_factory.mktemp("hub"), NODE_HUB.format(node=node, image=tiny_image()))
+    (hub.folder / "polls").touch()
+    try:
+        hub.start()
+        yield hub
+    finally:
+        hub.stop()

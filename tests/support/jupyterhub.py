@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import requests
+from requests.adapters import HTTPAdapter
 
 from support.wait import wait_until
 
@@ -74,6 +75,8 @@ class Hub:
         config = CONFIG.format(public=public, hub=hub, proxy_api=proxy_api, token=self.token, command=proxy_command())
         (folder / "jupyterhub_config.py").write_text(config + settings)
         self.http = requests.Session()
+        # A class that starts its servers at once.
+        self.http.mount("http://", HTTPAdapter(pool_maxsize=64))
         self.http.headers["Authorization"] = f"token {self.token}"
 
     @property
@@ -126,6 +129,9 @@ class Hub:
         """Ask for a server, and return its progress events; the last has `ready` or `failed`."""
         self.user(name)
         asked = self.http.post(self._path(name, server))
+        if asked.status_code >= 500:
+            # Failed before the hub had answered: there is no progress to follow.
+            return [{"failed": True, "message": asked.json()["message"]}]
         assert asked.status_code in (201, 202), asked.text
         return list(self.events(name, server))
 
@@ -140,11 +146,21 @@ class Hub:
         self.http.delete(self._path(name, server)).raise_for_status()
         wait_until(lambda: not self.is_running(name, server), timeout=40, what=f"{name} stopped")
 
+    def running(self) -> set[str]:
+        """Names of the users whose servers the hub has on record as ready."""
+        found = self.http.get(f"{self.api}/users", params={"state": "ready", "limit": "200"}, timeout=10)
+        found.raise_for_status()
+        return {user["name"] for user in found.json()}
+
     def is_running(self, name: str, server: str = "") -> bool:
         found = self.user(name)["servers"].get(server) or {}
         return bool(found.get("ready") or found.get("pending"))
 
-    def visit(self, name: str, server: str = "") -> int:
-        """Status of the user's server as the proxy gives it, at a path that only the server answers."""
+    def get(self, name: str, server: str = "", page: str = "no-such-page") -> requests.Response:
+        """A page of the user's server, by the proxy."""
         path = f"{self.url}/user/{requests.utils.quote(name, safe='@')}/"
-        return requests.get(f"{path}{server + '/' if server else ''}no-such-page", timeout=10).status_code
+        return requests.get(f"{path}{server + '/' if server else ''}{page}", timeout=10)
+
+    def visit(self, name: str, server: str = "") -> int:
+        """Status of a page that only the server could have and hasn't: 404 where it answers itself."""
+        return self.get(name, server).status_code

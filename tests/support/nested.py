@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -41,12 +42,16 @@ class Node:
     """A machine with an engine on it.
 
     `url` is its API, from this machine. `address` is its own on the outer network, which it keeps: ports that its
-    containers publish answer there, to this machine and to other nodes. `folder` is /node on it.
+    containers publish answer there, to this machine and to other nodes. `outside` is this machine's, as the node sees
+    it. `folder` is /node on the node.
     """
 
-    def __init__(self, container: Container, address: str, folder: Path, settings: dict[str, Any]) -> None:
+    def __init__(
+        self, container: Container, address: str, outside: str, folder: Path, settings: dict[str, Any]
+    ) -> None:
         self.container = container
         self.address = address
+        self.outside = outside
         self.folder = folder
         self.url = f"unix://{folder}/docker.sock"
         self._settings = {
@@ -65,6 +70,10 @@ class Node:
     def client(self) -> docker.DockerClient:
         return docker.DockerClient(base_url=self.url, timeout=30)
 
+    def close(self) -> None:
+        if "client" in vars(self):
+            self.client.close()
+
     @property
     def log(self) -> str:
         return (self.folder / "dockerd.log").read_text()
@@ -78,13 +87,13 @@ class Node:
     def start(self) -> None:
         """Start the engine, and return when it answers."""
         self.container.exec_run(["sh", "-c", BOOT], detach=True)
-        wait_until(self.answers, timeout=30, interval=0.05, what=f"the engine of {self.container.name} answers")
+        wait_until(self.is_up, timeout=30, interval=0.02, what=f"the engine of {self.container.name} listens")
+        # It listens before it is ready, and answers then.
+        self.client.ping()
 
-    def answers(self) -> bool:
-        try:
-            return bool(self.client.ping())
-        except (docker.errors.DockerException, OSError):
-            return False
+    def is_up(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(self.url.removeprefix("unix://")) == 0
 
     def stop(self) -> None:
         """Stop the engine in good order; its containers end, unless it has live_restore."""
@@ -116,6 +125,10 @@ class Node:
         self.container.kill()
         self.container.start()
         self.start()
+
+    def containers(self) -> dict[str, str]:
+        """Name and id of every container that there is, running or not."""
+        return {one["Names"][0].lstrip("/"): one["Id"] for one in self.client.api.containers(all=True)}
 
     def load(self, image: str) -> None:
         """Have an image of the outer engine here."""
@@ -161,7 +174,8 @@ def nodes(count: int, disk: str = "", **settings: Any) -> Iterator[list[Node]]:
             )
             stack.callback(container.remove, force=True, v=True)
             container.start()
-            found.append(Node(container, address, Path(folder), settings))
+            found.append(Node(container, address, str(gateway), Path(folder), settings))
+            stack.callback(found[-1].close)
         with ThreadPoolExecutor(count) as pool:
             list(pool.map(Node.start, found))
         yield found
