@@ -16,7 +16,7 @@ from traitlets.config import LoggingConfigurable
 from dockerspawner import specs
 from dockerspawner.engine import perform
 from dockerspawner.errors import BeingRemoved, Gone, Unavailable
-from dockerspawner.ownership import Owner, environment_of
+from dockerspawner.ownership import Owner, token_of
 
 
 class Container(LoggingConfigurable):
@@ -172,8 +172,8 @@ class Container(LoggingConfigurable):
         deadline = time.monotonic() + self.quick_timeout
         while time.monotonic() < deadline:
             if container := await self._inspect(self.object_name):
-                token = environment_of(container).get("JUPYTERHUB_API_TOKEN")
-                return container if self._owner.owns(container) and token == self.api_token else None
+                ours = self._owner.owns(container) and token_of(container) == self.api_token
+                return container if ours else None
             await asyncio.sleep(0.5)
         return None
 

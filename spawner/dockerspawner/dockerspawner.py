@@ -208,9 +208,8 @@ class DockerSpawner(
         meant = meaning("start", error)
         if isinstance(meant, Died):
             return failure(f"The server {meant}.", reason=meant.reason, details=await self._last_words())
-        if isinstance(meant, Unavailable):
-            self.log.error("The Docker engine does not answer: %s", meant)
         if isinstance(meant, EngineError):
+            self.log.error("%s can't be started: %s", self.object_name, meant)
             return explain(meant, secrets_of(self._environment))  # type: ignore[no-any-return]
         return error
 
@@ -280,6 +279,8 @@ class DockerSpawner(
 
     async def get_url(self) -> str:
         """Where the server is now; what the hub has on record where that can't be asked."""
+        if self._engine_silent:
+            return str(self.server.url)
         try:
             host, port = await understood("inspect_container", self.get_ip_and_port())
         except (EngineError, Died) as error:

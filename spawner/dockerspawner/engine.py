@@ -116,7 +116,8 @@ class Lane:
 
 
 class Engine:
-    """One Docker engine: a quick and a slow lane, so that a slow call never delays a quick one.
+    """One Docker engine: a quick and a slow lane, so that a slow call never delays a quick one; one for pulls, and
+    one for the streams of events.
 
     `connect(timeout, pool_size)` makes a client whose every call ends within `timeout` seconds of silence.
     """
@@ -133,6 +134,8 @@ class Engine:
         self.quick_timeout = quick_timeout
         self.quick = Lane("quick", quick_threads, lambda: connect(quick_timeout, quick_threads))
         self.slow = Lane("slow", slow_threads, lambda: connect(slow_timeout, slow_threads))
+        # Their own: registries that say nothing must not hold up a stop.
+        self.pulling = Lane("pull", slow_threads, lambda: connect(slow_timeout, slow_threads))
         # Two: while a stream is replaced.
         self.events = Lane("events", 2, lambda: connect(EVENTS_TIMEOUT, 2))
         self.pulls: dict[str, Any] = {}
@@ -179,7 +182,7 @@ class EngineAccess(LoggingConfigurable):
         8,
         min=1,
         config=True,
-        help="Threads for calls that take long: pull, stop, exec. Those of the first spawner count.",
+        help="Threads for calls that take long (stop, exec), and as many for pulls. Those of the first spawner count.",
     )
 
     quick_timeout = Float(30, config=True, help="Seconds after which a quick call is given up.")

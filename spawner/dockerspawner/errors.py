@@ -17,6 +17,7 @@ goes on working.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable
 from typing import TypeVar
@@ -29,6 +30,10 @@ T = TypeVar("T")
 QUESTIONS = frozenset(
     {"containers", "events", "inspect_container", "inspect_image", "inspect_network", "inspect_volume", "logs", "port"}
 )
+
+# asyncio's time-out is one of its own before Python 3.11.
+_TIMED_OUT = (requests.exceptions.Timeout, TimeoutError, asyncio.TimeoutError)
+_LOST = (requests.exceptions.RequestException, OSError, *_TIMED_OUT)
 
 
 class EngineError(APIError):
@@ -88,9 +93,9 @@ def meaning(method: str, error: Exception) -> Exception:
     if isinstance(error, APIError) and error.status_code:
         message = str(error.explanation or error)
         return _kind(method, error.status_code, message, error)(message, error.response)
-    cause = error.__cause__ or error
-    if isinstance(error, requests.exceptions.RequestException | OSError) or type(error) is DockerException:
-        return Unavailable(str(error), timed_out=isinstance(cause, requests.exceptions.Timeout | TimeoutError))
+    if isinstance(error, _LOST) or type(error) is DockerException:
+        timed_out = isinstance(error.__cause__ or error, _TIMED_OUT)
+        return Unavailable(str(error) or "no answer in time", timed_out=timed_out)
     if isinstance(error, DockerException):
         return Refused(str(error))
     return error

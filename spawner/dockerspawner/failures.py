@@ -52,6 +52,8 @@ def explain(error: EngineError, secrets: Iterable[str] = ()) -> Any:
         return failure(f"The Docker network {found[1]} does not exist.", reason="network")
     if isinstance(error, NoSuchImage):
         return failure(str(error), reason="image")
+    if "no space left on device" in str(error):
+        return failure("The Docker engine's disk is full: no space left on device.", reason="disk")
     return failure(f"The server can't be started: {mask(str(error), secrets)}", reason="refused")
 
 

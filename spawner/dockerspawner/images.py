@@ -74,7 +74,7 @@ class Pull:
     async def run(self, engine: Engine, timeout: float) -> None:
         """Pull; EngineError where that fails or takes more than `timeout` seconds."""
         try:
-            await asyncio.wait_for(asyncio.wrap_future(engine.slow.submit(self._read)), timeout)
+            await asyncio.wait_for(asyncio.wrap_future(engine.pulling.submit(self._read)), timeout)
         except asyncio.TimeoutError:
             raise Unavailable(f"not pulled within {timeout:g} s", timed_out=True) from None
         except Exception as error:
@@ -222,11 +222,10 @@ class Images(LoggingConfigurable):
         """Run the pre_spawn_hook, then pull the image: the hub's start_timeout begins after this."""
         try:
             await maybe_future(super().run_pre_spawn_hook())
-            await self._have_image()
-        except EngineError as error:
-            explained = explain(error)
-            self._story.end(explained.jupyterhub_message)
-            raise explained from error
+            try:
+                await self._have_image()
+            except EngineError as error:
+                raise explain(error) from error
         except BaseException as error:
             self._story.end(getattr(error, "jupyterhub_message", ""))
             raise

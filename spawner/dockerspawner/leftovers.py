@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 from traitlets.config import LoggingConfigurable
@@ -11,6 +12,9 @@ from dockerspawner import ownership
 from dockerspawner.engine import perform
 from dockerspawner.errors import EngineError, NameTaken, NoSuchImage, Unavailable, understood
 from dockerspawner.failures import failure
+
+# Seconds for which a container is looked for whose creation nobody has answered.
+SWEEP_FOR = 600.0
 
 
 class Leftovers(LoggingConfigurable):
@@ -27,6 +31,7 @@ class Leftovers(LoggingConfigurable):
     # Of the start under way.
     _creating: asyncio.Future[dict[str, Any]] | None = None
     _undoing: asyncio.Task[None] | None = None
+    _sweeping: asyncio.Task[None] | None = None
 
     async def _obtain(self) -> None:
         """Have a container: a new one, or the one that is there where it is ours and still fits.
@@ -110,7 +115,7 @@ class Leftovers(LoggingConfigurable):
     async def _resume(self, container: dict[str, Any]) -> None:
         self.object_id = container[self.object_id_key]
         self._environment = ownership.environment_of(container)
-        if token := self._environment.get("JUPYTERHUB_API_TOKEN") or self._environment.get("JPY_API_TOKEN"):
+        if token := ownership.token_of(container):
             self.api_token = token
         if container["State"].get("Paused"):
             await perform(self.docker, "unpause", self.object_id)
@@ -130,14 +135,40 @@ class Leftovers(LoggingConfigurable):
 
     async def _undo(self) -> None:
         made, kept = await self._made(), self.object_id
+        self.object_id = "" if made else kept
         try:
             if made:
                 await self._remove(made, volumes=True)
             elif kept:
-                await understood("stop", self.stop_object())
+                await self._end(kept)
+            if not self._may_have_made():
+                return
         except EngineError as error:
-            self.log.error("What the failed start of %s has made stays behind: %s", self.object_name, error)
-        self.object_id = "" if made else kept
+            self.log.warning("What the start of %s has made can't be removed now: %s", self.object_name, error)
+        self._sweeping = asyncio.ensure_future(self._sweep(self.api_token))
+
+    def _may_have_made(self) -> bool:
+        """Was a create sent that nobody answered?"""
+        creating = self._creating
+        if creating is None or creating.cancelled():
+            return False
+        return not creating.done() or isinstance(creating.exception(), Unavailable)
+
+    async def _sweep(self, token: str) -> None:
+        """Remove what a failed start has made as soon as the engine lets us, for as long as no other start begins."""
+        deadline, pause, creating = time.monotonic() + SWEEP_FOR, 0.2, self._creating
+        while time.monotonic() < deadline and self._creating is creating:
+            try:
+                for word in await self._watch.of(self._owner):
+                    container = await self._inspect(word.id)
+                    if container and ownership.token_of(container) == token:
+                        await self._remove(word.id, volumes=True)
+                        self.log.info("Removed container %s, which a failed start had left", word.name)
+                        return
+            except EngineError as error:
+                self.log.debug("What the start of %s may have made can't be seen now: %s", self.object_name, error)
+            await asyncio.sleep(pause)
+            pause = min(1.5 * pause, 10)
 
     async def _made(self) -> str:
         """The id of the container that this start has created, empty where it has not.

@@ -48,6 +48,12 @@ def environment_of(container: Container) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
+def token_of(container: Container) -> str:
+    """The API token with which a container's server was started, empty where it has none."""
+    environment = environment_of(container)
+    return environment.get("JUPYTERHUB_API_TOKEN") or environment.get("JPY_API_TOKEN") or ""
+
+
 def is_stale(container: Container, spec: str, image_id: str) -> bool:
     """Was it made from another spec or another image? One that we didn't make counts as unchanged."""
     made_from = (container["Config"].get("Labels") or {}).get(SPEC)

@@ -22,10 +22,12 @@ RESYNC = 60.0
 OOM_WINDOW = 5_000_000_000
 # Seconds after which an end that the engine was asked for, and that it has reported to the asker, is heard here.
 EVENT_DELAY = 0.02
+# Seconds after which an engine that does not answer is taken for one that can't tell.
+PATIENCE = 10.0
 # Seconds between the tries to reach an engine that can't be followed.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 
-EVENTS = ["start", "die", "oom", "destroy", "rename"]
+EVENTS = ["create", "start", "die", "oom", "destroy", "rename"]
 
 Listener = Callable[["Word"], None]
 Container = dict[str, Any]
@@ -67,6 +69,7 @@ class Watch:
         self._engine = engine
         self._label = f"{INSTANCE}={instance}"
         self._log = log
+        self._patience = min(PATIENCE, engine.quick_timeout)
         self._words: dict[str, Word] = {}
         self._listeners: dict[str, weakref.WeakMethod[Listener]] = {}
         # What events have told of since the list was asked for: the list is older than that.
@@ -150,7 +153,7 @@ class Watch:
             self._touched.clear()
             filters = {"label": [self._label]}
             call = self._engine.call("containers", (), {"all": True, "filters": filters})
-            found = await understood("containers", asyncio.wrap_future(call))
+            found = await understood("containers", asyncio.wait_for(asyncio.wrap_future(call), self._patience))
         except EngineError as error:
             self._listed = False
             self._log.debug("The Docker engine can't be followed: %s", error)
@@ -160,7 +163,7 @@ class Watch:
 
     async def _open(self) -> None:
         stream = _Stream(self._engine, self._label, self._hear)
-        await asyncio.wait({stream.opened}, timeout=self._engine.quick_timeout)
+        await asyncio.wait({stream.opened}, timeout=self._patience)
         if not stream.opened.done():
             stream.close()
             raise Unavailable("no stream of events", timed_out=True)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from dockerspawner.errors import EngineError, Failed, NoSuchImage, NoSuchNetwork, Unavailable
-from dockerspawner.failures import HIDDEN, Died, explain, SpawnException, failure, mask, secrets_of
+from dockerspawner.failures import HIDDEN, Died, SpawnException, explain, failure, mask, secrets_of
 
 
 @pytest.mark.parametrize(

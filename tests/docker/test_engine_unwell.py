@@ -1,0 +1,149 @@
+"""An engine that fails, hangs or says nothing, under the servers of a real hub: none is stopped, none forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import docker
+import pytest
+
+from support.engine_server import Control, EngineServer
+from support.jupyterhub import Hub
+from support.wait import wait_until
+
+SETTINGS = """
+from dockerspawner import watch
+watch.RESYNC = {resync}
+
+c.Spawner.poll_interval = 1
+c.DockerSpawner.client_kwargs = {{"base_url": "{url}"}}
+c.DockerSpawner.quick_timeout = 3
+c.DockerSpawner.image = "tiny:latest"
+c.DockerSpawner.port = {port}
+c.DockerSpawner.network_name = "users"
+c.DockerSpawner.remove = True
+c.DockerSpawner.start_timeout = 20
+"""
+
+USERS = {f"user{number}" for number in range(20)}
+ASKING = ("GET /containers/json", "GET /containers/*/json", "GET /events")
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineServer]:
+    with EngineServer(tmp_path_factory.mktemp("engine")) as engine:
+        with closing(docker.APIClient(base_url=engine.url)) as client:
+            client.create_network("users")
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def one_hub(engine: EngineServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    hub = Hub(tmp_path_factory.mktemp("hub"), SETTINGS.format(url=engine.url, port=engine.port, resync=5.0))
+    try:
+        hub.start()
+        yield hub
+    finally:
+        hub.stop()
+
+
+@pytest.fixture
+def control(engine: EngineServer) -> Iterator[Control]:
+    yield engine.control
+    engine.control.away(False)
+    engine.control.clear()
+
+
+@pytest.fixture
+def hub(one_hub: Hub, control: Control) -> Hub:
+    """The hub, with a running server for each of USERS."""
+    with ThreadPoolExecutor(10) as pool:
+        last = [events[-1] for events in pool.map(one_hub.spawn, sorted(USERS - one_hub.running()))]
+    assert all(event.get("ready") for event in last), last
+    return one_hub
+
+
+def serves(hub: Hub) -> None:
+    """The hub answers, and so do the servers."""
+    assert hub.running() == USERS
+    assert {hub.visit(name) for name in USERS} == {200}
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_errors(hub: Hub, control: Control, status: int) -> None:
+    for route in ASKING:
+        control.fail(route, status=status)
+    control.cut_events()
+    control.calls(reset=True)
+    wait_until(lambda: control.calls().get("GET /containers/json", 0) >= 3, timeout=20, what="the hub has asked")
+    serves(hub)
+    control.end("jupyter-user3", code=1)
+    control.clear()
+    wait_until(lambda: hub.running() == USERS - {"user3"}, timeout=20, what="what happened meanwhile is known")
+
+
+def test_silence(hub: Hub, control: Control) -> None:
+    """All connections are accepted, and nothing is answered: no word is given on anybody, and spawns fail with one."""
+    control.cut_events()
+    control.deaf()
+    last = hub.spawn("newcomer")[-1]
+    assert "The Docker engine does not answer" in last["message"]
+    serves(hub)
+    control.deaf(False)
+    assert hub.spawn("newcomer")[-1].get("ready")
+    hub.halt("newcomer")
+    serves(hub)
+
+
+@pytest.mark.parametrize("torn", [False, True])
+def test_streams_that_are_cut(hub: Hub, control: Control, torn: bool) -> None:
+    control.cut_events(torn=torn)
+    control.end("jupyter-user4", code=1, quiet=True)
+    wait_until(lambda: hub.running() == USERS - {"user4"}, timeout=20)
+    wait_until(lambda: control.streams() == 1, timeout=20)
+
+
+def test_streams_that_say_nothing(hub: Hub, control: Control) -> None:
+    control.silence_events()
+    control.end("jupyter-user5", code=1)
+    wait_until(lambda: hub.running() == USERS - {"user5"}, timeout=20)
+
+
+@pytest.mark.parametrize("how", ["errors", "silence", "away"])
+def test_a_hub_that_starts_meanwhile_forgets_nobody(hub: Hub, control: Control, how: str) -> None:
+    hub.kill()
+    if how == "errors":
+        for route in ASKING:
+            control.fail(route)
+    elif how == "silence":
+        control.deaf()
+    else:
+        control.away()
+    hub.start()
+    wait_until(lambda: hub.running() == USERS, timeout=40, what="all are known")
+    control.end("jupyter-user6", code=1)
+    control.away(False)
+    control.clear()
+    wait_until(lambda: hub.running() == USERS - {"user6"}, timeout=40, what="the one that ended is known")
+    wait_until(lambda: hub.visit("user0") == 200, timeout=20)
+    assert {hub.visit(name) for name in USERS - {"user6"}} == {200}
+
+
+def test_a_hub_that_starts_asks_once_for_all(hub: Hub, control: Control) -> None:
+    hub.kill()
+    control.calls(reset=True)
+    hub.start()
+    wait_until(lambda: hub.running() == USERS, timeout=40)
+    calls = control.calls()
+    assert calls["GET /containers/json"] == 1
+    assert calls.get("GET /containers/{id}/json", 0) == 0
+
+
+def test_no_question_is_asked_while_nothing_happens(hub: Hub, control: Control) -> None:
+    wait_until(lambda: control.streams() == 1, timeout=20)
+    control.calls(reset=True)
+    wait_until(lambda: control.calls().get("GET /containers/json", 0) >= 2, timeout=30, what="the watch has resynced")
+    calls = control.calls()
+    assert set(calls) <= {"GET /containers/json", "GET /events"}

@@ -1,0 +1,150 @@
+"""What happens to a server behind the hub's back, on a real engine, is known to a real hub that hardly ever polls."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+import docker
+import pytest
+
+from support.engine import clean
+from support.jupyterhub import Hub
+from support.tiny import tiny_image
+from support.wait import wait_until
+
+pytestmark = pytest.mark.needs("engine")
+
+# Each minute would be too long for a test.
+SETTINGS = """
+from dockerspawner import watch
+watch.RESYNC = 2.0
+
+c.Spawner.poll_interval = 3600
+c.DockerSpawner.image = "{image}"
+c.DockerSpawner.prefix = c.DockerSpawner.instance = "{instance}"
+c.DockerSpawner.network_name = "{network}"
+c.DockerSpawner.remove = True
+c.DockerSpawner.mem_limit = "16M"
+c.DockerSpawner.extra_host_config = {{"memswap_limit": "16M"}}
+
+def before(spawner):
+    if spawner.user.name == "brief":
+        spawner.cmd = ["sh", "-c", "httpd -p 8888 -h /www; sleep 1; exit 5"]
+
+c.DockerSpawner.pre_spawn_hook = before
+"""
+
+EAT = "x=0123456789abcdef; while :; do x=$x$x; done"
+
+
+@pytest.fixture(scope="module")
+def instance(client: docker.DockerClient) -> Iterator[str]:
+    name = f"dyt{secrets.token_hex(3)}"
+    yield name
+    clean(client, name)
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory, instance: str, network: str) -> Iterator[Hub]:
+    settings = SETTINGS.format(image=tiny_image(), instance=instance, network=network)
+    hub = Hub(tmp_path_factory.mktemp("hub"), settings)
+    try:
+        hub.start()
+        yield hub
+    finally:
+        hub.stop()
+
+
+@pytest.fixture
+def server(hub: Hub, client: docker.DockerClient, instance: str) -> Iterator[Any]:
+    """Ann's server, running; at the end she has none, and starts another without trouble."""
+    assert hub.spawn("ann")[-1].get("ready")
+    yield client.containers.get(f"{instance}-ann")
+    if not hub.is_running("ann"):
+        assert hub.spawn("ann")[-1].get("ready")
+    hub.halt("ann")
+    assert client.containers.list(all=True, filters={"label": f"dockyard.instance={instance}"}) == []
+
+
+def until_stopped(hub: Hub, name: str = "ann") -> None:
+    wait_until(lambda: not hub.is_running(name), timeout=10, what="the hub knows that the server has ended")
+
+
+def test_killed(hub: Hub, server: Any) -> None:
+    server.kill()
+    until_stopped(hub)
+    assert "ended with exit code 137" in hub.log
+
+
+def test_removed(hub: Hub, server: Any) -> None:
+    server.remove(force=True)
+    until_stopped(hub)
+
+
+def test_a_child_out_of_memory(hub: Hub, server: Any) -> None:
+    """Where only a child was killed, the server goes on."""
+    server.exec_run(["sh", "-c", EAT])
+    wait_until(lambda: "has used up its memory" in hub.log, timeout=10)
+    assert hub.is_running("ann")
+    assert hub.visit("ann") == 404
+
+
+def test_paused(hub: Hub, server: Any) -> None:
+    server.pause()
+    server.reload()
+    assert server.status == "paused"
+    assert hub.is_running("ann")
+    server.unpause()
+    assert hub.visit("ann") == 404
+
+
+def test_paused_and_stopped(hub: Hub, server: Any) -> None:
+    server.pause()
+    hub.halt("ann")
+
+
+def test_renamed(hub: Hub, server: Any, instance: str) -> None:
+    server.rename(f"{instance}-elsewhere")
+    assert hub.visit("ann") == 404
+    hub.halt("ann")
+
+
+def test_moved_to_another_address(hub: Hub, server: Any, client: Any, network: str, instance: str) -> None:
+    there = client.networks.get(network)
+    there.disconnect(server)
+    other = client.containers.run(tiny_image(), detach=True, network=network, name=f"{instance}-other")
+    try:
+        there.connect(server)
+        wait_until(lambda: "has moved from" in hub.log, timeout=20, what="the address is noticed")
+        wait_until(lambda: hub.visit("ann") == 404, timeout=10, what="the server is routed to where it is now")
+        assert hub.is_running("ann")
+    finally:
+        other.remove(force=True)
+
+
+def test_restarted(hub: Hub, server: Any) -> None:
+    """Either it goes on, or it counts as stopped and nothing of it is left; never something between."""
+    server.restart(timeout=0)
+
+    def settled() -> bool:
+        return hub.visit("ann") == 404 if hub.is_running("ann") else True
+
+    wait_until(settled, timeout=20)
+
+
+def test_an_end_right_after_the_start_is_known_once_the_start_is_over(hub: Hub, client: Any, instance: str) -> None:
+    assert hub.spawn("brief")[-1].get("ready")
+    until_stopped(hub, "brief")
+    assert "ended with exit code 5" in hub.log
+    wait_until(lambda: not client.containers.list(all=True, filters={"name": f"{instance}-brief"}), timeout=10)
+
+
+def test_a_stop_is_not_taken_for_an_end(hub: Hub) -> None:
+    before = hub.log.count("server stopped, with exit code")
+    assert hub.spawn("bob")[-1].get("ready")
+    hub.halt("bob")
+    assert hub.spawn("bob")[-1].get("ready")
+    hub.halt("bob")
+    assert hub.log.count("server stopped, with exit code") == before

@@ -1,0 +1,253 @@
+"""The watch against a fake engine: what it knows, when it asks, whom it tells."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import requests
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dockerspawner import watch as watching
+from dockerspawner.errors import Unavailable
+from dockerspawner.ownership import Owner
+from dockerspawner.watch import Watch, Word, as_inspected, watch_of
+from support.fake_engine import FakeClient, api_error, fake_engine
+from support.wait import until
+
+ANN = Owner("hub", "ann", "")
+LOG = logging.getLogger("test")
+
+
+def add(client: FakeClient, name: str, running: bool = True, owner: Owner = ANN) -> str:
+    """A container of the engine's that nobody has told of."""
+    client.images.add("tiny")
+    host = {"NetworkMode": "users"}
+    client.create_container(image="tiny", name=name, labels=owner.labels("x"), environment={}, host_config=host)
+    client.existing[name]["State"]["Running"] = running
+    return f"id-of-{name}"
+
+
+def watch_on(client: FakeClient, **sizes: Any) -> Watch:
+    return Watch(fake_engine(client, **sizes), "hub", LOG)
+
+
+class Listener:
+    """Keeps what it is told of containers."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, bool, bool]] = []
+
+    def hear(self, word: Word) -> None:
+        self.heard.append((word.name, word.running, word.exists))
+
+
+async def heard(check: Callable[[], Any]) -> None:
+    async def checked() -> Any:
+        return check()
+
+    await until(checked, timeout=10, interval=0.005)
+
+
+async def test_all_is_known_from_one_list() -> None:
+    client = FakeClient()
+    ids = [add(client, f"server-{number}") for number in range(50)]
+    dead = add(client, "dead", running=False)
+    watch = watch_on(client)
+    words = await asyncio.gather(*(watch.word(one) for one in [*ids, dead, "nobody"]))
+    assert [word is not None and word.running for word in words] == [True] * 50 + [False, False]
+    assert words[-1] is None
+    assert client.followed == ["events", "containers"]
+
+
+async def test_events_tell_of_starts_ends_and_removals() -> None:
+    client = FakeClient()
+    watch = watch_on(client)
+    assert await watch.word("id-of-one") is None
+    one = add(client, "one", running=False)
+    client.start(one)
+    await heard(lambda: watch.last(one))
+    assert (await watch.word(one)).running  # type: ignore[union-attr]
+    assert [word.name for word in await watch.of(ANN)] == ["one"]
+    client.emit("rename", "one")
+    client.die("one", 3)
+    await heard(lambda: not watch.last(one).running)  # type: ignore[union-attr]
+    assert (await watch.word(one)).exit_code == 3  # type: ignore[union-attr]
+    client.remove_container(one, v=True, force=True)
+    await heard(lambda: watch.last(one) is None)
+    assert await watch.of(ANN) == []
+    assert client.followed == ["events", "containers"]
+
+
+async def test_what_happened_while_the_stream_was_cut_shows_in_the_list_that_follows() -> None:
+    client, listener = FakeClient(), Listener()
+    names = ["dies", "goes", "stays"]
+    ids = [add(client, name) for name in names]
+    watch = watch_on(client)
+    await watch.word(ids[0])
+    for one in ids:
+        watch.listen(one, listener.hear)
+    client.cut()
+    client.silent = True
+    client.die("dies", 1)
+    client.remove_container("goes", v=True, force=True)
+    await heard(lambda: len(listener.heard) == 2)
+    assert sorted(listener.heard) == [("dies", False, True), ("goes", False, False)]
+    assert (await watch.word(ids[2])).running  # type: ignore[union-attr]
+
+
+async def test_silence_is_not_trusted_for_longer_than_resync(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "RESYNC", 0.05)
+    client, listener = FakeClient(), Listener()
+    one = add(client, "one")
+    watch = watch_on(client)
+    await watch.word(one)
+    watch.listen(one, listener.hear)
+    client.silent = True
+    client.die("one", 1)
+    await heard(lambda: listener.heard)
+    assert listener.heard[0] == ("one", False, True)
+
+
+async def test_an_engine_that_is_away_is_asked_once_for_all_who_ask() -> None:
+    client = FakeClient()
+    watch = watch_on(client)
+    await watch.word("x")
+    client.fail["events"] = [requests.ConnectionError("refused")] * 1000
+    client.cut()
+    await heard(lambda: not watch.following)
+    client.followed.clear()
+    outcomes = await asyncio.gather(*(watch.word("x") for _ in range(100)), return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {Unavailable}
+    assert len(client.followed) <= 2
+    client.fail["events"].clear()
+    assert await watch.word("x") is None
+    assert watch.following
+
+
+async def test_an_engine_that_lists_but_tells_of_no_events_is_asked_each_time(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    client = FakeClient()
+    one = add(client, "one")
+    client.fail["events"] = [api_error(403, "forbidden")] * 1000
+    watch = watch_on(client)
+    assert (await watch.word(one)).running  # type: ignore[union-attr]
+    client.die("one", 1)
+    await heard(lambda: not watch.last(one).running)  # type: ignore[union-attr]
+    assert not watch.following
+    assert sum("tells of no events" in record.getMessage() for record in caplog.records) == 1
+
+
+async def test_an_engine_that_hangs_is_given_up_after_the_quick_time_out() -> None:
+    class Hanging(FakeClient):
+        def events(self, filters: Any, decode: bool) -> Any:
+            assert self.may_pull.wait(10)
+            return super().events(filters, decode)
+
+    client = Hanging()
+    client.may_pull.clear()
+    watch = watch_on(client, quick_timeout=0.05)
+    with pytest.raises(Unavailable):
+        await watch.word("x")
+    client.may_pull.set()
+    await heard(lambda: watch.following)
+
+
+async def test_a_list_is_older_than_the_events_that_came_after_it_was_asked_for() -> None:
+    class Slow(FakeClient):
+        def containers(self, all: bool, filters: Any) -> Any:
+            listed = super().containers(all, filters)
+            if self.streams:
+                # What the list has not seen yet happens, and is heard, before the list arrives.
+                add(self, "new", running=False)
+                self.start("id-of-new")
+                self.die("old", 1)
+                self.heard_meanwhile()
+            return listed
+
+        def heard_meanwhile(self) -> None:
+            asyncio.run_coroutine_threadsafe(
+                heard(lambda: watch.last("id-of-old") and not watch.last("id-of-old").running),  # type: ignore[union-attr]
+                loop,
+            ).result(10)
+
+    loop = asyncio.get_running_loop()
+    client = Slow()
+    add(client, "old")
+    watch = watch_on(client)
+    assert (await watch.word("id-of-new")).running  # type: ignore[union-attr]
+    assert not (await watch.word("id-of-old")).running  # type: ignore[union-attr]
+
+
+EVENTS = st.lists(st.sampled_from(["start", "die", "oom", "rename", "destroy"]), max_size=8)
+
+
+@given(EVENTS, st.randoms(use_true_random=False), st.data())
+def test_any_order_and_any_repetition_ends_at_the_last_word(actions: list[str], chance: Any, data: Any) -> None:
+    """Of starts and ends the latest counts, in whatever order they come and however often."""
+    lived = [action for action in actions if action != "destroy"]
+    timed = list(zip(itertools.count(1), lived, strict=False))
+    repeated = timed + data.draw(st.lists(st.sampled_from(timed), max_size=4) if timed else st.just([]))
+    chance.shuffle(repeated)
+
+    async def play() -> Word | None:
+        watch = watch_on(FakeClient())
+        for at, action in repeated:
+            attributes = {"name": "one", "exitCode": "1", **ANN.labels("x")}
+            watch._hear({"Action": action, "Actor": {"ID": "1", "Attributes": attributes}, "timeNano": at})
+        return watch.last("1")
+
+    word = asyncio.run(play())
+    changes = [action for action in lived if action in ("start", "die")]
+    assert (word.running if word else False) == (bool(changes) and changes[-1] == "start")
+
+
+def test_memory_used_up_long_ago_is_not_why_it_ended() -> None:
+    second = 1_000_000_000
+    word = Word("1", "one", ANN, running=False, exit_code=137, at=100 * second)
+    assert not word.spared
+    word.out_of_memory_at = 99 * second
+    assert not word.spared
+    word.out_of_memory_at = 10 * second
+    assert word.spared
+
+
+def test_a_listed_container_in_the_shape_of_an_inspected_one() -> None:
+    networks = {"users": {"IPAddress": "10.0.0.2"}}
+    summary = {
+        "Id": "1",
+        "State": "paused",
+        "HostConfig": {"NetworkMode": "users"},
+        "NetworkSettings": {"Networks": networks},
+        "Ports": [
+            {"IP": "0.0.0.0", "PrivatePort": 8888, "PublicPort": 32768, "Type": "tcp"},
+            {"PrivatePort": 9999, "Type": "tcp"},
+        ],
+    }
+    assert as_inspected(summary) == {
+        "Id": "1",
+        "State": {"Status": "paused", "Running": True},
+        "HostConfig": {"NetworkMode": "users"},
+        "NetworkSettings": {
+            "Networks": networks,
+            "Ports": {"8888/tcp": [{"HostIp": "0.0.0.0", "HostPort": "32768"}], "9999/tcp": []},
+        },
+    }
+
+
+async def test_one_watch_for_an_instance_and_a_loop() -> None:
+    engine = fake_engine(FakeClient())
+    watch = watch_of(engine, "hub", LOG)
+    assert watch_of(engine, "hub", LOG) is watch
+    assert watch_of(engine, "other", LOG) is not watch
+
+    async def elsewhere() -> bool:
+        return watch_of(engine, "hub", LOG) is watch
+
+    assert await asyncio.to_thread(asyncio.run, elsewhere()) is False
