@@ -90,9 +90,10 @@ def meaning(method: str, error: Exception) -> Exception:
     """What an exception of the Docker SDK, raised by `method`, says; others are returned as they are."""
     if isinstance(error, EngineError):
         return error
-    if isinstance(error, APIError) and error.status_code:
+    status = 404 if isinstance(error, NotFound) else getattr(error, "status_code", None)
+    if isinstance(error, APIError) and status:
         message = str(error.explanation or error)
-        return _kind(method, error.status_code, message, error)(message, error.response)
+        return _kind(method, status, message, error)(message, error.response)
     if isinstance(error, _LOST) or type(error) is DockerException:
         timed_out = isinstance(error.__cause__ or error, _TIMED_OUT)
         return Unavailable(str(error) or "no answer in time", timed_out=timed_out)

@@ -28,7 +28,8 @@ class Limit(Union):
         if self.name in pinned:
             return pinned[self.name]
         value = super().get(obj, cls)
-        if not callable(value) or inspect.iscoroutinefunction(value):
+        # Under the lock, traitlets sets what it gets.
+        if not callable(value) or inspect.iscoroutinefunction(value) or obj._cross_validation_lock:
             return value
         return self.number(obj, value(obj))
 

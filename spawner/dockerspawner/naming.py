@@ -86,7 +86,8 @@ class Naming(LoggingConfigurable):
 
     @observe("image")  # type: ignore[untyped-decorator]
     def _rename_for_image(self, change: Any) -> None:
-        self.object_name = self._object_name_default()
+        if "{imagename}" in self.name_template:
+            self.object_name = self._object_name_default()
 
     @staticmethod
     def _legacy_escape(text: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from docker.errors import DockerException
 from docker.types import DriverConfig, Mount
 from jupyterhub.traitlets import Callable as CallableTrait
 from traitlets import Dict, List
@@ -94,13 +95,12 @@ def mount(settings: Mapping[str, Any], render: Callable[[str], str], labels: Map
         kind = "tmpfs" if is_memory else "bind" if str(source or "").startswith("/") else "volume"
     if kind == "volume":
         known["labels"] = {**labels, **(known.get("labels") or {})}
-    driver = known.get("driver_config")
-    if isinstance(driver, Mapping):
-        known["driver_config"] = DriverConfig(**driver)
     try:
+        if isinstance(driver := known.get("driver_config"), Mapping):
+            known["driver_config"] = DriverConfig(**driver)
         return Mount(target=render(target), source=render(source) if source else source, type=kind, **known)
-    except (TypeError, ValueError) as error:
-        raise ValueError(str(error).replace("Mount.__init__() got an ", "")) from None
+    except (TypeError, ValueError, DockerException) as error:
+        raise ValueError(str(error).removeprefix("Mount.__init__() got an ").rstrip(".")) from None
 
 
 class Volumes(LoggingConfigurable):

@@ -47,6 +47,7 @@ class FakeClient:
         self.silent = False
         self._clock = itertools.count(1)
         self.images = set(images)
+        self.volumes: set[str] = set()
         self.existing: dict[str, dict[str, Any]] = {}
         self.calls: list[str] = []
         self.fail: dict[str, list[Exception]] = {}
@@ -93,6 +94,17 @@ class FakeClient:
             "Mounts": [],
         }
         return {"Id": f"id-of-{spec['name']}"}
+
+    def inspect_volume(self, name: str) -> dict[str, Any]:
+        self._call("inspect_volume")
+        if name not in self.volumes:
+            raise api_error(404, f"get {name}: no such volume")
+        return {"Name": name}
+
+    def create_volume(self, name: str, driver: str | None, labels: dict[str, str]) -> dict[str, Any]:
+        self._call("create_volume")
+        self.volumes.add(name)
+        return {"Name": name, "Labels": labels}
 
     def events(self, filters: dict[str, Any], decode: bool) -> FakeStream:
         self.followed.append("events")

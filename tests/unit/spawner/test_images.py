@@ -4,7 +4,11 @@ import asyncio
 from typing import Any
 
 import pytest
+from docker.errors import NotFound
+from tornado.web import HTTPError
+from traitlets import TraitError
 
+from dockerspawner import DockerSpawner
 from dockerspawner.images import Reference
 from support.fake_engine import FakeClient, fake_engine
 from support.spawners import make_spawner
@@ -126,3 +130,86 @@ async def test_percentages_come_from_the_layers() -> None:
     pull = Pull(Reference.parse("a:1"))
     await pull.run(fake_engine(client), timeout=5)
     assert (pull.current, pull.total, pull.percent) == (7_000_000, 10_000_000, 70)
+
+
+IMAGES = {"small": "a:1", "large": "b:1"}
+
+
+def spawner_with(allowed: Any, **options: Any) -> Any:
+    client = FakeClient(("default:1", "a:1", "b:1"))
+    return spawner_on(client, image="default:1", allowed_images=allowed, user_options=options)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "choice", "image"),
+    [
+        (IMAGES, "large", "b:1"),
+        (IMAGES, None, "default:1"),
+        (["a:1", "b:1"], "b:1", "b:1"),
+        (lambda spawner: ["a:1"], "a:1", "a:1"),
+        (lambda spawner: IMAGES, "small", "a:1"),
+        ("*", "b:1", "b:1"),
+        ({}, None, "default:1"),
+        (lambda spawner: None, None, "default:1"),
+    ],
+)
+async def test_a_choice_that_is_allowed(allowed: Any, choice: str | None, image: str) -> None:
+    spawner = spawner_with(allowed, **({"image": choice} if choice else {}))
+    await spawner.run_pre_spawn_hook()
+    assert spawner.image == image
+
+
+@pytest.mark.parametrize(
+    ("allowed", "choice"),
+    [
+        (IMAGES, "b:1"),
+        (IMAGES, "other"),
+        ([], "default:1"),
+        (lambda spawner: None, "default:1"),
+        (IMAGES, ["small"]),
+        ("*", {"a": 1}),
+    ],
+)
+async def test_any_other_choice_is_refused(allowed: Any, choice: Any) -> None:
+    spawner = spawner_with(allowed, image=choice)
+    for step in (spawner.run_pre_spawn_hook, spawner.start):
+        with pytest.raises(HTTPError) as refused:
+            await step()
+        assert refused.value.status_code == 400
+    assert spawner.image == "default:1"
+
+
+def test_one_text_is_no_list_of_images() -> None:
+    with pytest.raises(TraitError, match=r"for one image, \['a:1'\]"):
+        spawner_with("a:1")
+
+
+def test_the_form_asks_where_there_is_a_choice_and_escapes_what_it_prints() -> None:
+    for none in ({}, ["a:1"], "*", lambda spawner: None):
+        assert spawner_with(none)._default_options_form() == ""
+    spawner = spawner_with({"<b>": "a:1", "default": "default:1"})
+    form = spawner.options_form
+    assert '<option value="&lt;b&gt;">&lt;b&gt;</option><option value="default" selected>default</option>' in form
+    assert form.count("<option") == 2
+
+
+def test_the_form_gives_the_option() -> None:
+    assert spawner_with({}).options_from_form({"image": ["a", "b"], "x": ["1"]}) == {"image": "a"}
+    chosen = make_spawner(options_from_form=lambda form: {"ok": True})
+    assert chosen.options_from_form({}) == {"ok": True}
+
+
+async def test_options_that_nobody_handles_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    spawner = spawner_with(IMAGES, image="small", colour="red")
+    spawner.log.propagate = True
+    await spawner._run_apply_user_options(spawner.user_options)
+    assert [record.getMessage() for record in caplog.records] == ["Nothing is done with the options colour"]
+
+
+async def test_an_overridden_pull_that_fails_in_the_sdks_way_is_explained() -> None:
+    class Custom(DockerSpawner):
+        async def pull_image(self, image: str) -> None:
+            raise NotFound("no manifest", explanation="manifest unknown")
+
+    with pytest.raises(Exception, match="manifest unknown"):
+        await make_spawner(cls=Custom, engine=fake_engine(FakeClient())).run_pre_spawn_hook()

@@ -1,6 +1,12 @@
 from __future__ import annotations
 
-from dockerspawner.volumes import Bind, binds, default_format_volume_name
+from typing import Any
+
+import pytest
+
+from dockerspawner.volumenamingstrategy import default_format_volume_name, escaped_format_volume_name
+from dockerspawner.volumes import Bind, binds
+from support.fake_engine import FakeClient, fake_engine
 from support.spawners import make_spawner
 
 
@@ -52,3 +58,80 @@ def test_format_volume_name_decides() -> None:
     )
     assert list(spawner.volume_binds) == ["homexann"]
     assert default_format_volume_name("{prefix}-{username}", spawner) == "jupyter-ann"
+
+
+def test_one_source_at_a_list_of_targets() -> None:
+    spawner = make_spawner(volumes={"data": ["/a", {"bind": "/b", "mode": "ro"}]})
+    assert spawner.volume_binds == {"data": {"bind": "/a", "mode": "rw"}}
+    assert [(mount["Target"], mount["ReadOnly"]) for mount in spawner.mount_binds] == [("/b", True)]
+
+
+OURS = {"dockyard.instance": "hub"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "sent"),
+    [
+        (
+            {"source": "home-{username}", "target": "/home/{username}"},
+            {"Source": "home-ann", "Target": "/home/ann", "Type": "volume", "ReadOnly": False,
+             "VolumeOptions": {"Labels": {**OURS, "dockyard.user": "ann"}}},
+        ),
+        (
+            {"source": "/srv", "target": "/srv", "read_only": True, "propagation": "rslave"},
+            {"Source": "/srv", "Target": "/srv", "Type": "bind", "ReadOnly": True,
+             "BindOptions": {"Propagation": "rslave"}},
+        ),
+        (
+            {"target": "/fast", "tmpfs_size": "64m", "tmpfs_mode": 0o1777},
+            {"Source": None, "Target": "/fast", "Type": "tmpfs", "ReadOnly": False,
+             "TmpfsOptions": {"Mode": 0o1777, "SizeBytes": 64 * 1024**2}},
+        ),
+        (
+            {"source": "nfs", "target": "/nfs", "no_copy": True, "labels": {"mine": "1"},
+             "driver_config": {"name": "local", "options": {"type": "nfs", "device": ":/x"}}},
+            {"Source": "nfs", "Target": "/nfs", "Type": "volume", "ReadOnly": False,
+             "VolumeOptions": {"NoCopy": True, "Labels": {**OURS, "mine": "1"},
+                               "DriverConfig": {"Name": "local", "Options": {"type": "nfs", "device": ":/x"}}}},
+        ),
+    ],
+)  # fmt: skip
+def test_mounts_are_typed(settings: dict[str, Any], sent: dict[str, Any]) -> None:
+    spawner = make_spawner(instance="hub", mounts=[settings])
+    assert spawner.mount_binds == [sent]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"source": "x"}, "it has no target"),
+        ({"target": "/x", "source": "x", "readonly": True}, "readonly"),
+        ({"target": "/x", "source": "x", "tmpfs_size": 1}, "Incompatible options"),
+        ({"target": "/x", "source": "/x", "type": "bind", "driver_config": {"name": "local"}}, "Incompatible options"),
+    ],
+)
+def test_what_is_no_mount_is_shown(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(Exception, match=said) as failed:
+        _ = make_spawner(mounts=[settings]).mount_binds
+    assert "The setting mounts has {'" in str(failed.value)
+
+
+async def test_a_volume_under_the_name_that_a_former_template_gave_is_used() -> None:
+    client = FakeClient()
+    client.volumes = {"old-ann"}
+    spawner = make_spawner(engine=fake_engine(client), volumes={"new-{username}": "/home", "data": "/data"})
+    spawner.load_state({"volumes": {"/home": "old-ann", "/data": "data"}})
+    await spawner._find_volumes()
+    assert set(spawner.volume_binds) == {"old-ann", "data"}
+    await spawner._have_volumes(None)
+    assert spawner.get_state()["volumes"] == {"/home": "old-ann", "/data": "data"}
+    # One of the new name is what the operator wants.
+    client.volumes.add("new-ann")
+    await spawner._find_volumes()
+    assert set(spawner.volume_binds) == {"new-ann", "data"}
+
+
+def test_naming_strategies() -> None:
+    spawner = make_spawner("a.b")
+    for strategy in (default_format_volume_name, escaped_format_volume_name):
+        assert strategy("{prefix}-{username}", spawner) == "jupyter-a-2eb"

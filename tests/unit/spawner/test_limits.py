@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from traitlets import TraitError
+
+from support.spawners import make_spawner
+
+GIB = 1024**3
+
+
+async def later(spawner: Any) -> str:
+    return "3G"
+
+
+@pytest.mark.parametrize(
+    ("setting", "number"),
+    [("1G", GIB), (1_000_000, 1_000_000), (None, None), (lambda spawner: "2G", 2 * GIB), (lambda spawner: None, None)],
+)
+def test_reading_a_limit_gives_its_number(setting: Any, number: int | None) -> None:
+    assert make_spawner(mem_limit=setting).mem_limit == number
+
+
+def test_a_callable_is_asked_again_and_again() -> None:
+    users = {"ann": 1.5}
+    spawner = make_spawner("ann", cpu_limit=lambda spawner: users[spawner.user.name])
+    assert spawner.cpu_limit == 1.5
+    users["ann"] = 2
+    assert spawner.cpu_limit == 2.0
+
+
+async def test_while_a_server_starts_it_is_what_it_was_at_the_beginning() -> None:
+    asked: list[Any] = []
+    spawner = make_spawner(mem_limit=later, cpu_limit=lambda spawner: asked.append(spawner) or len(asked))
+    await spawner._pin_limits()
+    assert [(spawner.mem_limit, spawner.cpu_limit) for _ in range(2)] == [(3 * GIB, 1.0)] * 2
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("name", ["mem_limit", "cpu_limit"])
+def test_what_is_no_number_is_refused_by_name(name: str) -> None:
+    with pytest.raises(TraitError, match=name):
+        make_spawner(**{name: "lots"})
+
+
+@pytest.mark.parametrize("name", ["mem_limit", "cpu_limit"])
+@pytest.mark.parametrize("value", ["lots", True, lambda: 1])
+async def test_a_callable_that_gives_no_number_fails_the_start_by_name(name: str, value: Any) -> None:
+    with pytest.raises(Exception, match=name) as failed:
+        await make_spawner(**{name: lambda spawner: value})._pin_limits()
+    assert getattr(failed.value, "reason", "settings") == "settings"
