@@ -20,6 +20,8 @@ from dockerspawner.engine import Client, Engine, perform
 from dockerspawner.errors import EngineError, Failed, Gone, NoSuchImage, Refused, Unavailable, meaning, understood
 from dockerspawner.failures import explain, failure
 
+MEGABYTE = 1_000_000
+
 _COMPONENT = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
 _HOST = r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
 _REFERENCE = re.compile(
@@ -58,18 +60,25 @@ class Reference:
 class Pull:
     """A pull under way, shared by everyone who waits for its image.
 
-    `current` and `total` are bytes of the layers whose download has begun.
+    `downloaded`, `unpacked` and `total` are bytes of the layers whose download has begun.
     """
 
     def __init__(self, reference: Reference) -> None:
         self.reference = reference
-        self.current = 0
-        self.total = 0
+        self.downloaded = self.unpacked = self.total = 0
         self._abandoned = False
 
     @property
     def percent(self) -> int:
-        return 100 * self.current // self.total if self.total else 0
+        """Unpacking counts as much as downloading."""
+        return 50 * (self.downloaded + self.unpacked) // self.total if self.total else 0
+
+    def __str__(self) -> str:
+        image = f"{self.reference.repository}{'@' if self.reference.digest else ':'}{self.reference.version}"
+        if not self.total:
+            return f"Pulling image {image}"
+        verb, done = ("Pulling", self.downloaded) if self.downloaded < self.total else ("Unpacking", self.unpacked)
+        return f"{verb} image {image}: {done // MEGABYTE} of {self.total // MEGABYTE} MB"
 
     async def run(self, engine: Engine, timeout: float) -> None:
         """Pull; EngineError where that fails or takes more than `timeout` seconds."""
@@ -83,22 +92,26 @@ class Pull:
             self._abandoned = True
 
     def _read(self, client: Client) -> None:
-        layers: dict[str, tuple[int, int]] = {}
+        # Bytes of each layer: downloaded, unpacked, all.
+        layers: dict[str, list[int]] = {}
         repository, version = self.reference.repository, self.reference.version
         for event in client.pull(repository, tag=version, stream=True, decode=True):
             if self._abandoned:
                 return
             if "error" in event:
                 raise Failed(event["error"])
-            layer, detail = event.get("id", ""), event.get("progressDetail") or {}
-            if event.get("status") == "Downloading" and detail.get("total"):
-                layers[layer] = (detail.get("current", 0), detail["total"])
-            elif event.get("status") in ("Download complete", "Pull complete") and layer in layers:
-                layers[layer] = (layers[layer][1],) * 2
-            else:
+            status, detail = event.get("status"), event.get("progressDetail") or {}
+            if status == "Downloading" and detail.get("total"):
+                layers.setdefault(event["id"], [0, 0, detail["total"]])[0] = detail.get("current", 0)
+            elif (layer := layers.get(event.get("id", ""))) is None:
                 continue
-            self.current = sum(current for current, _ in layers.values())
-            self.total = sum(total for _, total in layers.values())
+            elif status in ("Download complete", "Extracting"):
+                layer[0], layer[1] = layer[2], min(detail.get("current", 0), layer[2])
+            elif status == "Pull complete":
+                layer[0] = layer[1] = layer[2]
+            self.downloaded, self.unpacked, self.total = (
+                sum(numbers) for numbers in zip(*layers.values(), strict=True)
+            )
 
 
 def pull_once(engine: Engine, reference: Reference, timeout: float) -> tuple[Pull, asyncio.Task[None]]:
@@ -267,12 +280,14 @@ class Images(LoggingConfigurable):
         self.log.info("Pulling image %s", image)
         pull, task = pull_once(self.engine, reference, self.pull_timeout)
         while not task.done():
-            self._report_progress(10 + pull.percent * 4 // 10, _pull_message(image, pull))
-            await asyncio.wait({task}, timeout=0.5)
+            self._report_progress(10 + pull.percent * 4 // 10, str(pull))
+            await asyncio.wait({task}, timeout=0.25)
         if fault := task.exception():
             self.log.error("Pulling image %s failed: %s", image, fault)
             kind = type(fault) if isinstance(fault, Gone | Refused) else Failed
             raise kind(f"Image {image} could not be pulled: {fault}") from fault
+        if pull.total:
+            self._report_progress(50, f"Pulled image {image}: {pull.total // MEGABYTE} MB")
 
     async def _image_id(self) -> str:
         """The id that `image` has now, empty where it has none."""
@@ -294,10 +309,3 @@ def _images_by_choice(allowed: Any) -> Any:
     if isinstance(allowed, str) and allowed != "*":
         raise TraitError(f'allowed_images takes one text only, "*" for any image; for one image, [{allowed!r}]')
     return {image: image for image in allowed} if isinstance(allowed, list | tuple | set) else allowed
-
-
-def _pull_message(image: str, pull: Pull) -> str:
-    if not pull.total:
-        return f"Pulling image {image}"
-    megabyte = 1_000_000
-    return f"Pulling image {image}: {pull.current // megabyte} of {pull.total // megabyte} MB"

@@ -12,6 +12,8 @@ from traitlets.config import LoggingConfigurable
 from dockerspawner.engine import perform
 from dockerspawner.errors import Gone
 
+_EVERY_ADDRESS = ("", "0.0.0.0", "::")
+
 
 def internal_address(container: dict[str, Any], network: str) -> str:
     """Address of an inspected container on `network`; Gone where it is not on it."""
@@ -32,7 +34,13 @@ def published_address(container: dict[str, Any], port: int, host: str) -> tuple[
     if not entries:
         raise Gone(f"port {port} of the container is not published")
     address = entries[0]["HostIp"]
-    return (host if address in ("", "0.0.0.0", "::") else address), int(entries[0]["HostPort"])
+    return (host if address in _EVERY_ADDRESS else address), int(entries[0]["HostPort"])
+
+
+def _host_of(endpoint: str) -> str:
+    """The host of an engine's URL, 127.0.0.1 where it has none."""
+    parts = urlsplit(endpoint)
+    return (parts.hostname if parts.scheme in ("tcp", "http", "https") else None) or "127.0.0.1"
 
 
 class Networking(LoggingConfigurable):
@@ -84,8 +92,13 @@ class Networking(LoggingConfigurable):
         return self._default_host_ip()
 
     def _default_host_ip(self) -> str:
-        endpoint = urlsplit(os.environ.get("DOCKER_HOST", ""))
-        return (endpoint.hostname if endpoint.scheme == "tcp" else None) or "127.0.0.1"
+        return _host_of(os.environ.get("DOCKER_HOST", ""))
+
+    def _published_on(self) -> str:
+        """The host to call where ports are published on every address."""
+        if self.host_ip in _EVERY_ADDRESS:
+            return _host_of(self.client_kwargs.get("base_url") or os.environ.get("DOCKER_HOST", ""))
+        return str(self.host_ip)
 
     def get_network_ip(self, network_settings: dict[str, Any]) -> str:
         """The container's address on `network_name`, from an inspected container's NetworkSettings."""
@@ -114,7 +127,7 @@ class Networking(LoggingConfigurable):
             return self.get_network_ip(container["NetworkSettings"]), self.port
         if container["HostConfig"]["NetworkMode"] == "host":
             return self.host_ip, self.port
-        return published_address(container, self.port, self.host_ip)
+        return published_address(container, self.port, self._published_on())
 
     async def _described(self) -> dict[str, Any]:
         """State and addresses of the container: as the watch knows them, or asked for where it does not."""

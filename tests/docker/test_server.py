@@ -154,10 +154,15 @@ async def test_any_user_name(make: Any, containers: Any, client: Any, instance: 
 
 
 async def test_stop_and_start_again_and_again(make: Any, containers: Any) -> None:
-    spawner = make(remove=True)
-    for _ in range(20):
-        await spawner.start()
-        await spawner.stop()
+    """A hundred times, five servers at once."""
+
+    async def loop(name: str) -> None:
+        spawner = make(name, remove=True)
+        for _ in range(20):
+            await spawner.start()
+            await spawner.stop()
+
+    await asyncio.gather(*(loop(f"u{number}") for number in range(5)))
     assert containers() == []
 
 

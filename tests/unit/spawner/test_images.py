@@ -9,7 +9,7 @@ from tornado.web import HTTPError
 from traitlets import TraitError
 
 from dockerspawner import DockerSpawner
-from dockerspawner.images import Reference
+from dockerspawner.images import Pull, Reference
 from support.fake_engine import FakeClient, fake_engine
 from support.spawners import make_spawner
 from support.wait import until
@@ -117,19 +117,29 @@ async def test_many_waiters_share_one_pull_and_its_progress() -> None:
     assert engine.pulls == {}
 
 
-async def test_percentages_come_from_the_layers() -> None:
+@pytest.mark.parametrize(
+    ("events", "percent", "said"),
+    [
+        ([], 0, "Pulling image a:1"),
+        (
+            [("Downloading", "l1", 1, 4), ("Downloading", "l2", 3, 6), ("Already exists", "l3", 0, 0)],
+            20,
+            "Pulling image a:1: 4 of 10 MB",
+        ),
+        ([("Downloading", "l1", 1, 4), ("Download complete", "l1", 0, 0)], 50, "Unpacking image a:1: 0 of 4 MB"),
+        ([("Downloading", "l1", 4, 4), ("Extracting", "l1", 2, 4)], 75, "Unpacking image a:1: 2 of 4 MB"),
+        ([("Downloading", "l1", 1, 4), ("Pull complete", "l1", 0, 0)], 100, "Unpacking image a:1: 4 of 4 MB"),
+    ],
+)
+async def test_progress_comes_from_the_layers(events: list[tuple[str, str, int, int]], percent: int, said: str) -> None:
     client = FakeClient(())
     client.pull_events = [
-        {"status": "Downloading", "id": "l1", "progressDetail": {"current": 1_000_000, "total": 4_000_000}},
-        {"status": "Downloading", "id": "l2", "progressDetail": {"current": 3_000_000, "total": 6_000_000}},
-        {"status": "Already exists", "id": "l3"},
-        {"status": "Download complete", "id": "l1"},
+        {"status": status, "id": layer, "progressDetail": {"current": current * 10**6, "total": total * 10**6}}
+        for status, layer, current, total in events
     ]
-    from dockerspawner.images import Pull
-
     pull = Pull(Reference.parse("a:1"))
     await pull.run(fake_engine(client), timeout=5)
-    assert (pull.current, pull.total, pull.percent) == (7_000_000, 10_000_000, 70)
+    assert (pull.percent, str(pull)) == (percent, said)
 
 
 IMAGES = {"small": "a:1", "large": "b:1"}
