@@ -180,7 +180,7 @@ async def test_an_image_by_its_digest(make: Any, client: Any, registry: Any, con
     client.images.remove(f"{name.rpartition(':')[0]}@{digest}")
 
 
-async def test_a_pull_tells_its_progress_and_is_one_for_all(make: Any, client: Any, registry: Any) -> None:
+async def test_a_pull_tells_its_progress_to_all_who_wait(make: Any, client: Any, registry: Any) -> None:
     """Two users wait for an image with a layer of some megabytes; each reads of it, once it is pulled."""
     layer = b"FROM %b\nRUN dd if=/dev/urandom of=/layer bs=1M count=40\n" % tiny_image().encode()
     image, _ = client.images.build(fileobj=io.BytesIO(layer), rm=True, network_mode="none")
