@@ -1,6 +1,6 @@
 # An index: each verb is a script. `make` prints it.
 .DEFAULT_GOAL := help
-.PHONY: help up down destroy logs status engine build test test-unit lint settings lock
+.PHONY: help up down destroy logs status engine build test test-unit bench lint settings lock
 
 ##@ Run
 up: ## set up all that is missing, start, print the URL
@@ -23,6 +23,8 @@ test: ## all tests that one machine can run
 	@scripts/test
 test-unit: ## the tests that need no engine
 	@scripts/test unit
+bench: ## measure the spawner beside its predecessor and the engine (ONLY="a c": these rows)
+	@scripts/bench
 lint: ## ruff, mypy, shellcheck
 	@scripts/lint
 settings: ## print .env.example and the settings table anew

@@ -24,7 +24,7 @@ PROXY = "configurable-http-proxy@5"
 
 CONFIG = """\
 c.JupyterHub.bind_url = "http://127.0.0.1:{public}"
-c.JupyterHub.hub_bind_url = "http://127.0.0.1:{hub}"
+c.JupyterHub.hub_bind_url = "http://{address}:{hub}"
 c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:{proxy_api}"
 c.ConfigurableHTTPProxy.command = {command!r}
 c.ConfigurableHTTPProxy.auth_token = "{token}"
@@ -62,22 +62,31 @@ def proxy_command() -> list[str]:
 
 
 class Hub:
-    """One hub; `settings` is Python that its jupyterhub_config.py ends with, `python` what runs it."""
+    """One hub; `settings` is Python that its jupyterhub_config.py ends with, `python` what runs it.
 
-    def __init__(self, folder: Path, settings: str, python: str = sys.executable) -> None:
+    `address` is where it listens itself: for servers that call it, one that they reach.
+    """
+
+    def __init__(self, folder: Path, settings: str, python: str = sys.executable, address: str = "127.0.0.1") -> None:
         self.folder = folder
         self.python = python
         self.token = secrets.token_hex(16)
         self._process: subprocess.Popen[bytes] | None = None
         public, hub, proxy_api = free_ports(3)
         self.url = f"http://127.0.0.1:{public}"
-        self.api = f"http://127.0.0.1:{hub}/hub/api"
-        config = CONFIG.format(public=public, hub=hub, proxy_api=proxy_api, token=self.token, command=proxy_command())
+        self.api = f"http://{address}:{hub}/hub/api"
+        places = {"address": address, "public": public, "hub": hub, "proxy_api": proxy_api}
+        config = CONFIG.format(**places, token=self.token, command=proxy_command())
         (folder / "jupyterhub_config.py").write_text(config + settings)
         self.http = requests.Session()
         # A class that starts its servers at once.
         self.http.mount("http://", HTTPAdapter(pool_maxsize=64))
         self.http.headers["Authorization"] = f"token {self.token}"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     @property
     def log(self) -> str:

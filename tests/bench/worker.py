@@ -1,0 +1,123 @@
+"""Jobs without a hub, run by a side's own Python: JSON in, JSON out, a line each. No test's packages are needed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import docker
+
+from support.spawners import make_spawner
+
+Json = dict[str, Any]
+PAUSE = 0.005
+
+
+def answers(host: str, port: int, path: str) -> bool:
+    try:
+        with socket.create_connection((host, port), timeout=5) as connection:
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+            return connection.recv(5) == b"HTTP/"
+    except OSError:
+        return False
+
+
+def first_answer(host: str, port: int, path: str = "/api") -> None:
+    deadline = time.monotonic() + 60
+    while not answers(host, port, path):
+        assert time.monotonic() < deadline, f"nothing answers at {host} port {port}"
+        time.sleep(PAUSE)
+
+
+class Spawners:
+    """`start()` of many spawners at once."""
+
+    def __init__(self, ours: bool) -> None:
+        self._ours = ours
+        self._loop = asyncio.new_event_loop()
+
+    def burst(self, count: int, prefix: str, **traits: Any) -> Json:
+        return self._loop.run_until_complete(self._burst(count, prefix, **traits))
+
+    async def _burst(self, count: int, prefix: str, **traits: Any) -> Json:
+        if self._ours:
+            traits["instance"] = prefix
+        spawners = [make_spawner(f"s{n}", prefix=prefix, remove=True, **traits) for n in range(count)]
+        began = time.perf_counter()
+        waits = await asyncio.gather(*(self._start(spawner, began) for spawner in spawners))
+        await asyncio.gather(*(spawner.stop(now=True) for spawner in spawners))
+        return {"waits": waits}
+
+    async def _start(self, spawner: Any, began: float) -> float:
+        host, port = await spawner.start()
+        # Ours has waited for it.
+        if not self._ours:
+            await asyncio.to_thread(first_answer, host, port)
+        return time.perf_counter() - began
+
+
+class Engine:
+    """Create, start, first answer: what no spawner can do without."""
+
+    def __init__(self) -> None:
+        self._client = docker.APIClient(max_pool_size=16)
+
+    def burst(self, count: int, prefix: str, image: str, network_name: str, lanes: int = 8) -> Json:
+        environment = make_spawner("s").get_env()
+        one: Json = {"image": image, "network": network_name, "environment": environment}
+        names = [f"{prefix}-s{n}" for n in range(count)]
+        began = time.perf_counter()
+        with ThreadPoolExecutor(lanes) as pool:
+            waits = list(pool.map(lambda name: self._run(name, began, **one), names))
+            list(pool.map(self._remove, names))
+        return {"waits": waits}
+
+    def run(self, prefix: str, **one: Any) -> Json:
+        name = f"{prefix}-s"
+        try:
+            return {"waits": [self._run(name, time.perf_counter(), **one)]}
+        finally:
+            self._remove(name)
+
+    def _run(
+        self,
+        name: str,
+        began: float,
+        image: str,
+        network: str,
+        environment: Any,
+        command: list[str] | None = None,
+        path: str = "/api",
+    ) -> float:
+        host = self._client.create_host_config(network_mode=network)
+        self._client.create_container(
+            image, command, name=name, environment=environment, host_config=host, ports={"8888/tcp": {}}
+        )
+        self._client.start(name)
+        address = self._client.inspect_container(name)["NetworkSettings"]["Networks"][network]["IPAddress"]
+        first_answer(address, 8888, path)
+        return time.perf_counter() - began
+
+    def _remove(self, name: str) -> None:
+        self._client.remove_container(name, force=True, v=True)
+
+
+def main() -> None:
+    side = sys.argv[1]
+    jobs: Any = Engine() if side == "engine" else Spawners(ours=side == "ours")
+    # What a spawner prints is not an answer.
+    answers_to, sys.stdout = sys.stdout, sys.stderr
+    for line in sys.stdin:
+        arguments = json.loads(line)
+        job: Callable[..., Json] = getattr(jobs, arguments.pop("job"))
+        print(json.dumps(job(**arguments)), file=answers_to, flush=True)
+
+
+if __name__ == "__main__":
+    main()
