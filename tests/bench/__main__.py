@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -64,6 +65,8 @@ def main() -> None:
     unknown = set(options.rows) - set(ROWS)
     if unknown:
         parser.error(f"no such row: {', '.join(sorted(unknown))} (there are {', '.join(ROWS)})")
+    # Told to end, it still removes what it has made.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     figures: list[Figure] = []
     load = [os.getloadavg()[0]]
     try:
