@@ -55,6 +55,8 @@ class DockerSpawner(
     )
 
     _engine_silent = False
+    # The container whose end is in the log already.
+    _end_told = ""
 
     def __init__(self, **kwargs: Any) -> None:
         self._story = Story()
@@ -133,11 +135,13 @@ class DockerSpawner(
     async def _start(self, deadline: float) -> tuple[str, int]:
         await self._have_image()
         await self._pin_limits()
-        self._enter(1, 60, "Creating the server's container")
-        await self._obtain()
-        self._listen()
-        self._enter(2, 70, "Starting the server")
-        await understood("start", self.start_object())
+        # Few at a time: else everybody waits for the last.
+        async with self.engine.admission():
+            self._enter(1, 60, "Creating the server's container")
+            await self._obtain()
+            self._listen()
+            self._enter(2, 70, "Starting the server")
+            await understood("start", self.start_object())
         started = time.monotonic()
         self._enter(3, 80, "Waiting for the server to answer")
         host, port = await self.get_ip_and_port()
@@ -258,14 +262,13 @@ class DockerSpawner(
             self._engine_silent = True
             return None
         self._engine_silent = False
-        if container is None:
-            self.log.warning("Container %s is gone", self.object_name)
-            return 0
-        if container["State"]["Running"]:
+        if container is not None and container["State"]["Running"]:
             return None
-        death = self._death(container)
-        self.log.warning("The server in %s %s", self.object_name, death)
-        return death.exit_code
+        end = Died(0) if container is None else self._death(container)
+        if self._end_told != self.object_id:
+            self._end_told = self.object_id
+            self.log.warning("The server in %s %s", self.object_name, "is gone" if container is None else end)
+        return end.exit_code
 
     async def _known_to_run(self) -> bool:
         """Does the watch say that it runs? Whatever else it says is asked."""

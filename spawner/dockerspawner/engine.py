@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import requests
 from docker import APIClient
@@ -130,6 +131,7 @@ class Engine:
         slow_threads: int = 8,
         quick_timeout: float = 30,
         slow_timeout: float = 120,
+        starts: int = int(os.environ.get("STARTS", "6")),
     ) -> None:
         self.quick_timeout = quick_timeout
         self.quick = Lane("quick", quick_threads, lambda: connect(quick_timeout, quick_threads))
@@ -138,8 +140,14 @@ class Engine:
         self.pulling = Lane("pull", slow_threads, lambda: connect(slow_timeout, slow_threads))
         # Two: while a stream is replaced.
         self.events = Lane("events", 2, lambda: connect(EVENTS_TIMEOUT, 2))
+        self._starts = starts
+        self._admissions: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
         self.pulls: dict[str, Any] = {}
         self.watches: dict[str, Any] = {}
+
+    def admission(self) -> asyncio.Semaphore:
+        """To be held from the creation of a container until it is started."""
+        return self._admissions.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(self._starts))
 
     def call(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any], rank: int = 0) -> Future[Any]:
         """Call the client's `method` in its lane; one that no lane lists takes the slow one."""
