@@ -33,7 +33,9 @@ REQUIREMENTS = {
 @cache
 def python_of(name: str) -> str:
     """The Python of the environment `name`, a key of REQUIREMENTS; it is made where it is missing or out of date."""
-    folder, wanted = FOLDER / name, "\n".join(REQUIREMENTS[name])
+    folder = FOLDER / name
+    # What an editable package says of itself, its entry points above all, is copied when it is installed.
+    wanted = "\n".join([*REQUIREMENTS[name], (ROOT / "spawner/pyproject.toml").read_text()])
     stamp = folder / "requirements.txt"
     if not stamp.exists() or stamp.read_text() != wanted:
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
