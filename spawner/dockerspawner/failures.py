@@ -30,7 +30,7 @@ _SECRET_IN_TEXT = (
 def failure(message: str, *, reason: str, details: str = "", status: int = 500) -> Exception:
     """An exception whose `message`, and `details` below it, the hub shows to the user.
 
-    SpawnException with `reason` where the hub has it; `reason` is also a label of its metrics.
+    SpawnException where the hub has it, whose metrics have `reason` as a label; else HTTPError.
     """
     text = f"{message}\n{details}" if details else message
     html = escape(message) + (f"<pre>{escape(details)}</pre>" if details else "")
@@ -38,7 +38,7 @@ def failure(message: str, *, reason: str, details: str = "", status: int = 500) 
     if SpawnException is not None:
         error = SpawnException(text, reason=reason, message_html=html, status_code=status)
     else:
-        error = HTTPError(status, "%s", text)
+        error = HTTPError(status, "%s", text, reason=reason)
     error.jupyterhub_message = text
     error.jupyterhub_html_message = html
     return error  # type: ignore[no-any-return]

@@ -100,7 +100,7 @@ async def test_somebody_elses_container_is_named_and_left_alone(
     spawner = make(remove=True)
     with pytest.raises(Exception, match=f"already a container named {instance}-ann") as failed:
         await spawner.start()
-    assert getattr(failed.value, "reason", "conflict") == "conflict"
+    assert failed.value.reason == "conflict"
     foreign.reload()
     assert foreign.status == "running"
     assert await spawner.poll() == 0

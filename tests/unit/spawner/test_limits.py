@@ -49,4 +49,4 @@ def test_what_is_no_number_is_refused_by_name(name: str) -> None:
 async def test_a_callable_that_gives_no_number_fails_the_start_by_name(name: str, value: Any) -> None:
     with pytest.raises(Exception, match=name) as failed:
         await make_spawner(**{name: lambda spawner: value})._pin_limits()
-    assert getattr(failed.value, "reason", "settings") == "settings"
+    assert failed.value.reason == "settings"
