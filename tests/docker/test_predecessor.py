@@ -26,6 +26,7 @@ pytestmark = pytest.mark.needs("engine")
 Server = tuple[str, str]
 
 RUNNING: list[Server] = [("ann", ""), ("ann", "lab"), ("Ann@example.org", ""), ("olga", "")]
+CRASHING: Server = ("carol", "")
 STOPPED: list[Server] = [("bob", ""), ("bob", "lab"), ("b_o.b", ""), ("olga", "lab")]
 # Of her servers the hub has states as dockerspawner before 0.10 wrote them.
 OLD_STATES = "olga"
@@ -43,6 +44,7 @@ c.DockerSpawner.volumes = {{
     "{instance}-all": {{"bind": "/all", "mode": "rw"}},
 }}
 c.DockerSpawner.read_only_volumes = {{"{instance}-data": "/data"}}
+c.DockerSpawner.poll_interval = 1
 c.DockerSpawner.mem_limit = lambda spawner: "64M"
 c.DockerSpawner.extra_host_config = {{"cap_drop": ["NET_RAW"], "pids_limit": 100}}
 c.DockerSpawner.extra_create_kwargs = {{"labels": {{"team": "of-{{username}}"}}}}
@@ -61,7 +63,7 @@ class Takeover:
         self.hub, self.keeps = hub, keeps
         self._client, self._instance = client, instance
         hub.start()
-        for server in [*RUNNING, *STOPPED]:
+        for server in [*RUNNING, CRASHING, *STOPPED]:
             assert hub.spawn(*server)[-1].get("ready")
         self.left, self.left_volumes = self.containers(), self._volumes()
         for server, container in self.left.items():
@@ -147,6 +149,15 @@ def test_a_running_server_goes_on_stops_and_starts_again(takeover: Takeover, ser
     assert (server in takeover.containers()) is takeover.keeps
     assert hub.spawn(*server)[-1].get("ready")
     takeover.assert_serves(server)
+
+
+def test_a_running_server_that_ends_is_noticed(takeover: Takeover) -> None:
+    hub = takeover.hub
+    wait_until(lambda: hub.is_running(*CRASHING), timeout=30, what=f"{CRASHING} is known")
+    takeover.containers()[CRASHING].kill()
+    wait_until(lambda: not hub.is_running(*CRASHING), timeout=30, what="its end is noticed")
+    assert hub.spawn(*CRASHING)[-1].get("ready")
+    takeover.assert_serves(CRASHING)
 
 
 @pytest.mark.parametrize("server", STOPPED, ids="/".join)
