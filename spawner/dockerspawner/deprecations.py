@@ -31,8 +31,15 @@ IGNORED = {
 }
 
 
+class _Renamed(AnyTrait):
+    """Reads as the new setting where nobody has set it."""
+
+    def default(self, obj: Any = None) -> Any:
+        return None if obj is None else getattr(obj, RENAMED[str(self.name)][0])
+
+
 def _renamed(name: str) -> AnyTrait:
-    return AnyTrait(config=True, help=f"Deprecated: use {RENAMED[name][0]}.")
+    return _Renamed(config=True, help=f"Deprecated: use {RENAMED[name][0]}.")
 
 
 def _ignored(name: str) -> AnyTrait:

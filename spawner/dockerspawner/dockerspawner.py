@@ -16,7 +16,7 @@ from dockerspawner import readiness
 from dockerspawner.container import Container
 from dockerspawner.deprecations import Deprecations
 from dockerspawner.engine import EngineAccess, perform
-from dockerspawner.errors import EngineError, Unavailable, meaning, understood
+from dockerspawner.errors import EngineError, NoSuchImage, Unavailable, meaning, understood
 from dockerspawner.failures import Died, explain, failure, mask, secrets_of
 from dockerspawner.images import Images
 from dockerspawner.leftovers import Leftovers
@@ -135,13 +135,14 @@ class DockerSpawner(
     async def _start(self, deadline: float) -> tuple[str, int]:
         await self._have_image()
         await self._pin_limits()
-        # Few at a time: else everybody waits for the last.
-        async with self.engine.admission():
-            self._enter(1, 60, "Creating the server's container")
-            await self._obtain()
-            self._listen()
-            self._enter(2, 70, "Starting the server")
-            await understood("start", self.start_object())
+        try:
+            await self._create_and_start()
+        except NoSuchImage:
+            if self.pull_policy in ("never", "skip"):
+                raise self._image_missing(self.image) from None
+            # Removed since it was looked for.
+            await self._pull()
+            await self._create_and_start()
         started = time.monotonic()
         self._enter(3, 80, "Waiting for the server to answer")
         host, port = await self.get_ip_and_port()
@@ -150,6 +151,15 @@ class DockerSpawner(
         await self._until_ready(host, port, started, deadline)
         self.log.info("%s answers at %s port %s", self.object_name, host, port)
         return host, port
+
+    async def _create_and_start(self) -> None:
+        # Few at a time: else everybody waits for the last.
+        async with self.engine.admission():
+            self._enter(1, 60, "Creating the server's container")
+            await self._obtain()
+            self._listen()
+            self._enter(2, 70, "Starting the server")
+            await understood("start", self.start_object())
 
     async def post_start_exec(self) -> None:
         """Run post_start_cmd in the container; stdout goes to the log as debug, stderr as warning."""

@@ -131,7 +131,7 @@ class Engine:
         slow_threads: int = 8,
         quick_timeout: float = 30,
         slow_timeout: float = 120,
-        starts: int = int(os.environ.get("STARTS", "6")),
+        starts_at_once: int = int(os.environ.get("STARTS", "4")),
     ) -> None:
         self.quick_timeout = quick_timeout
         self.quick = Lane("quick", quick_threads, lambda: connect(quick_timeout, quick_threads))
@@ -140,14 +140,14 @@ class Engine:
         self.pulling = Lane("pull", slow_threads, lambda: connect(slow_timeout, slow_threads))
         # Two: while a stream is replaced.
         self.events = Lane("events", 2, lambda: connect(EVENTS_TIMEOUT, 2))
-        self._starts = starts
+        self._starts_at_once = starts_at_once
         self._admissions: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
         self.pulls: dict[str, Any] = {}
         self.watches: dict[str, Any] = {}
 
     def admission(self) -> asyncio.Semaphore:
         """To be held from the creation of a container until it is started."""
-        return self._admissions.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(self._starts))
+        return self._admissions.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(self._starts_at_once))
 
     def call(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any], rank: int = 0) -> Future[Any]:
         """Call the client's `method` in its lane; one that no lane lists takes the slow one."""
@@ -193,6 +193,14 @@ class EngineAccess(LoggingConfigurable):
         help="Threads for calls that take long (stop, exec), and as many for pulls. Those of the first spawner count.",
     )
 
+    starts_at_once = Integer(
+        4,
+        min=1,
+        config=True,
+        help="""Containers that are between their creation and their start at a time. More are hardly done earlier,
+        but most users wait longer. That of the first spawner counts.""",
+    )
+
     quick_timeout = Float(30, config=True, help="Seconds after which a quick call is given up.")
 
     slow_timeout = Float(120, config=True, help="Seconds of silence after which a slow call is given up.")
@@ -203,9 +211,8 @@ class EngineAccess(LoggingConfigurable):
     _stage = 0
 
     def _engine_default(self) -> Engine:
-        sizes = {
-            name: getattr(self, name) for name in ("quick_threads", "slow_threads", "quick_timeout", "slow_timeout")
-        }
+        names = ("quick_threads", "slow_threads", "starts_at_once", "quick_timeout", "slow_timeout")
+        sizes = {name: getattr(self, name) for name in names}
         settings = dict(self.client_kwargs)
         if (timeout := settings.pop("timeout", None)) is not None:
             sizes |= {"quick_timeout": timeout, "slow_timeout": timeout}

@@ -10,7 +10,7 @@ from traitlets.config import LoggingConfigurable
 
 from dockerspawner import ownership
 from dockerspawner.engine import perform
-from dockerspawner.errors import EngineError, NameTaken, NoSuchImage, Unavailable, understood
+from dockerspawner.errors import EngineError, NameTaken, Unavailable, understood
 from dockerspawner.failures import failure
 
 # Seconds for which a container is looked for whose creation nobody has answered.
@@ -40,17 +40,10 @@ class Leftovers(LoggingConfigurable):
         """
         if await self._settle_others():
             return
-        pulled = False
         for _ in range(5):
             try:
                 await self._create()
                 return
-            except NoSuchImage:
-                if pulled or self.pull_policy in ("never", "skip"):
-                    raise self._image_missing(self.image) from None
-                # Removed since it was looked for.
-                await self._pull()
-                pulled = True
             except NameTaken:
                 existing = await self._inspect(self.object_name)
                 if existing and await self._take_over(existing):

@@ -48,6 +48,11 @@ def test_an_old_name_works_at_any_time() -> None:
     assert spawner.remove
 
 
+def test_an_old_name_that_nobody_has_set_reads_as_the_new_one() -> None:
+    spawner = make_spawner(image="a:1")
+    assert (spawner.container_image, spawner.container_prefix) == ("a:1", "jupyter")
+
+
 @pytest.mark.parametrize("name", IGNORED)
 def test_what_is_ignored_says_what_to_do(name: str, caplog: pytest.LogCaptureFixture) -> None:
     configured(name, "something")
