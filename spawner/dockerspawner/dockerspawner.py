@@ -110,7 +110,7 @@ class DockerSpawner(
         deadline = time.monotonic() + self.start_timeout - margin
         self._begin_story()
         self._starting, self._creating, self._ended = True, None, asyncio.Event()
-        self._known_id = self.object_id
+        self._known_id, self._resumed = self.object_id, False
         try:
             if self._undoing:
                 await asyncio.shield(self._undoing)
@@ -159,6 +159,7 @@ class DockerSpawner(
             await self._obtain()
             self._listen()
             self._enter(2, 70, "Starting the server")
+            self._own_start = True
             await understood("start", self.start_object())
 
     async def post_start_exec(self) -> None:

@@ -30,6 +30,7 @@ class Leftovers(LoggingConfigurable):
     _known_name = ""
     # Of the start under way.
     _creating: asyncio.Future[dict[str, Any]] | None = None
+    _resumed = False
     _undoing: asyncio.Task[None] | None = None
     _sweeping: asyncio.Task[None] | None = None
 
@@ -106,7 +107,7 @@ class Leftovers(LoggingConfigurable):
         return False
 
     async def _resume(self, container: dict[str, Any]) -> None:
-        self.object_id = container[self.object_id_key]
+        self.object_id, self._resumed = container[self.object_id_key], True
         self._environment = ownership.environment_of(container)
         if token := ownership.token_of(container):
             self.api_token = token
@@ -119,7 +120,7 @@ class Leftovers(LoggingConfigurable):
     # A start that fails
 
     async def _undo_start(self) -> None:
-        """Remove the container that this start made; one that was there before is stopped and kept.
+        """Remove the container that this start made; one that it resumed is stopped and kept.
 
         Goes on where its caller is cancelled meanwhile.
         """
@@ -132,13 +133,14 @@ class Leftovers(LoggingConfigurable):
         try:
             if made:
                 await self._remove(made, volumes=True)
-            elif kept:
+            elif self._resumed:
                 await self._end(kept)
-            if not self._may_have_made():
-                return
+            done = not self._may_have_made()
         except EngineError as error:
-            self.log.warning("What the start of %s has made can't be removed now: %s", self.object_name, error)
-        self._sweeping = asyncio.ensure_future(self._sweep(self.api_token))
+            self.log.warning("What the start of %s has left can't be seen to now: %s", self.object_name, error)
+            done = not made
+        if not done:
+            self._sweeping = asyncio.ensure_future(self._sweep(made, self.api_token))
 
     def _may_have_made(self) -> bool:
         """Was a create sent that nobody answered?"""
@@ -147,17 +149,23 @@ class Leftovers(LoggingConfigurable):
             return False
         return not creating.done() or isinstance(creating.exception(), Unavailable)
 
-    async def _sweep(self, token: str) -> None:
-        """Remove what a failed start has made as soon as the engine lets us, for as long as no other start begins."""
+    async def _sweep(self, made: str, token: str) -> None:
+        """Remove what a failed start has made as soon as the engine lets us, for as long as no other start begins.
+
+        That is the container `made`; where its id is not known, the one of this server with that token.
+        """
         deadline, pause, creating = time.monotonic() + SWEEP_FOR, 0.2, self._creating
         while time.monotonic() < deadline and self._creating is creating:
             try:
-                for word in await self._watch.of(self._owner):
-                    container = await self._inspect(word.id)
+                ids = [made] if made else [word.id for word in await self._watch.of(self._owner)]
+                for container_id in ids:
+                    container = await self._inspect(container_id) if container_id != self.object_id else None
                     if container and ownership.token_of(container) == token:
-                        await self._remove(word.id, volumes=True)
-                        self.log.info("Removed container %s, which a failed start had left", word.name)
+                        await self._remove(container_id, volumes=True)
+                        self.log.info("Removed container %s, which a failed start had left", container_id[:12])
                         return
+                if made:
+                    return
             except EngineError as error:
                 self.log.debug("What the start of %s may have made can't be seen now: %s", self.object_name, error)
             await asyncio.sleep(pause)

@@ -23,6 +23,8 @@ class Reporting(LoggingConfigurable):
     """
 
     _starting = False
+    # Is the event of our own start still to come?
+    _own_start = False
     # Of the start under way: set when the container has ended.
     _ended: asyncio.Event | None = None
     _report: asyncio.Task[None] | None = None
@@ -44,8 +46,9 @@ class Reporting(LoggingConfigurable):
             self.log.warning("A process of %s was killed: the server has used up its memory", self.object_name)
         if not word.running and self._ended is not None:
             self._ended.set()
-        # A start asks for the address itself.
-        if word.running and (self._starting or self.pending):
+        # A start asks for the address itself; its event may come when it is over.
+        if word.running and (self._own_start or self._starting or self.pending):
+            self._own_start = False
             return
         if self._report is None or self._report.done():
             self._report = asyncio.get_running_loop().create_task(self._tell_hub(word))

@@ -203,6 +203,8 @@ class Watch:
                 return
             owner = Owner.of(attributes)
             word = self._words[container_id] = Word(container_id, attributes.get("name", ""), owner, False)
+        if action == "create":
+            return
         if action == "oom":
             word.out_of_memory_at = max(at, word.out_of_memory_at)
         elif action == "rename":

@@ -93,6 +93,7 @@ class FakeClient:
             "NetworkSettings": {"Networks": {"users": {"IPAddress": "127.0.0.1"}}, "Ports": {}},
             "Mounts": [],
         }
+        self.emit("create", spec["name"])
         return {"Id": f"id-of-{spec['name']}"}
 
     def inspect_volume(self, name: str) -> dict[str, Any]:

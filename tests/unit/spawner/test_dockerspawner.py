@@ -333,3 +333,57 @@ async def test_a_create_that_was_sent_before_the_cancel_is_undone(cancels: int) 
 
     await until(removed, timeout=10)
     assert client.existing == {}
+
+
+async def test_a_kept_container_outlives_any_failure(port: int) -> None:
+    """Of its start, and of what is to be undone of it."""
+    client = FakeClient()
+    first = spawner_on(client, port, remove=False)
+    await first.start()
+    await first.stop()
+    second = spawner_on(client, port, remove=False)
+    second.load_state(first.get_state())
+    client.fail = {"start": [requests.ConnectionError("down")], "stop": [requests.ConnectionError("down")] * 9}
+    with pytest.raises(Exception, match="does not answer"):
+        await second.start()
+    assert second._sweeping is None
+    assert second.get_state() == first.get_state()
+    assert "remove_container" not in client.calls
+    client.fail.clear()
+    await second.start()
+    assert client.calls.count("create_container") == 3
+    assert list(client.existing) == ["jupyter-ann"]
+    assert await second.poll() is None
+
+
+async def test_what_a_failed_start_has_made_goes_once_the_engine_answers(port: int) -> None:
+    client = FakeClient()
+    spawner = spawner_on(client, port)
+    client.fail = {
+        "start": [requests.ConnectionError("down")],
+        "remove_container": [requests.ConnectionError("down")] * 2,
+    }
+    with pytest.raises(Exception, match="does not answer"):
+        await spawner.start()
+    assert list(client.existing) == ["jupyter-ann"]
+
+    async def gone() -> bool:
+        return not client.existing
+
+    await until(gone, timeout=10)
+
+
+async def test_a_container_whose_creation_nobody_answered_goes_too(port: int) -> None:
+    class Lost(FakeClient):
+        def create_container(self, **spec: Any) -> dict[str, Any]:
+            super().create_container(**spec)
+            raise requests.ConnectionError("reset")
+
+    client = Lost()
+    with pytest.raises(Exception, match="does not answer"):
+        await spawner_on(client, port).start()
+
+    async def gone() -> bool:
+        return not client.existing
+
+    await until(gone, timeout=10)
