@@ -51,15 +51,16 @@ class Reporting(LoggingConfigurable):
             self._own_start = False
             return
         if self._report is None or self._report.done():
-            self._report = asyncio.get_running_loop().create_task(self._tell_hub(word))
+            self._report = asyncio.get_running_loop().create_task(self._tell_hub(word.id))
 
-    async def _tell_hub(self, word: Word) -> None:
+    async def _tell_hub(self, container_id: str) -> None:
         while self._starting or self.pending:  # noqa: ASYNC110  # the hub has no event for it
             await asyncio.sleep(_PENDING_PAUSE)
-        if word.id != self.object_id:
+        if container_id != self.object_id:
             return
+        word = self._watch.last(container_id)
         try:
-            await (self._route_anew() if word.running else self.poll_and_notify())
+            await (self._route_anew() if word is not None and word.running else self.poll_and_notify())
         except Exception:
             self.log.exception("What has happened to %s could not be told to the hub", self.object_name)
 
