@@ -25,6 +25,7 @@ from dockerspawner.naming import Naming
 from dockerspawner.network import Networking
 from dockerspawner.progress import Event, Story
 from dockerspawner.reporting import Reporting
+from dockerspawner.sleep import Sleep
 from dockerspawner.volumes import Volumes
 
 LOG_LINES = 20
@@ -35,7 +36,18 @@ _NOT_RUN = (126, 127)
 
 
 class DockerSpawner(
-    Deprecations, Leftovers, Reporting, Container, Limits, Images, Naming, Networking, Volumes, EngineAccess, Spawner
+    Deprecations,
+    Sleep,
+    Leftovers,
+    Reporting,
+    Container,
+    Limits,
+    Images,
+    Naming,
+    Networking,
+    Volumes,
+    EngineAccess,
+    Spawner,
 ):
     """A user's server as a container.
 
@@ -116,6 +128,8 @@ class DockerSpawner(
                 await asyncio.shield(self._undoing)
             address = await self._start(deadline)
             self._known_name = self.object_name
+            self._wake()
+            self._forget_fresh()
             return address
         except Exception as error:
             # Before the container goes, which takes its log along.
@@ -133,6 +147,7 @@ class DockerSpawner(
             self._story.end()
 
     async def _start(self, deadline: float) -> tuple[str, int]:
+        self._check_sleep()
         await self._have_image()
         await self._pin_limits()
         try:
@@ -260,7 +275,7 @@ class DockerSpawner(
         """None while it runs, is starting, or nobody can tell; else its exit code, 0 where it is gone."""
         if self._starting:
             return None
-        if not self.object_id:
+        if not self.object_id or self._paused_at:
             return 0
         self._listen()
         try:
@@ -303,12 +318,17 @@ class DockerSpawner(
         return f"http://{fmt_ip_url(host)}:{port}{self.server.base_url}"
 
     async def stop(self, now: bool = False) -> None:
-        """Stop the server, remove its container if `remove`; return when its name is free."""
+        """Stop the server, remove its container if `remove`; return when its name is free.
+
+        With stop_action "pause" it is frozen instead, unless `now`.
+        """
         if not self.object_id:
             return
         self.log.info("Stopping %s", self.object_name)
         self._watch.ignore(self.object_id)
         try:
+            if not now and await self._fall_asleep():
+                return
             await understood("stop", self.stop_object(**({"timeout": 0} if now else {})))
             await self._remove_if_wanted()
         except BaseException:

@@ -32,6 +32,7 @@ QUICK = (QUESTIONS - {"logs", "events"}) | {
     "connect_container_to_network",
     "create_container",
     "create_volume",
+    "pause",
     "remove_container",
     "rename",
     "start",
@@ -144,6 +145,7 @@ class Engine:
         self._admissions: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
         self.pulls: dict[str, Any] = {}
         self.watches: dict[str, Any] = {}
+        self.sleepers: dict[str, Any] = {}
 
     def admission(self) -> asyncio.Semaphore:
         """To be held from the creation of a container until it is started."""

@@ -224,7 +224,7 @@ class Images(LoggingConfigurable):
     def _apply_user_options_default(self) -> Any:
         def apply_user_options(spawner: Any, options: Mapping[str, Any]) -> None:
             """The image is chosen after the pre_spawn_hook, which may see to the options itself."""
-            if others := sorted(options.keys() - {"image"}):
+            if others := sorted(options.keys() - {"image", "fresh"}):
                 spawner.log.warning("Nothing is done with the options %s", ", ".join(others))
 
         return apply_user_options

@@ -97,7 +97,7 @@ class Leftovers(LoggingConfigurable):
                     "its user's files are in no volume, and would go with the container",
                     self.object_name,
                 )
-            if holds_home or not stale:
+            if holds_home or not (stale or self._wants_fresh()):
                 await self._resume(container)
                 return True
         self.log.info("Replacing container %s", self.object_name)
@@ -111,7 +111,9 @@ class Leftovers(LoggingConfigurable):
         self._environment = ownership.environment_of(container)
         if token := ownership.token_of(container):
             self.api_token = token
-        if container["State"].get("Paused"):
+        if self._wants_fresh():
+            await self._end(self.object_id)
+        elif container["State"].get("Paused"):
             await perform(self.docker, "unpause", self.object_id)
 
     def _home(self) -> str:

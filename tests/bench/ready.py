@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
-import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +12,7 @@ import docker
 from bench.clicks import clicks, enroll, halt
 from bench.figures import Figure, at_most
 from bench.sides import ENGINE, OURS, PREDECESSOR, Bench, real_engine
-from support.repo import ROOT
+from support.notebook import notebook_image
 
 
 @dataclass(frozen=True)
@@ -62,16 +60,3 @@ def as_the_hub_does(bench: Bench, hub: Any, image: str) -> dict[str, Any]:
     prefix = next(pair.partition("=")[2] for pair in made["Env"] if pair.startswith("JUPYTERHUB_SERVICE_PREFIX="))
     run = {"image": image, "network": bench.network, "path": f"{prefix}api"}
     return {**run, "environment": made["Env"], "command": made["Cmd"]}
-
-
-def notebook_image() -> str:
-    """The single-user image of the kit's version, whatever the project's name."""
-    version = re.search(r"-singleuser:([\w.]+)", (ROOT / "compose/compose.yaml").read_text())
-    assert version
-    for _ in range(2):
-        tags = [tag for image in docker.from_env().images.list() for tag in image.tags]
-        built = [tag for tag in tags if re.fullmatch(rf"dockyard.*-singleuser:{re.escape(version[1])}", tag)]
-        if built:
-            return min(built, key=len)
-        subprocess.run(["make", "build"], cwd=ROOT, check=True)
-    raise AssertionError("make build has made no single-user image")

@@ -9,11 +9,13 @@ from typing import Any
 import docker
 import docker.errors
 import pytest
+from docker.utils import kwargs_from_env
 
 from dockerspawner import DockerSpawner
 from support import nested
 from support.engine import clean
 from support.jupyterhub import Hub
+from support.relay import Relay
 from support.spawners import make_spawner
 from support.tiny import tiny_image
 
@@ -104,6 +106,16 @@ def containers(client: docker.DockerClient, instance: str) -> Callable[[], list[
         return sorted(name.lstrip("/") for one in found for name in one["Names"])
 
     return names
+
+
+@pytest.fixture
+def relay() -> Iterator[Relay]:
+    endpoint = kwargs_from_env().get("base_url", "unix:///var/run/docker.sock")
+    if not endpoint.startswith("unix://"):
+        pytest.skip(f"the engine is not at a unix socket: {endpoint}")
+    relay = Relay(endpoint.removeprefix("unix://"))
+    yield relay
+    relay.take_away()
 
 
 @pytest.fixture(scope="module")

@@ -3,75 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import shutil
-import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from docker.utils import kwargs_from_env
+
+from support.relay import Relay
 
 pytestmark = pytest.mark.needs("engine")
 
 ROOT = Path(__file__).parents[2]
-
-
-class Relay:
-    """A TCP port in front of the engine's own socket, that can be taken away and put back."""
-
-    def __init__(self, engine: str) -> None:
-        self._engine = engine
-        self._open: list[socket.socket] = []
-        self.port = 0
-        self.put_back()
-
-    @property
-    def url(self) -> str:
-        return f"tcp://127.0.0.1:{self.port}"
-
-    def put_back(self) -> None:
-        listening = socket.create_server(("127.0.0.1", self.port))
-        self.port = listening.getsockname()[1]
-        self._open.append(listening)
-        threading.Thread(target=self._accept, args=(listening,), daemon=True).start()
-
-    def take_away(self) -> None:
-        for one in self._open:
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
-        self._open.clear()
-
-    def _accept(self, listening: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = listening.accept()
-                engine = socket.socket(socket.AF_UNIX)
-                self._open += [client, engine]
-                engine.connect(self._engine)
-                for source, sink in ((client, engine), (engine, client)):
-                    threading.Thread(target=self._copy, args=(source, sink), daemon=True).start()
-
-    def _copy(self, source: socket.socket, sink: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                sink.sendall(data)
-            sink.shutdown(socket.SHUT_RDWR)
-
-
-@pytest.fixture
-def relay() -> Iterator[Relay]:
-    endpoint = kwargs_from_env().get("base_url", "unix:///var/run/docker.sock")
-    if not endpoint.startswith("unix://"):
-        pytest.skip(f"the engine is not at a unix socket: {endpoint}")
-    relay = Relay(endpoint.removeprefix("unix://"))
-    yield relay
-    relay.take_away()
 
 
 async def test_a_server_goes_on_while_its_engine_is_away(make: Any, containers: Any, relay: Relay) -> None:

@@ -134,13 +134,18 @@ class User:
         url = f"{self.hub}/user/{self.path}{path}"
         return self.session.request(method, url, headers=headers, timeout=60, **options)
 
-    @contextmanager
-    def kernel(self) -> Iterator[Kernel]:
-        """Start a kernel and stay connected to it."""
+    def new_kernel(self) -> str:
+        """Start a kernel; its id."""
         answer = self.server("POST", "/api/kernels", json={"name": "python3"})
         assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
+
+    @contextmanager
+    def kernel(self, kernel_id: str = "") -> Iterator[Kernel]:
+        """Stay connected to a kernel; to a new one where none is named."""
+        kernel_id = kernel_id or self.new_kernel()
         cookies = "; ".join(f"{c.name}={c.value}" for c in self.session.cookies)
-        url = f"ws{self.hub.removeprefix('http')}/user/{self.path}/api/kernels/{answer.json()['id']}/channels"
+        url = f"ws{self.hub.removeprefix('http')}/user/{self.path}/api/kernels/{kernel_id}/channels"
         headers = {"Cookie": cookies}
         with connect(url, additional_headers=headers, origin=self.hub, open_timeout=30) as socket:  # type: ignore[arg-type]
             yield Kernel(socket)
