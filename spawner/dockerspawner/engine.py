@@ -132,7 +132,7 @@ class Engine:
         slow_threads: int = 8,
         quick_timeout: float = 30,
         slow_timeout: float = 120,
-        starts_at_once: int = int(os.environ.get("STARTS", "4")),
+        starts_at_once: int = 6,
     ) -> None:
         self.quick_timeout = quick_timeout
         self.quick = Lane("quick", quick_threads, lambda: connect(quick_timeout, quick_threads))
@@ -196,7 +196,7 @@ class EngineAccess(LoggingConfigurable):
     )
 
     starts_at_once = Integer(
-        4,
+        6,
         min=1,
         config=True,
         help="""Containers that are between their creation and their start at a time. More are hardly done earlier,
