@@ -18,6 +18,7 @@ from dockerspawner.deprecations import Deprecations
 from dockerspawner.engine import EngineAccess, perform
 from dockerspawner.errors import EngineError, NoSuchImage, Unavailable, meaning, understood
 from dockerspawner.failures import Died, explain, failure, mask, secrets_of
+from dockerspawner.gpus import Gpus
 from dockerspawner.images import Images
 from dockerspawner.leftovers import Leftovers
 from dockerspawner.limits import Limits
@@ -42,6 +43,7 @@ class DockerSpawner(
     Reporting,
     Container,
     Limits,
+    Gpus,
     Images,
     Naming,
     Networking,
@@ -331,12 +333,14 @@ class DockerSpawner(
                 return
             await understood("stop", self.stop_object(**({"timeout": 0} if now else {})))
             await self._remove_if_wanted()
+            self._give_gpus_back()
         except BaseException:
             self._listen()
             raise
 
     async def run_post_stop_hook(self) -> None:
         """Remove the container of a server that ended by itself, then run the post_stop_hook."""
+        self._give_gpus_back()
         try:
             await self._remove_if_wanted()
         except EngineError as error:

@@ -146,6 +146,7 @@ class Engine:
         self.pulls: dict[str, Any] = {}
         self.watches: dict[str, Any] = {}
         self.sleepers: dict[str, Any] = {}
+        self.leases: dict[str, Any] = {}
 
     def admission(self) -> asyncio.Semaphore:
         """To be held from the creation of a container until it is started."""

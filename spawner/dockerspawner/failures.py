@@ -54,6 +54,8 @@ def explain(error: EngineError, secrets: Iterable[str] = ()) -> Any:
         return failure(str(error), reason="image")
     if "no space left on device" in str(error):
         return failure("The Docker engine's disk is full: no space left on device.", reason="disk")
+    if re.search(r"could not select device driver .*gpu", str(error)):
+        return failure("The Docker engine has no GPU, or no runtime for it.", reason="gpus")
     return failure(f"The server can't be started: {mask(str(error), secrets)}", reason="refused")
 
 

@@ -107,6 +107,7 @@ class Leftovers(LoggingConfigurable):
         return False
 
     async def _resume(self, container: dict[str, Any]) -> None:
+        self._check_devices(container)
         self.object_id, self._resumed = container[self.object_id_key], True
         self._environment = ownership.environment_of(container)
         if token := ownership.token_of(container):
@@ -132,6 +133,7 @@ class Leftovers(LoggingConfigurable):
     async def _undo(self) -> None:
         made, kept = await self._made(), self.object_id
         self.object_id = "" if made else kept
+        self._give_gpus_back()
         try:
             if made:
                 await self._remove(made, volumes=True)

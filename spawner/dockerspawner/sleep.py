@@ -13,6 +13,7 @@ from traitlets.config import LoggingConfigurable
 from dockerspawner.engine import perform
 from dockerspawner.errors import Conflict, EngineError, Gone
 from dockerspawner.failures import failure
+from dockerspawner.records import states_on_record
 
 # Seconds between two looks for sleepers that have slept too long.
 _LOOK_EVERY = 60.0
@@ -121,7 +122,8 @@ class Sleep(LoggingConfigurable):
             return
         sleepers = self._sleepers
         if not sleepers.loaded:
-            sleepers.since = {**self._sleepers_on_record(), **sleepers.since}
+            states = [state for state in states_on_record(self) if "paused_at" in state]
+            sleepers.since = {state["object_id"]: state["paused_at"] for state in states} | sleepers.since
             sleepers.loaded = True
         if self.pause_max_age and (sleepers.keeper is None or sleepers.keeper.done()):
             sleepers.keeper = asyncio.get_running_loop().create_task(self._keep_looking())
@@ -135,15 +137,6 @@ class Sleep(LoggingConfigurable):
                 self.log.warning("Sleeping container %s can't be ended now: %s", container_id[:12], error)
                 continue
             sleepers.since.pop(container_id, None)
-
-    def _sleepers_on_record(self) -> dict[str, float]:
-        from jupyterhub.orm import Spawner
-
-        db = getattr(self.user, "db", None)
-        if db is None:
-            return {}
-        states = [row.state or {} for row in db.query(Spawner).filter(Spawner.server_id.is_(None))]
-        return {state["object_id"]: state["paused_at"] for state in states if "paused_at" in state}
 
     async def _keep_looking(self) -> None:
         while True:

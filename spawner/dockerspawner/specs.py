@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from docker.constants import DEFAULT_DOCKER_API_VERSION
-from docker.types import HostConfig, Mount
+from docker.types import DeviceRequest, HostConfig, Mount
 
 CPU_PERIOD = 100_000
 
@@ -38,6 +38,7 @@ class Server:
     mounts: list[Mount] = field(default_factory=list)
     mem_limit: int | None = None
     cpu_limit: float | None = None
+    devices: list[DeviceRequest] = field(default_factory=list)
     extra_create: dict[str, Any] = field(default_factory=dict)
     extra_host: dict[str, Any] = field(default_factory=dict)
 
@@ -63,6 +64,8 @@ def _host(server: Server) -> dict[str, Any]:
         host["mounts"] = server.mounts
     if server.links:
         host["links"] = server.links
+    if server.devices:
+        host["device_requests"] = server.devices
     if server.publish_on:
         host["port_bindings"] = {server.port: (server.publish_on,)}
     if server.mem_limit is not None:

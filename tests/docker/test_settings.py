@@ -234,3 +234,13 @@ async def test_a_system_user_has_uid_gid_and_home(make: Any, client: Any, homes:
     mine = os.stat(homes / "ann" / "mine")
     assert (mine.st_uid, mine.st_gid) == (4321, 4322)
     await spawner.stop()
+
+
+# GPUs
+
+
+@pytest.mark.parametrize("gpus", ["all", 1, ["GPU-1"]])
+async def test_an_engine_without_gpus_says_so(make: Any, containers: Any, gpus: Any) -> None:
+    with pytest.raises(Exception, match="The Docker engine has no GPU, or no runtime for it"):
+        await make(gpus=gpus).start()
+    assert containers() == []

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dockerspawner.gpus import NoneFree, Pool, device_request
+from support.fake_engine import FakeClient, fake_engine
+from support.spawners import make_spawner
+
+POOL = ["0", "1", "GPU-5c3", "MIG-GPU-5c3/1/0"]
+GPU = {"Driver": "", "Capabilities": [["gpu"]], "Options": {}}
+
+
+@pytest.mark.parametrize(
+    ("gpus", "request_"),
+    [
+        ("all", {"Count": -1, "DeviceIDs": []}),
+        (2, {"Count": 2, "DeviceIDs": []}),
+        (["MIG-GPU-5c3/1/0"], {"Count": 0, "DeviceIDs": ["MIG-GPU-5c3/1/0"]}),
+    ],
+)
+def test_what_the_engine_is_asked(gpus: Any, request_: dict[str, Any]) -> None:
+    assert device_request(gpus) == {**GPU, **request_}
+
+
+COUNTS = st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 4))
+
+
+@given(COUNTS, st.lists(st.sampled_from("abcdef")))
+def test_nobody_has_what_somebody_else_has(counts: dict[str, int], given_back: list[str]) -> None:
+    pool, held = Pool(), {}
+    for holder, count in counts.items():
+        try:
+            held[holder] = pool.lease(holder, count, POOL)
+        except NoneFree:
+            assert sum(map(len, held.values())) + count > len(POOL)
+    leased = [device for devices in held.values() for device in devices]
+    assert len(leased) == len(set(leased))
+    assert {holder: len(devices) for holder, devices in held.items()} == {h: counts[h] for h in held}
+    for holder in given_back:
+        pool.give_back(holder)
+    assert set(pool.holders.values()) == {h for h in held if held[h]} - set(given_back)
+
+
+def test_a_server_has_its_own_devices_again_where_they_are_free() -> None:
+    pool = Pool()
+    assert pool.lease("ann", 1, POOL, wanted=["GPU-5c3"]) == ["GPU-5c3"]
+    assert pool.lease("bob", 2, POOL, wanted=["GPU-5c3", "1"]) == ["1", "0"]
+    assert pool.lease("ann", 2, POOL, wanted=["GPU-5c3"]) == ["GPU-5c3", "MIG-GPU-5c3/1/0"]
+    with pytest.raises(NoneFree):
+        pool.lease("bob", 3, POOL)
+    assert pool.holders == {"1": "bob", "0": "bob", "GPU-5c3": "ann", "MIG-GPU-5c3/1/0": "ann"}
+
+
+def spawners(count: int, **traits: Any) -> list[Any]:
+    engine = fake_engine(FakeClient())
+    return [make_spawner(f"u{n}", engine=engine, **traits) for n in range(count)]
+
+
+async def ids(spawner: Any) -> list[str]:
+    (request,) = await spawner._gpu_requests()
+    return list(request["DeviceIDs"])
+
+
+async def test_a_pool_is_shared_by_all_servers_of_a_hub() -> None:
+    ann, bob, cyd = spawners(3, gpus=2, gpu_pool=POOL)
+    assert await ids(ann) == ["0", "1"]
+    assert await ids(bob) == ["GPU-5c3", "MIG-GPU-5c3/1/0"]
+    assert await ids(ann) == ["0", "1"]
+    with pytest.raises(Exception, match="There is no GPU free: of 4 in the pool, 2 are needed") as failed:
+        await ids(cyd)
+    assert (failed.value.reason, failed.value.status_code) == ("gpus", 503)
+    ann._paused_at = 1.0
+    ann._give_gpus_back()
+    with pytest.raises(Exception, match="no GPU free"):
+        await ids(cyd)
+    ann._paused_at = 0.0
+    ann._give_gpus_back()
+    assert await ids(cyd) == ["0", "1"]
+    assert cyd.get_state() == {"gpus": ["0", "1"]}
+
+
+async def test_leases_are_those_of_the_states_on_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    states = [{"object_name": "jupyter-bob", "gpus": ["0"]}, {"object_name": "jupyter-dan"}]
+    monkeypatch.setattr("dockerspawner.gpus.states_on_record", lambda spawner: states)
+    (spawner,) = spawners(1, gpus=2, gpu_pool=POOL)
+    assert await ids(spawner) == ["1", "GPU-5c3"]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "count"), [(None, 0), (0, 0), ([], 0), ("all", 1), (lambda spawner: 1, 1), (lambda spawner: None, 0)]
+)
+async def test_settings(gpus: Any, count: int) -> None:
+    (spawner,) = spawners(1, gpus=gpus)
+    assert len(await spawner._gpu_requests()) == count
+
+
+@pytest.mark.parametrize("gpus", ["some", -1, True, 1.5, [1], {"a": 1}])
+async def test_what_is_no_setting(gpus: Any) -> None:
+    (spawner,) = spawners(1, gpus=gpus)
+    with pytest.raises(Exception, match="The setting gpus is"):
+        await spawner._gpu_requests()
+
+
+def test_a_kept_container_with_devices_that_others_have_now() -> None:
+    (spawner,) = spawners(1, gpu_pool=POOL)
+    spawner._leased = ["0"]
+    requests = [{"DeviceIDs": ["0"]}]
+    spawner._check_devices({"HostConfig": {"DeviceRequests": requests}})
+    spawner._check_devices({"HostConfig": {"DeviceRequests": None}})
+    requests[0]["DeviceIDs"].append("1")
+    with pytest.raises(Exception, match="bound to GPUs that are in use: 1"):
+        spawner._check_devices({"HostConfig": {"DeviceRequests": requests}})
