@@ -12,7 +12,7 @@ from jupyterhub.spawner import Spawner
 from jupyterhub.utils import fmt_ip_url, maybe_future, url_path_join
 from traitlets import Bool, Unicode, Union
 
-from dockerspawner import readiness
+from dockerspawner import metrics, readiness
 from dockerspawner.container import Container
 from dockerspawner.deprecations import Deprecations
 from dockerspawner.engine import EngineAccess, perform
@@ -136,10 +136,12 @@ class DockerSpawner(
         except Exception as error:
             # Before the container goes, which takes its log along.
             explained = await self._explain(error)
+            metrics.failed(explained)
             await self._undo_start()
             self._story.end(getattr(explained, "jupyterhub_message", ""))
             raise explained from (None if explained is error else error)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
+            metrics.failed(error)
             self.log.warning("The start of %s was cancelled", self.object_name)
             await self._undo_start()
             raise
@@ -165,7 +167,8 @@ class DockerSpawner(
         host, port = await self.get_ip_and_port()
         if self.post_start_cmd:
             await self.post_start_exec()
-        await self._until_ready(host, port, started, deadline)
+        with metrics.phase("ready"):
+            await self._until_ready(host, port, started, deadline)
         self.log.info("%s answers at %s port %s", self.object_name, host, port)
         return host, port
 
@@ -173,11 +176,13 @@ class DockerSpawner(
         # Few at a time: else everybody waits for the last.
         async with self.engine.admission():
             self._enter(1, 60, "Creating the server's container")
-            await self._obtain()
+            with metrics.phase("create"):
+                await self._obtain()
             self._listen()
             self._enter(2, 70, "Starting the server")
             self._own_start = True
-            await understood("start", self.start_object())
+            with metrics.phase("start"):
+                await understood("start", self.start_object())
 
     async def post_start_exec(self) -> None:
         """Run post_start_cmd in the container; stdout goes to the log as debug, stderr as warning."""

@@ -22,7 +22,8 @@ from traitlets import Any as AnyTrait
 from traitlets import Dict, Float, Integer
 from traitlets.config import LoggingConfigurable
 
-from dockerspawner.errors import QUESTIONS, Unavailable, understood
+from dockerspawner import metrics
+from dockerspawner.errors import QUESTIONS, Unavailable, meaning, understood
 
 T = TypeVar("T")
 Client = Any
@@ -155,7 +156,12 @@ class Engine:
     def call(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any], rank: int = 0) -> Future[Any]:
         """Call the client's `method` in its lane; one that no lane lists takes the slow one."""
         lane = self.quick if method in QUICK else self.slow
-        return lane.submit(lambda client: getattr(client, method)(*args, **kwargs), rank)
+
+        def observed(client: Client) -> Any:
+            with metrics.call(method, lambda error: type(meaning(method, error)).__name__):
+                return getattr(client, method)(*args, **kwargs)
+
+        return lane.submit(observed, rank)
 
 
 class _BoundedClient(APIClient):

@@ -16,6 +16,7 @@ from traitlets import Any as AnyTrait
 from traitlets import CaselessStrEnum, Float, TraitError, Unicode, validate
 from traitlets.config import LoggingConfigurable
 
+from dockerspawner import metrics
 from dockerspawner.engine import Client, Engine, perform
 from dockerspawner.errors import EngineError, Failed, Gone, NoSuchImage, Refused, Unavailable, meaning, understood
 from dockerspawner.failures import explain, failure
@@ -83,7 +84,8 @@ class Pull:
     async def run(self, engine: Engine, timeout: float) -> None:
         """Pull; EngineError where that fails or takes more than `timeout` seconds."""
         try:
-            await asyncio.wait_for(asyncio.wrap_future(engine.pulling.submit(self._read)), timeout)
+            with metrics.phase("pull"):
+                await asyncio.wait_for(asyncio.wrap_future(engine.pulling.submit(self._read)), timeout)
         except asyncio.TimeoutError:
             raise Unavailable(f"not pulled within {timeout:g} s", timed_out=True) from None
         except Exception as error:
@@ -240,6 +242,7 @@ class Images(LoggingConfigurable):
             except EngineError as error:
                 raise explain(error) from error
         except BaseException as error:
+            metrics.failed(error)
             self._story.end(getattr(error, "jupyterhub_message", ""))
             raise
 

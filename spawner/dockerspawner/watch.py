@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
+from dockerspawner import metrics
 from dockerspawner.engine import Client, Engine
 from dockerspawner.errors import EngineError, Unavailable, meaning, understood
 from dockerspawner.ownership import INSTANCE, Owner
@@ -27,7 +28,7 @@ PATIENCE = 10.0
 # Seconds between the tries to reach an engine that can't be followed.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 
-EVENTS = ["create", "start", "die", "oom", "destroy", "rename"]
+EVENTS = ["create", "start", "die", "oom", "destroy", "rename", "pause", "unpause"]
 
 Listener = Callable[["Word"], None]
 Container = dict[str, Any]
@@ -45,6 +46,7 @@ class Word:
     name: str
     owner: Owner
     running: bool
+    paused: bool = False
     exists: bool = True
     exit_code: int | None = None
     described: Container | None = None
@@ -78,6 +80,11 @@ class Watch:
         self._listed = False
         self._warned = False
         self._syncing: asyncio.Task[None] | None = None
+        metrics.count_servers(
+            instance,
+            running=lambda: sum(word.running and not word.paused for word in self._words.values()),
+            sleeping=lambda: sum(word.running and word.paused for word in self._words.values()),
+        )
         self._follower = asyncio.get_running_loop().create_task(self._follow())
 
     @property
@@ -196,6 +203,7 @@ class Watch:
     def _hear(self, event: Mapping[str, Any]) -> None:
         container_id, attributes = event["Actor"]["ID"], event["Actor"]["Attributes"]
         action, at = event["Action"], event.get("timeNano", 0)
+        metrics.heard(at)
         self._touched.add(container_id)
         word = self._words.get(container_id)
         if word is None:
@@ -206,6 +214,7 @@ class Watch:
         if action == "create":
             return
         if action == "oom":
+            metrics.out_of_memory.inc()
             word.out_of_memory_at = max(at, word.out_of_memory_at)
         elif action == "rename":
             word.name = attributes.get("name", word.name)
@@ -213,8 +222,11 @@ class Watch:
         elif at < word.at:
             # Overtaken by a later one.
             return
+        elif action in ("pause", "unpause"):
+            word.paused, word.at = action == "pause", at
+            return
         elif action == "start":
-            word.running, word.exit_code, word.described, word.at = True, None, None, at
+            word.running, word.paused, word.exit_code, word.described, word.at = True, False, None, None, at
         elif action == "die":
             word.running, word.exit_code, word.described, word.at = False, int(attributes["exitCode"]), None, at
         elif action == "destroy":
@@ -293,6 +305,7 @@ def _listed_word(summary: Container, before: Word | None) -> Word:
         name=summary["Names"][0].lstrip("/") if summary.get("Names") else "",
         owner=Owner.of(labels),
         running=summary["State"] in ("running", "paused", "restarting"),
+        paused=summary["State"] == "paused",
         described=as_inspected(summary),
     )
     if before is not None:

@@ -152,3 +152,19 @@ def test_a_kept_server_goes_on_with_the_token_that_it_has(hub: Hub, client: Any,
     found = hub.http.get(f"{hub.api}/user", headers={"Authorization": f"token {token}"})
     assert found.json()["name"] == "kept"
     hub.halt("kept")
+
+
+def test_figures_are_beside_the_hubs_own(hub: Hub) -> None:
+    assert hub.spawn("fay")[-1].get("ready")
+    hub.halt("fay")
+    hub.spawn("no-image")
+    page = hub.http.get(hub.api.replace("/api", "/metrics"))
+    page.raise_for_status()
+    figures = dict(line.rsplit(" ", 1) for line in page.text.splitlines() if line.startswith("dockyard_"))
+    for phase in ("create", "start", "ready"):
+        assert float(figures[f'dockyard_spawn_phase_seconds_count{{phase="{phase}"}}']) >= 1
+    assert float(figures['dockyard_spawn_failures_total{reason="image"}']) >= 1
+    assert float(figures['dockyard_engine_call_seconds_count{method="create_container"}']) >= 1
+    assert float(figures["dockyard_watch_lag_seconds_count"]) >= 1
+    states = {key.partition('state="')[2].rstrip('"}'): value for key, value in figures.items() if "_servers{" in key}
+    assert set(states) == {"running", "sleeping"}

@@ -35,7 +35,7 @@ c.JupyterHub.authenticator_class = "dummy"
 c.Authenticator.allow_all = True
 c.Authenticator.admin_users = {{"admin"}}
 c.JupyterHub.services = [{{"name": "tests", "api_token": "{token}"}}]
-scopes = ["admin:users", "admin:servers", "read:hub"]
+scopes = ["admin:users", "admin:servers", "read:hub", "read:metrics"]
 c.JupyterHub.load_roles = [{{"name": "tests", "scopes": scopes, "services": ["tests"]}}]
 c.JupyterHub.spawner_class = "docker"
 """
