@@ -10,7 +10,9 @@ from functools import cache
 import docker
 import docker.errors
 import pytest
+from playwright.sync_api import Browser
 
+from support.browser import chromium
 from support.registry import Registry
 from support.registry import registry as running_registry
 
@@ -45,3 +47,9 @@ def registry() -> Iterator[Registry]:
     """A real registry on this machine, empty at first."""
     with running_registry() as registry:
         yield registry
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
