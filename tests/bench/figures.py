@@ -27,7 +27,7 @@ class Bar:
     @property
     def verdict(self) -> str:
         how = f"{self.value:.2f}, {self.said}"
-        return f"met ({how})" if self.met else f"missed by {abs(self.value - self.limit):.2f} ({how})"
+        return f"met ({how})" if self.met else f"missed by {abs(self.value - self.limit):.2g} ({how})"
 
 
 @dataclass(frozen=True)

@@ -81,8 +81,10 @@ def seeded(side: str, count: int, poll: int = 30) -> Iterator[Seeded]:
 
 def fill(database: Path, containers: list[dict[str, str]], port: int) -> None:
     """What a hub has on record of users whose servers run."""
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    # Whatever the logger's level: the schema's migration sets it.
+    logging.disable(logging.INFO)
     session = orm.new_session_factory(f"sqlite:///{database}")()
+    logging.disable(logging.NOTSET)
     now = datetime.now(timezone.utc).replace(tzinfo=None)
     for number, container in enumerate(containers):
         user = orm.User(name=f"u{number}", last_activity=now)

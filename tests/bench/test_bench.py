@@ -56,7 +56,7 @@ def test_ratio(above: Sequence[float], below: Sequence[float], expected: float |
 
 def test_verdicts() -> None:
     assert at_least(0.7, "it", [8.0], [10.0]).verdict == "met (0.80, at least 0.7 of it)"
-    assert at_most(1.2, "it", [3.0], [2.0]).verdict == "missed by 0.30 (1.50, at most 1.2 of it)"
+    assert at_most(1.2, "it", [3.0], [2.0]).verdict == "missed by 0.3 (1.50, at most 1.2 of it)"
     assert not at_most(1.2, "it", [FAILED], [2.0]).met
     assert not at_least(0.7, "it", [], []).met
 
