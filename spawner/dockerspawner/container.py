@@ -128,6 +128,7 @@ class Container(LoggingConfigurable):
                 publish_on="" if self.use_internal_ip or self.network_name == "host" else self.host_ip,
                 links=dict(self.links),
                 binds=self.volume_binds,
+                mount_points=self.volume_mount_points,
                 mounts=self.mount_binds,
                 mem_limit=self.mem_limit,
                 cpu_limit=self.cpu_limit,
@@ -139,6 +140,10 @@ class Container(LoggingConfigurable):
         self._spec = specs.spec_hash(spec)
         self._environment = specs.as_dict(spec["environment"])
         return {**spec, "labels": {**specs.as_dict(spec.get("labels")), **self._owner.labels(self._spec)}}
+
+    def _overrides(self, name: str) -> bool:
+        """Has a subclass, or somebody for this spawner alone, replaced a method of this class?"""
+        return name in vars(self) or getattr(type(self), name) is not getattr(Container, name)
 
     async def get_object(self) -> dict[str, Any] | None:
         """The container as the engine describes it, None where there is none.

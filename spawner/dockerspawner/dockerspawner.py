@@ -305,7 +305,7 @@ class DockerSpawner(
 
     async def _known_to_run(self) -> bool:
         """Does the watch say that it runs? Whatever else it says is asked."""
-        if type(self).get_object is not DockerSpawner.get_object or "get_object" in vars(self):
+        if self._overrides("get_object"):
             return False
         word = await self._watch.word(self.object_id)
         if word is not None and word.running:

@@ -173,7 +173,8 @@ class _BoundedClient(APIClient):
         return super().request(*args, **kwargs)
 
 
-_engines: dict[str, Engine] = {}
+# By settings, or by the client that a subclass has.
+_engines: dict[Any, Engine] = {}
 _engines_lock = threading.Lock()
 
 
@@ -222,6 +223,11 @@ class EngineAccess(LoggingConfigurable):
     def _engine_default(self) -> Engine:
         names = ("quick_threads", "slow_threads", "starts_at_once", "quick_timeout", "slow_timeout")
         sizes = {name: getattr(self, name) for name in names}
+        if type(self).client is not EngineAccess.client:
+            # A subclass has a client of its own: everything goes there.
+            own = self.client
+            with _engines_lock:
+                return _engines.setdefault(own, Engine(lambda timeout, pool_size: own, **sizes))
         settings = dict(self.client_kwargs)
         if (timeout := settings.pop("timeout", None)) is not None:
             sizes |= {"quick_timeout": timeout, "slow_timeout": timeout}

@@ -41,6 +41,10 @@ class Leftovers(LoggingConfigurable):
         """
         if await self._settle_others():
             return
+        if self._overrides("get_object"):
+            existing = await understood("inspect_container", self.get_object())
+            if existing and await self._take_over(existing):
+                return
         for _ in range(5):
             try:
                 await self._create()
@@ -131,17 +135,19 @@ class Leftovers(LoggingConfigurable):
         await asyncio.shield(self._undoing)
 
     async def _undo(self) -> None:
-        made, kept = await self._made(), self.object_id
-        self.object_id = "" if made else kept
+        made = await self._made()
         self._give_gpus_back()
         try:
             if made:
-                await self._remove(made, volumes=True)
+                self.object_id = made
+                await understood("remove_container", self.remove_object())
+                self.object_id = ""
             elif self._resumed:
-                await self._end(kept)
+                await understood("stop", self.stop_object())
             done = not self._may_have_made()
         except EngineError as error:
             self.log.warning("What the start of %s has left can't be seen to now: %s", self.object_name, error)
+            self.object_id = "" if made else self.object_id
             done = not made
         if not done:
             self._sweeping = asyncio.ensure_future(self._sweep(made, self.api_token))

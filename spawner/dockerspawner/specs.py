@@ -35,6 +35,7 @@ class Server:
     publish_on: str = ""
     links: dict[str, str] = field(default_factory=dict)
     binds: dict[str, dict[str, str]] = field(default_factory=dict)
+    mount_points: list[str] = field(default_factory=list)
     mounts: list[Mount] = field(default_factory=list)
     mem_limit: int | None = None
     cpu_limit: float | None = None
@@ -50,7 +51,7 @@ def container(server: Server) -> dict[str, Any]:
         "name": server.name,
         "command": server.command,
         "environment": server.environment,
-        "volumes": sorted({bind["bind"] for bind in server.binds.values()}),
+        "volumes": server.mount_points,
         "ports": {f"{server.port}/tcp": {}},
     }
     spec = merge(spec, server.extra_create)

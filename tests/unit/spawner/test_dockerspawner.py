@@ -278,6 +278,81 @@ async def test_overrides_take_effect(port: int) -> None:
     assert {"image", "environment", "volumes", "name", "command", "host_config"} <= set(intercepted[0])
 
 
+async def test_overrides_of_what_is_done_to_containers_take_effect(port: int) -> None:
+    class Custom(dockerspawner.DockerSpawner):
+        volume_mount_points = ["/mine"]
+
+        async def start_object(self) -> None:
+            done.append("start")
+            await super().start_object()
+
+        async def stop_object(self, timeout: int | None = None) -> None:
+            done.append("stop")
+            await super().stop_object(timeout)
+
+        async def remove_object(self) -> None:
+            done.append("remove")
+            await super().remove_object()
+
+        async def post_start_exec(self) -> None:
+            raise RuntimeError("not this time")
+
+        def get_env(self) -> dict[str, str]:
+            return {**super().get_env(), "MINE": "1"}
+
+        async def get_command(self) -> list[str]:
+            return ["mine"]
+
+    done: list[str] = []
+    sent: list[dict[str, Any]] = []
+
+    class Client(FakeClient):
+        def create_container(self, **spec: Any) -> dict[str, Any]:
+            sent.append(spec)
+            return super().create_container(**spec)
+
+    spawner = spawner_on(Client(), port, cls=Custom)
+    await spawner.start()
+    await spawner.stop()
+    assert done == ["start", "stop", "remove"]
+    assert (sent[0]["volumes"], sent[0]["command"], sent[0]["environment"]["MINE"]) == (["/mine"], ["mine"], "1")
+    spawner.post_start_cmd = "anything"
+    with pytest.raises(RuntimeError, match="not this time"):
+        await spawner.start()
+    assert done[3:] == ["start", "remove"]
+
+
+async def test_an_override_of_get_object_decides_what_is_there(port: int) -> None:
+    class Custom(dockerspawner.DockerSpawner):
+        async def get_object(self) -> Any:
+            asked.append(self.object_name)
+            return await super().get_object()
+
+    asked: list[str] = []
+    spawner = spawner_on(FakeClient(), port, cls=Custom)
+    await spawner.start()
+    assert len(asked) == 1
+    assert await spawner.poll() is None
+    assert len(asked) == 2
+
+
+async def test_a_subclasses_own_client_gets_every_call(port: int) -> None:
+    own = FakeClient()
+
+    class Custom(dockerspawner.DockerSpawner):
+        @property
+        def client(self) -> FakeClient:
+            return own
+
+    settings = {"image": "tiny", "network_name": "users", "port": port}
+    spawner, other = (make_spawner(name, cls=Custom, **settings) for name in ("ann", "bob"))
+    await spawner.start()
+    assert list(own.existing) == ["jupyter-ann"]
+    assert own.followed == ["events", "containers"]
+    assert other.engine is spawner.engine
+    await spawner.stop()
+
+
 def test_state_of_every_age_loads() -> None:
     spawner = make_spawner()
     assert spawner.get_state() == {}

@@ -15,6 +15,7 @@ SERVER = Server(
     port=8888,
     network="users",
     binds={"home": {"bind": "/home/jovyan", "mode": "rw"}},
+    mount_points=["/home/jovyan"],
 )
 
 
