@@ -6,15 +6,17 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from functools import cache
+from typing import TYPE_CHECKING
 
 import docker
 import docker.errors
 import pytest
-from playwright.sync_api import Browser
 
-from support.browser import chromium
 from support.registry import Registry
 from support.registry import registry as running_registry
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 @cache
@@ -51,5 +53,8 @@ def registry() -> Iterator[Registry]:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
+    # Here, since not every environment that runs a part of the tests has a browser's driver.
+    from support.browser import chromium
+
     with chromium() as browser:
         yield browser
