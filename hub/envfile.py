@@ -21,7 +21,9 @@ from pathlib import Path
 from dotenv.parser import Binding, parse_stream
 from pydantic.fields import FieldInfo
 
-from settings import Mistakes, Settings, is_secret, load
+from kinds import is_secret
+from reading import Mistakes
+from settings import Settings, load
 
 SECRETS = Path("/run/secrets")
 

@@ -2,7 +2,8 @@
 
 import sys
 
-from settings import Mistakes, load
+from reading import Mistakes
+from settings import load
 
 c = get_config()  # noqa: F821
 

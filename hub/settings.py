@@ -9,125 +9,14 @@ of a file that holds it. An empty variable counts as one that is not set.
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Mapping
-from ipaddress import ip_address
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    SecretStr,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-)
-from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-
-class Mistakes(Exception):
-    """What is wrong with the settings: `lines` has one sentence each, with the variable's name and how to mend it."""
-
-    def __init__(self, lines: list[str]):
-        super().__init__("\n".join(lines))
-        self.lines = lines
-
-
-def setting(
-    group: str,
-    help: str,
-    default: Any = ...,
-    *,
-    generate: str = "",
-    pattern: str | None = None,
-    **limits: Any,
-) -> Any:
-    """Declare one setting; without a default it is required. `generate` names the kind of value that `scripts/env`
-    writes into a new `.env`: password, passphrase, hex, socket-gid."""
-    return Field(
-        default,
-        description=help,
-        pattern=pattern,
-        json_schema_extra={"group": group, "generate": generate},
-        **limits,
-    )
-
-
-def _true_or_false(value: Any) -> Any:
-    known = {"true": True, "1": True, "false": False, "0": False}
-    if isinstance(value, str):
-        if value.lower() not in known:
-            raise ValueError("must be true or false")
-        return known[value.lower()]
-    return value
-
-
-def _comma_separated(value: Any) -> Any:
-    return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
-
-
-def _address(value: str) -> str:
-    try:
-        ip_address(value)
-    except ValueError:
-        raise ValueError("must be an IP address of this machine, such as 127.0.0.1 or 0.0.0.0") from None
-    return value
-
-
-def _absolute(value: str) -> str:
-    if value and not value.startswith("/"):
-        raise ValueError("must be an absolute path")
-    return value
-
-
-Switch = Annotated[bool, BeforeValidator(_true_or_false)]
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
-Address = Annotated[str, AfterValidator(_address)]
-HostPath = Annotated[str, AfterValidator(_absolute)]
-
-_MEMORY = r"^\d+(\.\d+)?[KMGT]?$"
-_URL = r"^(https?://[^\s/]+(/\S*)?)?$"
-
-
-class _Wrong(str):
-    """Stands for a value that could not be had, and says why; validation turns it into a mistake."""
-
-
-class FileSource(PydanticBaseSettingsSource):
-    """NAME_FILE for secrets; and never beside NAME."""
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        name = field_name.upper()
-        path = os.environ.get(f"{name}_FILE", "")
-        if not path:
-            return None, field_name, False
-        if not is_secret(field):
-            return _Wrong(f"is not a secret: write {name}= instead of {name}_FILE="), field_name, False
-        if os.environ.get(name):
-            return _Wrong(f"and {name}_FILE are both set: remove one of the two lines"), field_name, False
-        try:
-            return Path(path).read_text().rstrip("\r\n"), field_name, False
-        except (OSError, UnicodeDecodeError) as error:
-            why = getattr(error, "strerror", None) or "it is not text"
-            return (
-                _Wrong(f"cannot be read from {name}_FILE ({why}): {_mend_of_file(error)}"),
-                field_name,
-                False,
-            )
-
-    def __call__(self) -> dict[str, Any]:
-        found = ((name, self.get_field_value(field, name)[0]) for name, field in self.settings_cls.model_fields.items())
-        return {name: value for name, value in found if value is not None}
-
-
-def _mend_of_file(error: Exception) -> str:
-    if isinstance(error, PermissionError):
-        return f"let the hub's user read it (chown {os.getuid()} FILE)"
-    return "give the absolute path of a file that exists on this host"
+from kinds import MEMORY, URL, Address, HostPath, Names, Switch, setting
+from reading import FileSource, Mistakes, sentence, usable
 
 
 class Settings(BaseSettings):
@@ -178,9 +67,7 @@ class Settings(BaseSettings):
     pull_policy: Literal["ifnotpresent", "always", "never"] = setting(
         "servers", "When to pull the image: ifnotpresent, always or never.", "ifnotpresent"
     )
-    mem_limit: str = setting(
-        "servers", "Memory of each server, such as 512M or 2G; swap is off.", "2G", pattern=_MEMORY
-    )
+    mem_limit: str = setting("servers", "Memory of each server, such as 512M or 2G; swap is off.", "2G", pattern=MEMORY)
     cpu_limit: float | None = setting(
         "servers", "Cores for each server, such as 0.5 or 2; empty: no limit.", None, gt=0
     )
@@ -226,9 +113,9 @@ class Settings(BaseSettings):
         "Certificates of your own authority (PEM), trusted while images are built; never kept in them.",
         "",
     )
-    pip_index_url: str = setting("builds", "Python package index to build from; empty: PyPI.", "", pattern=_URL)
-    npm_registry: str = setting("builds", "npm registry to build from; empty: npm's own.", "", pattern=_URL)
-    debian_mirror: str = setting("builds", "Debian mirror to build from; empty: deb.debian.org.", "", pattern=_URL)
+    pip_index_url: str = setting("builds", "Python package index to build from; empty: PyPI.", "", pattern=URL)
+    npm_registry: str = setting("builds", "npm registry to build from; empty: npm's own.", "", pattern=URL)
+    debian_mirror: str = setting("builds", "Debian mirror to build from; empty: deb.debian.org.", "", pattern=URL)
 
     @classmethod
     def settings_customise_sources(
@@ -244,11 +131,7 @@ class Settings(BaseSettings):
     @field_validator("*", mode="before")
     @classmethod
     def _usable(cls, value: Any) -> Any:
-        if isinstance(value, _Wrong):
-            raise ValueError(str(value))
-        if isinstance(value, str) and _PLACEHOLDER.fullmatch(value.strip()):
-            raise ValueError("is still a placeholder: write the real value, or remove .env to have a new one made")
-        return value
+        return usable(value)
 
     @field_validator("cookie_secret")
     @classmethod
@@ -273,30 +156,9 @@ class Settings(BaseSettings):
         return value
 
 
-_PLACEHOLDER = re.compile(r"<.*>|change[-_ ]?me.*|replace[-_ ]?me.*|your[-_ ].*|x{3,}|todo|\.\.\.", re.IGNORECASE)
-
-
-def is_secret(field: FieldInfo) -> bool:
-    return field.annotation is SecretStr
-
-
 def load() -> Settings:
     """Read the environment. Raises `Mistakes` with all that is wrong in it."""
     try:
         return Settings()
     except ValidationError as error:
-        raise Mistakes([_sentence(item) for item in error.errors()]) from None
-
-
-def _sentence(error: Mapping[str, Any]) -> str:
-    name = str(error["loc"][0])
-    field = Settings.model_fields[name]
-    if error["type"] == "missing":
-        return f"{name.upper()} is not set or empty. {field.description}"
-    text = error["msg"].removeprefix("Value error, ").replace("Input should", "should")
-    if error["type"] == "string_pattern_mismatch":
-        text = "is not of the form that is asked for"
-    if error["type"] in {"string_too_short", "too_short"}:
-        text = "is too short"
-    shown = "" if is_secret(field) or isinstance(error["input"], _Wrong) else f" (now: {error['input']!r})"
-    return f"{name.upper()} {text}{shown}. {field.description}"
+        raise Mistakes([sentence(item, Settings.model_fields) for item in error.errors()]) from None

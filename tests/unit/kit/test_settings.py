@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-import settings as module
 from settings import Mistakes, Settings, load
 
 REQUIRED = {
@@ -135,7 +134,7 @@ class TestSecretInAFile:
 
 
 def test_every_setting_has_a_group_and_a_sentence() -> None:
-    for name, field in module.Settings.model_fields.items():
+    for name, field in Settings.model_fields.items():
         assert isinstance(field.json_schema_extra, dict), name
         assert field.json_schema_extra["group"], name
         assert field.description, name

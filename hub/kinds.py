@@ -1,0 +1,70 @@
+"""How a setting is declared, and the kinds of values that settings have."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_settings import NoDecode
+
+
+def setting(
+    group: str,
+    help: str,
+    default: Any = ...,
+    *,
+    generate: str = "",
+    pattern: str | None = None,
+    **limits: Any,
+) -> Any:
+    """Declare one setting; without a default it is required. `generate` names the kind of value that `scripts/env`
+    writes into a new `.env`: password, passphrase, hex, socket-gid."""
+    return Field(
+        default,
+        description=help,
+        pattern=pattern,
+        json_schema_extra={"group": group, "generate": generate},
+        **limits,
+    )
+
+
+def is_secret(field: FieldInfo) -> bool:
+    return field.annotation is SecretStr
+
+
+def _true_or_false(value: Any) -> Any:
+    known = {"true": True, "1": True, "false": False, "0": False}
+    if isinstance(value, str):
+        if value.lower() not in known:
+            raise ValueError("must be true or false")
+        return known[value.lower()]
+    return value
+
+
+def _comma_separated(value: Any) -> Any:
+    return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+
+
+def _address(value: str) -> str:
+    try:
+        ip_address(value)
+    except ValueError:
+        raise ValueError("must be an IP address of this machine, such as 127.0.0.1 or 0.0.0.0") from None
+    return value
+
+
+def _absolute(value: str) -> str:
+    if value and not value.startswith("/"):
+        raise ValueError("must be an absolute path")
+    return value
+
+
+Switch = Annotated[bool, BeforeValidator(_true_or_false)]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
+Address = Annotated[str, AfterValidator(_address)]
+HostPath = Annotated[str, AfterValidator(_absolute)]
+
+MEMORY = r"^\d+(\.\d+)?[KMGT]?$"
+URL = r"^(https?://[^\s/]+(/\S*)?)?$"
