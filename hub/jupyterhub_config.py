@@ -1,7 +1,9 @@
 """Settings to traits: assigns, decides nothing. Every setting is declared in settings.py."""
 
 import sys
+from pathlib import Path
 
+import culling
 from reading import Mistakes
 from settings import load
 
@@ -45,14 +47,28 @@ c.DockerSpawner.prefix = project
 c.DockerSpawner.network_name = f"{project}_users"
 c.DockerSpawner.image = settings.notebook_image
 c.DockerSpawner.pull_policy = settings.pull_policy
-c.DockerSpawner.remove = True
+sleeps = settings.cull_action == "sleep"
+c.DockerSpawner.stop_action = "pause" if sleeps else "stop"
+# A server that sleeps is a container that is kept.
+c.DockerSpawner.remove = not sleeps
+c.DockerSpawner.max_sleeping = settings.max_sleeping
+c.DockerSpawner.pause_max_age = settings.sleep_max_age
 c.DockerSpawner.notebook_dir = "/home/jovyan"
 c.DockerSpawner.volumes = {settings.home_volume: "/home/jovyan"}
 c.DockerSpawner.mem_limit = settings.mem_limit
 c.DockerSpawner.cpu_limit = settings.cpu_limit
+c.DockerSpawner.mem_guarantee = settings.mem_guarantee or None
+c.DockerSpawner.cpu_guarantee = settings.cpu_guarantee
 c.DockerSpawner.extra_host_config = {
     "cap_drop": ["ALL"],
     "security_opt": ["no-new-privileges"],
     "pids_limit": settings.pids_limit,
     "memswap_limit": settings.mem_limit,
 }
+
+c.JupyterHub.services = culling.services(settings)
+c.JupyterHub.load_roles = culling.roles(settings)
+
+# The operator's own, which has the last word.
+for path in sorted(Path("/srv/dockyard/config.d").glob("*.py")):
+    load_subconfig(str(path))  # noqa: F821

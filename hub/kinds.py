@@ -68,3 +68,9 @@ HostPath = Annotated[str, AfterValidator(_absolute)]
 
 MEMORY = r"^\d+(\.\d+)?[KMGT]?$"
 URL = r"^(https?://[^\s/]+(/\S*)?)?$"
+
+
+def in_bytes(memory: str) -> int:
+    """Bytes of a text of the form MEMORY."""
+    number, unit = (memory[:-1], memory[-1]) if memory[-1].isalpha() else (memory, "")
+    return int(float(number) * 1024 ** " KMGT".index(unit or " "))

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from pydantic import SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from kinds import MEMORY, URL, Address, HostPath, Names, Switch, setting
+from kinds import MEMORY, URL, Address, HostPath, Names, Switch, in_bytes, setting
 from reading import FileSource, Mistakes, sentence, usable
 
 
@@ -71,10 +71,38 @@ class Settings(BaseSettings):
     cpu_limit: float | None = setting(
         "servers", "Cores for each server, such as 0.5 or 2; empty: no limit.", None, gt=0
     )
+    mem_guarantee: str = setting(
+        "servers",
+        "Memory that a server keeps when memory runs short, such as 512M; empty: none.",
+        "",
+        pattern=f"{MEMORY}|^$",
+    )
+    cpu_guarantee: float | None = setting(
+        "servers", "Cores that a server gets where all are wanted, such as 0.5; empty: an equal share.", None, gt=0
+    )
     pids_limit: int = setting("servers", "Processes and threads of each server.", 1024, ge=64)
     start_timeout: int = setting("servers", "Seconds that a server may take to start, pulling not counted.", 60, ge=5)
     named_servers: Switch = setting(
         "servers", "Users may have several servers, each with a name: true or false.", False
+    )
+
+    cull_idle_after: int = setting(
+        "culling", "Seconds without activity after which a server is stopped, at least 10; 0: never.", 0, ge=0
+    )
+    cull_max_age: int = setting(
+        "culling", "Seconds after which a server is stopped however active it is, at least 10; 0: never.", 0, ge=0
+    )
+    cull_action: Literal["stop", "sleep"] = setting(
+        "culling",
+        "What stopping does, by the culler or by users. sleep: the server is frozen and wakes with its kernels; "
+        "it gives processors back, not memory.",
+        "stop",
+    )
+    max_sleeping: int = setting(
+        "culling", "Servers that may sleep at a time; of more, the oldest are ended. 0: no limit.", 50, ge=0
+    )
+    sleep_max_age: int = setting(
+        "culling", "Seconds that a server may sleep before it is ended; 0: for ever.", 7 * 24 * 3600, ge=0
     )
 
     home_volume: str = setting(
@@ -145,6 +173,29 @@ class Settings(BaseSettings):
     def _differs(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
         if value == info.data.get("user_password"):
             raise ValueError("must differ from USER_PASSWORD")
+        return value
+
+    @field_validator("cull_idle_after", "cull_max_age")
+    @classmethod
+    def _worth_it(cls, value: int) -> int:
+        if 0 < value < 10:
+            raise ValueError("must be 0 or at least 10")
+        return value
+
+    @field_validator("mem_guarantee")
+    @classmethod
+    def _within_the_limit(cls, value: str, info: ValidationInfo) -> str:
+        limit = info.data.get("mem_limit")
+        if value and limit and in_bytes(value) > in_bytes(limit):
+            raise ValueError(f"must not be more than MEM_LIMIT={limit}")
+        return value
+
+    @field_validator("cpu_guarantee")
+    @classmethod
+    def _within_the_cores(cls, value: float | None, info: ValidationInfo) -> float | None:
+        limit = info.data.get("cpu_limit")
+        if value and limit and value > limit:
+            raise ValueError(f"must not be more than CPU_LIMIT={limit:g}")
         return value
 
     @field_validator("home_volume")

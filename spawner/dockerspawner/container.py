@@ -132,6 +132,8 @@ class Container(LoggingConfigurable):
                 mounts=self.mount_binds,
                 mem_limit=self.mem_limit,
                 cpu_limit=self.cpu_limit,
+                mem_guarantee=self.mem_guarantee,
+                cpu_guarantee=self.cpu_guarantee,
                 devices=await self._gpu_requests(),
                 extra_create=extra_create,
                 extra_host=specs.render(await self._evaluate(self.extra_host_config), namespace),

@@ -60,6 +60,18 @@ class Limits(LoggingConfigurable):
         extra_host_config has another period.""",
     )
 
+    mem_guarantee = Limit(
+        ByteSpecification(),
+        """Memory that the server keeps when memory runs short, as mem_limit is given: the kernel takes from others
+        first. Sets mem_reservation.""",
+    )
+
+    cpu_guarantee = Limit(
+        Float(),
+        """Processors that the server gets where all are wanted, as cpu_limit is given. Sets cpu_shares, 1024 for
+        each.""",
+    )
+
     def __init__(self, **kwargs: Any) -> None:
         # What the limits are for the start under way.
         self._pinned: dict[str, Any] = {}
@@ -67,7 +79,7 @@ class Limits(LoggingConfigurable):
 
     async def _pin_limits(self) -> None:
         """Evaluate the limits; they stay as they are until `_pinned` is cleared."""
-        for name in ("mem_limit", "cpu_limit"):
+        for name in ("mem_limit", "cpu_limit", "mem_guarantee", "cpu_guarantee"):
             trait: Limit = self.traits()[name]
             try:
                 self._pinned[name] = await trait.evaluate(self)

@@ -12,6 +12,9 @@ from docker.constants import DEFAULT_DOCKER_API_VERSION
 from docker.types import DeviceRequest, HostConfig, Mount
 
 CPU_PERIOD = 100_000
+# The weight of one processor, and the least that the kernel takes.
+CPU_SHARES = 1024
+_FEWEST_SHARES = 2
 
 # Made anew by the hub at each spawn.
 _FLEETING = frozenset({"JUPYTERHUB_API_TOKEN", "JPY_API_TOKEN"})
@@ -21,9 +24,9 @@ _FLEETING = frozenset({"JUPYTERHUB_API_TOKEN", "JPY_API_TOKEN"})
 class Server:
     """All that the container of one server is made of.
 
-    `mem_limit` in bytes, `cpu_limit` in processors; `publish_on` is a host address, empty where the port is
-    not published; `extra_create` and `extra_host` are spelled as the Docker SDK spells them, and have the
-    last word.
+    Memory is in bytes, `cpu_limit` and `cpu_guarantee` are in processors; `publish_on` is a host address, empty
+    where the port is not published; `extra_create` and `extra_host` are spelled as the Docker SDK spells them, and
+    have the last word.
     """
 
     image: str
@@ -39,6 +42,8 @@ class Server:
     mounts: list[Mount] = field(default_factory=list)
     mem_limit: int | None = None
     cpu_limit: float | None = None
+    mem_guarantee: int | None = None
+    cpu_guarantee: float | None = None
     devices: list[DeviceRequest] = field(default_factory=list)
     extra_create: dict[str, Any] = field(default_factory=dict)
     extra_host: dict[str, Any] = field(default_factory=dict)
@@ -74,6 +79,11 @@ def _host(server: Server) -> dict[str, Any]:
     if server.cpu_limit is not None:
         period = server.extra_host.get("cpu_period", CPU_PERIOD)
         host |= {"cpu_period": period, "cpu_quota": int(server.cpu_limit * period)}
+    if server.mem_guarantee is not None:
+        host["mem_reservation"] = server.mem_guarantee
+    if server.cpu_guarantee is not None:
+        # A weight: what it comes to where every processor is wanted.
+        host["cpu_shares"] = max(_FEWEST_SHARES, int(server.cpu_guarantee * CPU_SHARES))
     return merge(host, server.extra_host)
 
 

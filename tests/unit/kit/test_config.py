@@ -30,6 +30,12 @@ ENVIRON = {
     "NAMED_SERVERS": "true",
     "HOME_VOLUME": "{prefix}-files-{username}",
     "LOG_LEVEL": "WARNING",
+    "MEM_GUARANTEE": "512M",
+    "CPU_GUARANTEE": "0.5",
+    "CULL_IDLE_AFTER": "3600",
+    "CULL_ACTION": "sleep",
+    "MAX_SLEEPING": "7",
+    "SLEEP_MAX_AGE": "86400",
 }
 
 
@@ -50,6 +56,9 @@ def test_settings_reach_their_traits(config: Any) -> None:
     assert spawner.extra_host_config["memswap_limit"] == "3G"
     assert spawner.extra_host_config["pids_limit"] == 77
     assert spawner.volumes == {"{prefix}-files-{username}": "/home/jovyan"}
+    assert (spawner.mem_guarantee, spawner.cpu_guarantee) == ("512M", 0.5)
+    assert (spawner.stop_action, spawner.remove) == ("pause", False)
+    assert (spawner.max_sleeping, spawner.pause_max_age) == (7, 86400)
     assert config.Spawner.start_timeout == 33
     assert config.JupyterHub.allow_named_servers is True
     assert config.JupyterHub.log_level == "WARNING"

@@ -71,6 +71,9 @@ def test_an_empty_variable_counts_as_not_set(environ: pytest.MonkeyPatch) -> Non
         ("AUTH", "github", "AUTH should be 'password'"),
         ("MEM_LIMIT", "lots", "MEM_LIMIT is not of the form"),
         ("CPU_LIMIT", "-1", "CPU_LIMIT should be greater than 0"),
+        ("MEM_GUARANTEE", "2.5G", "MEM_GUARANTEE must not be more than MEM_LIMIT=2G"),
+        ("CULL_IDLE_AFTER", "5", "CULL_IDLE_AFTER must be 0 or at least 10"),
+        ("CULL_ACTION", "freeze", "CULL_ACTION should be 'stop' or 'sleep'"),
         ("HOME_VOLUME", "home", "HOME_VOLUME is not of the form"),
         ("HOME_VOLUME", "{username}-{user}", "HOME_VOLUME knows {prefix}"),
         ("COMPOSE_PROJECT_NAME", "Dock Yard", "COMPOSE_PROJECT_NAME is not of the form"),
@@ -89,6 +92,15 @@ def test_a_mistake_names_the_variable_and_the_mend(
 ) -> None:
     environ.setenv(name, value)
     assert [line for line in mistakes() if line.startswith(said)]
+
+
+def test_no_guarantee_is_above_its_limit(environ: pytest.MonkeyPatch) -> None:
+    environ.setenv("CPU_LIMIT", "1")
+    environ.setenv("CPU_GUARANTEE", "2")
+    assert [line for line in mistakes() if line.startswith("CPU_GUARANTEE must not be more than CPU_LIMIT=1")]
+    environ.setenv("CPU_GUARANTEE", "1")
+    environ.setenv("MEM_GUARANTEE", "2048M")
+    assert load().mem_guarantee == "2048M"
 
 
 def test_all_mistakes_come_at_once(environ: pytest.MonkeyPatch) -> None:

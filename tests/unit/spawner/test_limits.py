@@ -8,6 +8,7 @@ from traitlets import TraitError
 from support.spawners import make_spawner
 
 GIB = 1024**3
+LIMITS = ["mem_limit", "cpu_limit", "mem_guarantee", "cpu_guarantee"]
 
 
 async def later(spawner: Any) -> str:
@@ -38,13 +39,13 @@ async def test_while_a_server_starts_it_is_what_it_was_at_the_beginning() -> Non
     assert len(asked) == 1
 
 
-@pytest.mark.parametrize("name", ["mem_limit", "cpu_limit"])
+@pytest.mark.parametrize("name", LIMITS)
 def test_what_is_no_number_is_refused_by_name(name: str) -> None:
     with pytest.raises(TraitError, match=name):
         make_spawner(**{name: "lots"})
 
 
-@pytest.mark.parametrize("name", ["mem_limit", "cpu_limit"])
+@pytest.mark.parametrize("name", LIMITS)
 @pytest.mark.parametrize("value", ["lots", True, lambda: 1])
 async def test_a_callable_that_gives_no_number_fails_the_start_by_name(name: str, value: Any) -> None:
     with pytest.raises(Exception, match=name) as failed:

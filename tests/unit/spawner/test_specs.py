@@ -38,6 +38,8 @@ def test_everything() -> None:
             publish_on="127.0.0.1",
             mem_limit=2**30,
             cpu_limit=1.5,
+            mem_guarantee=2**20,
+            cpu_guarantee=0.5,
             extra_create={
                 "environment": {"B": "2"},
                 "hostname": "notebook",
@@ -61,6 +63,8 @@ def test_everything() -> None:
             "Memory": 2**30,
             "CpuPeriod": 50_000,
             "CpuQuota": 75_000,
+            "MemoryReservation": 2**20,
+            "CpuShares": 512,
             "CapDrop": ["ALL"],
             "SecurityOpt": ["no-new-privileges"],
             "OomScoreAdj": 500,
@@ -103,6 +107,8 @@ def test_the_hash_notices_what_the_server_is_made_of() -> None:
         replace(SERVER, binds={}),
         replace(SERVER, mem_limit=1),
         replace(SERVER, cpu_limit=1),
+        replace(SERVER, mem_guarantee=1),
+        replace(SERVER, cpu_guarantee=1),
         replace(SERVER, network="other"),
         replace(SERVER, extra_host={"cap_drop": ["ALL"]}),
     ]
