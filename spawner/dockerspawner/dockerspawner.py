@@ -24,6 +24,8 @@ from dockerspawner.leftovers import Leftovers
 from dockerspawner.limits import Limits
 from dockerspawner.naming import Naming
 from dockerspawner.network import Networking
+from dockerspawner.overrides import Overrides
+from dockerspawner.profiles import Profiles
 from dockerspawner.progress import Event, Story
 from dockerspawner.reporting import Reporting
 from dockerspawner.sleep import Sleep
@@ -44,7 +46,9 @@ class DockerSpawner(
     Container,
     Limits,
     Gpus,
+    Profiles,
     Images,
+    Overrides,
     Naming,
     Networking,
     Volumes,
@@ -147,10 +151,12 @@ class DockerSpawner(
             raise
         finally:
             self._starting, self._ended, self._stage = False, None, 0
+            self._profile_taken = False
             self._pinned.clear()
             self._story.end()
 
     async def _start(self, deadline: float) -> tuple[str, int]:
+        await self._take_profile()
         self._check_sleep()
         await self._have_image()
         await self._pin_limits()
@@ -284,6 +290,7 @@ class DockerSpawner(
             return None
         if not self.object_id or self._paused_at:
             return 0
+        await self._recall_profile()
         self._listen()
         try:
             if await self._known_to_run():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -199,10 +198,9 @@ class Images(LoggingConfigurable):
             return
         if not isinstance(choice, str):
             raise HTTPError(400, "The option image is not a text: %r", choice)
-        self.image = await maybe_future(self.check_allowed(choice))
-
-    def _options_form_default(self) -> str:
-        return self._default_options_form()
+        image = await maybe_future(self.check_allowed(choice))
+        self._begin_overrides()
+        self.image = image
 
     def _default_options_form(self) -> str:
         allowed = self._get_allowed_images()
@@ -217,25 +215,15 @@ class Images(LoggingConfigurable):
             f'<select class="form-control form-select" id="image" name="image" required autofocus>{options}</select>'
         )
 
-    def _options_from_form_default(self) -> Any:
-        def options_from_form(form: Mapping[str, list[Any]]) -> dict[str, Any]:
-            return {"image": form["image"][0]} if "image" in form else {}
-
-        return options_from_form
-
-    def _apply_user_options_default(self) -> Any:
-        def apply_user_options(spawner: Any, options: Mapping[str, Any]) -> None:
-            """The image is chosen after the pre_spawn_hook, which may see to the options itself."""
-            if others := sorted(options.keys() - {"image", "fresh"}):
-                spawner.log.warning("Nothing is done with the options %s", ", ".join(others))
-
-        return apply_user_options
-
     # Pulling
 
     async def run_pre_spawn_hook(self) -> None:
-        """Run the pre_spawn_hook, then pull the image: the hub's start_timeout begins after this."""
+        """Have the profile's settings, run the pre_spawn_hook, then pull the image.
+
+        The hub's start_timeout begins after this.
+        """
         try:
+            await self._take_profile()
             await maybe_future(super().run_pre_spawn_hook())
             try:
                 await self._have_image()

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from traitlets import CaselessStrEnum, Float, Integer
+from traitlets import CaselessStrEnum, Float, Integer, validate
 from traitlets.config import LoggingConfigurable
 
 from dockerspawner.engine import perform
@@ -105,6 +105,12 @@ class Sleep(LoggingConfigurable):
 
     def _wants_fresh(self) -> bool:
         return bool(self.user_options.get("fresh"))
+
+    @validate("user_options")  # type: ignore[untyped-decorator]
+    def _keep_choice(self, proposal: Any) -> Any:
+        """Who asks for a fresh start and nothing else wants what the last one had."""
+        options = proposal.value
+        return {**self.user_options, **options} if options.keys() == {"fresh"} else options
 
     def _forget_fresh(self) -> None:
         """The option is for one start: the hub would give it to the next one, too."""

@@ -194,11 +194,11 @@ def test_one_text_is_no_list_of_images() -> None:
         spawner_with("a:1")
 
 
-def test_the_form_asks_where_there_is_a_choice_and_escapes_what_it_prints() -> None:
+async def test_the_form_asks_where_there_is_a_choice_and_escapes_what_it_prints() -> None:
     for none in ({}, ["a:1"], "*", lambda spawner: None):
         assert spawner_with(none)._default_options_form() == ""
     spawner = spawner_with({"<b>": "a:1", "default": "default:1"})
-    form = spawner.options_form
+    form = await spawner.get_options_form()
     assert '<option value="&lt;b&gt;">&lt;b&gt;</option><option value="default" selected>default</option>' in form
     assert form.count("<option") == 2
 

@@ -1,0 +1,207 @@
+"""Profiles: what a user may choose of a server, asked by a form and checked wherever it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from jupyterhub.utils import maybe_future
+from traitlets import Any as AnyTrait
+from traitlets import TraitError, validate
+from traitlets.config import LoggingConfigurable
+
+from dockerspawner import profileform
+from dockerspawner.failures import failure
+from dockerspawner.profilechoice import Choice, Chosen, NotAllowed, Option, Profile, choose, open_to, pick
+from dockerspawner.profilelist import Mistakes, read
+
+
+class Profiles(LoggingConfigurable):
+    """Which profile a server has, and the form that asks for it.
+
+    A start's options are {"profile": slug}, and one for each option of the profile: the key of a choice, or
+    under "<option>--unlisted-choice" a text of the user's own.
+    """
+
+    profile_list = AnyTrait(
+        [],
+        config=True,
+        help="""What users choose from when they start a server: a list of profiles, a mapping by slug, or a
+        callable(spawner) or coroutine function that gives one of these. A profile has display_name, and may have
+        slug (default: made from the name), description, default (True for one of them), groups (names of groups
+        of the hub: others don't see it), docker_override, {setting: value}, and profile_options.
+
+        These are {option: {display_name, choices, default, unlisted_choice}}, where choices are {choice:
+        {display_name, default, docker_override}}, and unlisted_choice, for a text of the user's own, has enabled,
+        display_name, display_name_in_choices, validation_regex, which has to match the whole text,
+        validation_message, and docker_override with {value} for the text.
+
+        Any setting of the spawner can be overridden, for the server that is started. A mapping, such as
+        environment or volumes, is merged into the configured one, and None in it takes an entry away; everything
+        else replaces what is configured. A callable(spawner) gives the value.
+
+        Options that the chosen profile does not have are refused. `image` is for images of allowed_images, where
+        the profile does not decide about the image.""",
+    )
+
+    # What the server that runs was started with.
+    _chosen_options: Mapping[str, str] | None = None
+    # The same of before the hub was restarted, until the settings are as they were then.
+    _recalled: Mapping[str, str] | None = None
+    _profile_taken = False
+    _own_image_option = False
+    _paused_at = 0.0
+
+    @validate("profile_list")  # type: ignore[untyped-decorator]
+    def _validate_profile_list(self, proposal: Any) -> Any:
+        if not callable(proposal.value):
+            try:
+                read(proposal.value or [], self._complaint)
+            except Mistakes as mistakes:
+                raise TraitError(str(mistakes)) from None
+        return proposal.value
+
+    async def _all_profiles(self) -> tuple[Profile, ...]:
+        """The profiles as they are now; a failure that names each mistake where there are some."""
+        listed = self.profile_list
+        if callable(listed):
+            listed = await maybe_future(listed(self))
+        try:
+            return read(listed or [], self._complaint)
+        except Mistakes as mistakes:
+            self.log.error("profile_list can't be used:\n%s", mistakes)
+            raise failure("The hub's profiles can't be used.", details=str(mistakes), reason="settings") from None
+
+    def _open(self, profiles: tuple[Profile, ...]) -> tuple[Profile, ...]:
+        return open_to(profiles, {group.name for group in getattr(self.user, "groups", ())})
+
+    # State
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        super().load_state(state)
+        self._chosen_options = self._recalled = state.get("profile")
+
+    def get_state(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().get_state()
+        return state | {"profile": dict(self._chosen_options)} if self._chosen_options else state
+
+    def clear_state(self) -> None:
+        super().clear_state()
+        self._chosen_options = self._recalled = None
+        self._profile_taken = False
+
+    async def _recall_profile(self) -> None:
+        """Have the settings with which the server was started that runs since before the hub did."""
+        options, self._recalled = self._recalled, None
+        if not options:
+            return
+        try:
+            profiles = await self._all_profiles()
+            await self._apply(choose(pick(profiles, options), options))
+        except Exception as error:
+            name = options["profile"]
+            self.log.warning("%s goes on as it is configured, without its profile %s: %s", self._log_name, name, error)
+
+    # A start
+
+    async def _take_profile(self) -> None:
+        """Have the settings of the profile that was chosen; once a start.
+
+        A failure with status 400, which names it, where an option means nothing or is not this user's to choose.
+        """
+        if self._profile_taken:
+            return
+        self._end_overrides()
+        self._chosen_options, self._own_image_option = None, False
+        profiles = await self._all_profiles()
+        if profiles:
+            chosen = self._choose(self._open(profiles))
+            await self._apply(chosen)
+            self._chosen_options = chosen.options
+            self._own_image_option = any(option.key == "image" for option in chosen.profile.options)
+            self.log.info("%s has profile %s", self._log_name, chosen.profile.slug)
+        elif self.profile_list:
+            _note_options(self, self.user_options)
+        self._profile_taken = True
+
+    def _choose(self, profiles: tuple[Profile, ...]) -> Chosen:
+        if not profiles:
+            raise failure("There is no profile for you on this hub.", reason="profile", status=403)
+        try:
+            profile = pick(profiles, self.user_options)
+            return choose(profile, self.user_options, self._other_options(profile))
+        except NotAllowed as refusal:
+            raise failure(str(refusal), reason="profile", status=400) from None
+
+    def _other_options(self, profile: Profile) -> set[str]:
+        """Names of the options that mean something outside of the profile."""
+        others = {"fresh"}
+        if self._get_allowed_images() and not profile.decides_image:
+            others.add("image")
+        if isinstance(self.apply_user_options, Mapping):
+            others |= self.apply_user_options.keys()
+        elif self.apply_user_options is not _note_options:
+            # A hook of the operator's own sees to whatever it wants.
+            others |= self.user_options.keys()
+        return others
+
+    async def _apply(self, chosen: Chosen) -> None:
+        for layer in chosen.layers:
+            for name, value in layer.items():
+                try:
+                    await self._override(name, value)
+                except TraitError as error:
+                    self._end_overrides()
+                    message = f"Profile {chosen.profile.slug} can't be had: {error}"
+                    raise failure(message, reason="profile", status=400 if chosen.typed else 500) from error
+
+    async def _choose_image(self) -> None:
+        if not self._own_image_option:
+            await super()._choose_image()
+
+    def _apply_user_options_default(self) -> Callable[[Any, Mapping[str, Any]], None]:
+        return _note_options
+
+    # The form
+
+    def _options_form_default(self) -> Any:
+        # Made when it is asked for: who sleeps, and what a callable gives, may be another then.
+        return type(self)._profile_form
+
+    async def _profile_form(self) -> str:
+        """The form's HTML; empty where there is nothing to choose."""
+        profiles = await self._all_profiles()
+        if profiles:
+            open_profiles = [self._with_images(profile) for profile in self._open(profiles)]
+            form = profileform.form(open_profiles, self._last_options()) if open_profiles else ""
+        else:
+            form = self._default_options_form()
+        return form + profileform.fresh() if form and self._paused_at else form
+
+    def _last_options(self) -> Mapping[str, Any]:
+        """What was chosen the last time, as the hub has it on record."""
+        return getattr(self.orm_spawner, "user_options", None) or self.user_options
+
+    def _with_images(self, profile: Profile) -> Profile:
+        """The profile with the choice of images that it leaves to allowed_images."""
+        allowed = self._get_allowed_images()
+        if profile.decides_image or allowed == "*" or len(allowed) < 2:
+            return profile
+        images = tuple(Choice(name, name) for name in allowed)
+        default = next((name for name, image in allowed.items() if image == self.image), images[0].key)
+        return replace(profile, options=(*profile.options, Option("image", "Image", images, default)))
+
+    def _options_from_form_default(self) -> Any:
+        def options_from_form(form: Mapping[str, list[Any]]) -> dict[str, Any]:
+            options = profileform.options_of(form)
+            # Without profiles, pages of others link here with arguments that are not for us.
+            return options if self.profile_list else {k: v for k, v in options.items() if k in ("image", "fresh")}
+
+        return options_from_form
+
+
+def _note_options(spawner: Any, options: Mapping[str, Any]) -> None:
+    """The image is chosen after the pre_spawn_hook, which may see to the options itself; a profile before it."""
+    if not spawner.profile_list and (others := sorted(options.keys() - {"image", "fresh"})):
+        spawner.log.warning("Nothing is done with the options %s", ", ".join(others))

@@ -1,0 +1,333 @@
+"""Profiles in a spawner: what a start has of them, and what is left afterwards."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from traitlets import TraitError
+
+from dockerspawner import DockerSpawner
+from support.fake_engine import FakeClient, fake_engine
+from support.spawners import make_spawner
+
+GIB = 1024**3
+
+
+async def two_gpus(spawner: Any) -> int:
+    return 2
+
+
+PROFILES: list[dict[str, Any]] = [
+    {"display_name": "Plain"},
+    {
+        "display_name": "Large",
+        "docker_override": {
+            "image": "large:1",
+            "mem_limit": lambda spawner: "4G",
+            "cpu_limit": "2",
+            "gpus": two_gpus,
+            "network_name": "users",
+            "port": lambda spawner: 7000,
+            "environment": {"SIZE": "large", "KEEP": None},
+            "volumes": {"data-{username}": "/data"},
+            "cmd": ["serve", "-v"],
+        },
+    },
+    {"display_name": "Staff", "groups": ["staff"], "docker_override": {"mem_limit": "8G"}},
+    {
+        "display_name": "Own",
+        "profile_options": {
+            "image": {
+                "choices": {"a": {"docker_override": {"image": "a:1"}}},
+                "unlisted_choice": {
+                    "enabled": True,
+                    "validation_regex": "own:.+",
+                    "validation_message": "Own images only.",
+                    "docker_override": {"image": "{value}", "environment": {"IMAGE": "{value}"}},
+                },
+            },
+            "limit": {"unlisted_choice": {"enabled": True, "docker_override": {"mem_limit": "{value}"}}},
+        },
+    },
+]
+
+CONFIGURED: dict[str, Any] = {
+    "image": "plain:1",
+    "mem_limit": lambda spawner: "1G",
+    "cpu_limit": 1,
+    "environment": {"KEEP": "1", "MORE": "2"},
+    "volumes": {"home-{username}": "/home"},
+}
+
+
+def spawner_with(listed: Any = None, groups: tuple[str, ...] = (), **traits: Any) -> Any:
+    client = FakeClient(("plain:1", "large:1", "a:1", "own:1", "b:1"))
+    listed = PROFILES if listed is None else listed
+    spawner = make_spawner(engine=fake_engine(client), **{**CONFIGURED, "profile_list": listed, **traits})
+    spawner.user.groups = [SimpleNamespace(name=name) for name in groups]
+    return spawner
+
+
+NAMES = ("image", "mem_limit", "cpu_limit", "network_name", "port", "environment", "volumes", "cmd")
+
+
+def settings(spawner: Any) -> dict[str, Any]:
+    return {name: getattr(spawner, name) for name in NAMES}
+
+
+async def test_a_profile_holds_for_one_start() -> None:
+    spawner = spawner_with()
+    before = settings(spawner_with())
+    for _ in range(2):
+        spawner.user_options = {"profile": "large"}
+        await spawner.run_pre_spawn_hook()
+        assert settings(spawner) == {
+            "image": "large:1",
+            "mem_limit": 4 * GIB,
+            "cpu_limit": 2.0,
+            "network_name": "users",
+            "port": 7000,
+            "environment": {"MORE": "2", "SIZE": "large"},
+            "volumes": {"home-{username}": "/home", "data-{username}": "/data"},
+            "cmd": ["serve", "-v"],
+        }
+        assert spawner.gpus is two_gpus
+        assert spawner.get_state() == {"profile": {"profile": "large"}}
+        spawner.clear_state()
+        spawner.user_options = {}
+        await spawner.run_pre_spawn_hook()
+        assert settings(spawner) == before
+        assert spawner.gpus is None
+        spawner.clear_state()
+    spawner.mem_limit = lambda spawner: "3G"
+    assert spawner.mem_limit == 3 * GIB
+
+
+async def test_starts_one_after_the_other_need_no_hub_between_them() -> None:
+    spawner = spawner_with(pull_policy="never", image="none:1", environment={})
+    for options, missing in (({"profile": "own", "limit--unlisted-choice": "1G"}, "a:2"), ({}, "none:1")):
+        spawner.engine.quick.client().images.discard("a:1")
+        spawner.user_options = options
+        with pytest.raises(Exception, match=f"Image {missing[:-1]}. does not exist"):
+            await spawner.start()
+
+
+async def test_what_follows_from_a_setting_follows_from_its_override() -> None:
+    spawner = spawner_with(user_options={"profile": "large"})
+    await spawner.run_pre_spawn_hook()
+    assert spawner.use_internal_ip is True
+    spawner.clear_state()
+    assert spawner.use_internal_ip is False
+
+
+async def test_the_configured_values_are_not_touched() -> None:
+    spawner = spawner_with(user_options={"profile": "large"})
+    await spawner.run_pre_spawn_hook()
+    assert CONFIGURED["environment"] == {"KEEP": "1", "MORE": "2"}
+    assert PROFILES[1]["docker_override"]["environment"] == {"SIZE": "large", "KEEP": None}
+
+
+async def test_the_hook_sees_the_profile_and_has_the_last_word() -> None:
+    def hook(spawner: Any) -> None:
+        seen.append(spawner.image)
+        spawner.image = "b:1"
+
+    seen: list[str] = []
+    spawner = spawner_with(user_options={"profile": "large"}, pre_spawn_hook=hook)
+    await spawner.run_pre_spawn_hook()
+    await spawner._take_profile()
+    assert (seen, spawner.image) == (["large:1"], "b:1")
+
+
+@pytest.mark.parametrize("groups", [(), ("students",), ("staff", "students")])
+async def test_groups(groups: tuple[str, ...]) -> None:
+    spawner = spawner_with(groups=groups, user_options={"profile": "staff"})
+    if "staff" in groups:
+        await spawner.run_pre_spawn_hook()
+        assert spawner.mem_limit == 8 * GIB
+    else:
+        with pytest.raises(Exception, match=r"There is no profile staff\. There are: plain, large, own\.") as refused:
+            await spawner.run_pre_spawn_hook()
+        assert refused.value.status_code == 400
+    assert (">Staff<" in await spawner.get_options_form()) == ("staff" in groups)
+
+
+async def test_who_may_have_no_profile_gets_no_server() -> None:
+    spawner = spawner_with(PROFILES[2:3])
+    assert await spawner.get_options_form() == ""
+    with pytest.raises(Exception, match="There is no profile for you") as refused:
+        await spawner.run_pre_spawn_hook()
+    assert refused.value.status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "why"),
+    [
+        ({"profile": "huge"}, 400, "There is no profile huge"),
+        ({"profile": "plain", "colour": "red"}, 400, "Profile plain has no option colour"),
+        ({"image": "b:1"}, 400, "Profile plain has no option image"),
+        ({"profile": "own", "image--unlisted-choice": "b:1"}, 400, "The option image can't be b:1. Own images only."),
+        ({"profile": "own", "limit--unlisted-choice": "lots"}, 400, "Profile own can't be had: .*lots"),
+    ],
+)
+async def test_what_is_refused(options: dict[str, Any], status: int, why: str) -> None:
+    spawner = spawner_with(user_options=options)
+    for step in (spawner.run_pre_spawn_hook, spawner.start):
+        with pytest.raises(Exception, match=why) as refused:
+            await step()
+        assert refused.value.status_code == status
+    assert spawner.image == "plain:1"
+
+
+async def test_a_text_of_the_users_own() -> None:
+    options = {"profile": "own", "image--unlisted-choice": "own:1", "limit--unlisted-choice": "3G"}
+    spawner = spawner_with(user_options=options)
+    await spawner.run_pre_spawn_hook()
+    assert (spawner.image, spawner.environment["IMAGE"], spawner.mem_limit) == ("own:1", "own:1", 3 * GIB)
+    assert spawner.get_state() == {"profile": options}
+
+
+IMAGES = {"small": "a:1", "big": "b:1"}
+
+
+async def test_allowed_images_are_for_profiles_that_leave_the_image_open() -> None:
+    spawner = spawner_with(allowed_images=IMAGES, user_options={"profile": "plain", "image": "big"})
+    await spawner.run_pre_spawn_hook()
+    assert spawner.image == "b:1"
+    with pytest.raises(Exception, match="Image other is not allowed"):
+        await spawner_with(allowed_images=IMAGES, user_options={"image": "other"}).run_pre_spawn_hook()
+    with pytest.raises(Exception, match="Profile large has no option image"):
+        await spawner_with(
+            allowed_images=IMAGES, user_options={"profile": "large", "image": "big"}
+        ).run_pre_spawn_hook()
+    own = {"profile": "own", "image": "a", "limit--unlisted-choice": "1G"}
+    spawner = spawner_with(allowed_images=IMAGES, user_options=own)
+    await spawner.run_pre_spawn_hook()
+    assert spawner.image == "a:1"
+    form = await spawner.get_options_form()
+    assert form.count('<option value="big"') == 1
+    assert 'name="profile-option-plain--image"' in form
+
+
+async def test_an_image_that_was_chosen_is_for_one_start_too() -> None:
+    spawner = spawner_with([], allowed_images=IMAGES, user_options={"image": "big"})
+    await spawner.run_pre_spawn_hook()
+    assert spawner.image == "b:1"
+    spawner.clear_state()
+    assert spawner.image == "plain:1"
+
+
+async def test_options_that_the_operator_sees_to_are_not_refused() -> None:
+    for hook in ({"colour": "post_start_cmd"}, lambda spawner, options: None):
+        spawner = spawner_with(user_options={"colour": "red"}, apply_user_options=hook)
+        await spawner._run_apply_user_options(spawner.user_options)
+        await spawner.run_pre_spawn_hook()
+
+
+async def test_a_callable_is_asked_at_each_start_and_each_form() -> None:
+    async def for_whom(spawner: Any) -> Any:
+        asked.append(spawner.user.name)
+        return {name: {"display_name": name, "docker_override": {"mem_limit": "2G"}} for name in names}
+
+    asked: list[str] = []
+    names = ["first"]
+    spawner = spawner_with(for_whom)
+    assert ">first<" in await spawner.get_options_form()
+    await spawner.run_pre_spawn_hook()
+    assert spawner.mem_limit == 2 * GIB
+    spawner.clear_state()
+    names[:] = []
+    assert await spawner.get_options_form() == ""
+    await spawner.run_pre_spawn_hook()
+    assert (spawner.mem_limit, asked) == (GIB, ["ann"] * 4)
+
+
+@pytest.mark.parametrize(
+    ("listed", "why"),
+    [
+        ([{"display_name": "A"}] * 2, r"profile_list\[1\]\.slug: is 'a', as that of profile_list\[0\]"),
+        (
+            [{"display_name": "A", "docker_override": {"imgae": "a:1"}}],
+            r"profile_list\[0\]\.docker_override\.imgae: is no setting of DockerSpawner: did you mean image\?",
+        ),
+        (
+            {"a": {"display_name": "A", "docker_override": {"container_image": "a:1"}}},
+            r"profile_list\.a\.docker_override\.container_image: is called image now",
+        ),
+        ([{"display_name": "A", "docker_override": {"mem_limit": "lots"}}], r"docker_override\.mem_limit: .*lots"),
+        ([{"display_name": "A", "docker_override": {"volumes": ["a"]}}], r"docker_override\.volumes: .*dict"),
+        ("A", "profile_list: takes a list"),
+    ],
+)
+async def test_a_mistake_is_told_at_once_or_at_the_start(listed: Any, why: str, caplog: Any) -> None:
+    with pytest.raises(TraitError, match=why):
+        spawner_with(listed)
+    spawner = spawner_with(lambda spawner: listed)
+    spawner.log.propagate = True
+    for step in (spawner.run_pre_spawn_hook, spawner.start, spawner.get_options_form):
+        with pytest.raises(Exception, match=why) as failed:
+            await step()
+        assert failed.value.reason == "settings"
+    assert "profile_list can't be used" in caplog.text
+
+
+async def test_a_restarted_hub_knows_what_a_server_was_started_with() -> None:
+    before = spawner_with(user_options={"profile": "large"})
+    await before.run_pre_spawn_hook()
+    after = spawner_with()
+    after.load_state(before.get_state())
+    await after._recall_profile()
+    assert settings(after) == settings(before)
+    assert after.get_state() == before.get_state()
+    after.clear_state()
+    assert settings(after) == settings(spawner_with())
+    assert after.get_state() == {}
+
+
+async def test_a_profile_that_is_gone_meanwhile_leaves_its_server_alone(caplog: pytest.LogCaptureFixture) -> None:
+    spawner = spawner_with()
+    spawner.log.propagate = True
+    spawner.load_state({"profile": {"profile": "gone"}})
+    await spawner._recall_profile()
+    assert "without its profile gone: There is no profile gone" in caplog.text
+    assert spawner.image == "plain:1"
+
+
+async def test_the_form_asks_a_sleeper_whether_to_start_afresh() -> None:
+    awake, asleep, nothing = spawner_with(), spawner_with(), spawner_with([])
+    for spawner in (asleep, nothing):
+        spawner.load_state({"object_id": "x", "paused_at": 1.0})
+    assert 'name="fresh"' not in await awake.get_options_form()
+    assert 'name="fresh"' in await asleep.get_options_form()
+    assert await nothing.get_options_form() == ""
+    images = spawner_with([], allowed_images=IMAGES)
+    images.load_state({"object_id": "x", "paused_at": 1.0})
+    assert 'name="fresh"' in await images.get_options_form()
+
+
+def test_a_fresh_start_is_one_of_what_there_was() -> None:
+    spawner = spawner_with(user_options={"profile": "large"})
+    spawner.user_options = {"fresh": True}
+    assert spawner.user_options == {"profile": "large", "fresh": True}
+    spawner.user_options = {"profile": "plain", "fresh": True}
+    assert spawner.user_options == {"profile": "plain", "fresh": True}
+    spawner.user_options = {}
+    assert spawner.user_options == {}
+
+
+def test_options_by_form_and_url() -> None:
+    assert spawner_with().options_from_form({"x": ["1"], "fresh": ["1"]}) == {"x": "1", "fresh": True}
+    assert spawner_with([]).options_from_form({"x": ["1"], "fresh": ["1"]}) == {"fresh": True}
+    assert spawner_with().options_from_query({"profile": ["large"]}) == {"profile": "large"}
+
+
+async def test_a_subclass_may_override_what_it_has_itself() -> None:
+    class Custom(DockerSpawner):
+        _mine = None
+
+        def _default_options_form(self) -> str:
+            return "mine"
+
+    assert await make_spawner(cls=Custom).get_options_form() == "mine"
