@@ -42,7 +42,7 @@ _SCRIPT = Html(
     }
     for (const option of form.querySelectorAll("[data-option]")) {
       const select = option.querySelector("select");
-      show(option.querySelector("[data-text]"), !select || select.value === "%s");
+      show(option.querySelector("[data-text]"), !select || select.value === "UNLISTED");
     }
   };
   for (const text of form.querySelectorAll("[data-text] input")) text.required = true;
@@ -50,9 +50,8 @@ _SCRIPT = Html(
   window.addEventListener("pageshow", update);
   update();
 })();
-</script>"""
-    % UNLISTED
-)  # noqa: UP031
+</script>""".replace("UNLISTED", UNLISTED)
+)
 
 
 def form(profiles: Sequence[Profile], options: Mapping[str, Any]) -> Html:

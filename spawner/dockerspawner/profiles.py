@@ -192,6 +192,14 @@ class Profiles(LoggingConfigurable):
         default = next((name for name, image in allowed.items() if image == self.image), images[0].key)
         return replace(profile, options=(*profile.options, Option("image", "Image", images, default)))
 
+    def options_from_query(self, query_data: Mapping[str, list[Any]]) -> dict[str, Any]:
+        """The options in a URL; JupyterHub 5 leaves their prefix on."""
+        if query_data.keys() == {"_xsrf"}:
+            # The address of a form that was sent and refused, opened anew: not an order to start the default.
+            raise failure("Please choose, then press Start.", reason="profile", status=400)
+        options = {name.removeprefix("opt-"): values for name, values in query_data.items()}
+        return self.options_from_form(options)  # type: ignore[no-any-return]
+
     def _options_from_form_default(self) -> Any:
         def options_from_form(form: Mapping[str, list[Any]]) -> dict[str, Any]:
             options = profileform.options_of(form)

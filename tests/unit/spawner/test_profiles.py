@@ -320,7 +320,10 @@ def test_a_fresh_start_is_one_of_what_there_was() -> None:
 def test_options_by_form_and_url() -> None:
     assert spawner_with().options_from_form({"x": ["1"], "fresh": ["1"]}) == {"x": "1", "fresh": True}
     assert spawner_with([]).options_from_form({"x": ["1"], "fresh": ["1"]}) == {"fresh": True}
-    assert spawner_with().options_from_query({"profile": ["large"]}) == {"profile": "large"}
+    for prefix in ("", "opt-"):
+        assert spawner_with().options_from_query({f"{prefix}profile": ["large"]}) == {"profile": "large"}
+    with pytest.raises(Exception, match="Please choose"):
+        spawner_with().options_from_query({"_xsrf": ["of a form"]})
 
 
 async def test_a_subclass_may_override_what_it_has_itself() -> None:
