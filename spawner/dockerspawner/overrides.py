@@ -57,7 +57,7 @@ class Overrides(LoggingConfigurable):
         self.set_trait(name, self._fitting(name, value))
 
     def _fitting(self, name: str, value: Any) -> Any:
-        trait = self.traits()[name]
+        trait = getattr(type(self), name)
         try:
             return trait._validate(self, value)
         except TraitError as error:
@@ -79,7 +79,7 @@ class Overrides(LoggingConfigurable):
         """What is wrong with overriding a setting, by a value that is known unless it is None."""
         if name in RENAMED:
             return f"is called {RENAMED[name][0]} now"
-        if name not in self.traits():
+        if not self.has_trait(name):
             return f"is no setting of {type(self).__name__}{suggestion(name, self.traits(config=True))}"
         if value is None or callable(value):
             return ""

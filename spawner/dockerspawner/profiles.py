@@ -181,7 +181,8 @@ class Profiles(LoggingConfigurable):
 
     def _last_options(self) -> Mapping[str, Any]:
         """What was chosen the last time, as the hub has it on record."""
-        return getattr(self.orm_spawner, "user_options", None) or self.user_options
+        options: Mapping[str, Any] = getattr(self.orm_spawner, "user_options", None) or self.user_options
+        return options
 
     def _with_images(self, profile: Profile) -> Profile:
         """The profile with the choice of images that it leaves to allowed_images."""

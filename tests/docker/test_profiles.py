@@ -251,6 +251,20 @@ def test_by_rest_what_is_not_to_be_had_is_refused_by_name(hub: Hub, options: dic
     assert not hub.is_running("carl")
 
 
+@on_the_kits_hub
+def test_a_refused_start_lets_a_sleeper_sleep(hub: Hub, client: Any, instance: str) -> None:
+    assert hub.spawn("fred")[-1].get("ready")
+    before = pid(client, instance, "fred")
+    hub.halt("fred")
+    assert hub.http.post(f"{hub.api}/users/fred/server", json={"profile": "huge"}).status_code == 400
+    assert client.api.inspect_container(f"{instance}-fred")["State"]["Status"] == "paused"
+    hub.http.post(f"{hub.api}/users/fred/server", json={"profile": "small"}).raise_for_status()
+    wait_for_start(hub, "fred")
+    assert pid(client, instance, "fred") == before
+    hub.halt("fred")
+
+
+@on_the_kits_hub
 def test_by_rest(hub: Hub, client: Any, instance: str) -> None:
     assert hub.spawn("dora")[-1].get("ready")
     assert made_of(client, instance, "dora") == SMALL

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from traitlets import TraitError
+from traitlets.config import Config
 
 from dockerspawner import DockerSpawner
 from support.fake_engine import FakeClient, fake_engine
@@ -63,9 +64,9 @@ CONFIGURED: dict[str, Any] = {
 
 
 def spawner_with(listed: Any = None, groups: tuple[str, ...] = (), **traits: Any) -> Any:
-    client = FakeClient(("plain:1", "large:1", "a:1", "own:1", "b:1"))
+    engine = fake_engine(FakeClient(("plain:1", "large:1", "a:1", "own:1", "b:1")))
     listed = PROFILES if listed is None else listed
-    spawner = make_spawner(engine=fake_engine(client), **{**CONFIGURED, "profile_list": listed, **traits})
+    spawner = make_spawner(**{**CONFIGURED, "engine": engine, "profile_list": listed, **traits})
     spawner.user.groups = [SimpleNamespace(name=name) for name in groups]
     return spawner
 
@@ -106,11 +107,10 @@ async def test_a_profile_holds_for_one_start() -> None:
 
 
 async def test_starts_one_after_the_other_need_no_hub_between_them() -> None:
-    spawner = spawner_with(pull_policy="never", image="none:1", environment={})
-    for options, missing in (({"profile": "own", "limit--unlisted-choice": "1G"}, "a:2"), ({}, "none:1")):
-        spawner.engine.quick.client().images.discard("a:1")
-        spawner.user_options = options
-        with pytest.raises(Exception, match=f"Image {missing[:-1]}. does not exist"):
+    spawner = spawner_with(pull_policy="never", engine=fake_engine(FakeClient(())))
+    for profile, image in (("large", "large:1"), ("plain", "plain:1"), ("large", "large:1")):
+        spawner.user_options = {"profile": profile}
+        with pytest.raises(Exception, match=f"Image {image} does not exist"):
             await spawner.start()
 
 
@@ -127,6 +127,17 @@ async def test_the_configured_values_are_not_touched() -> None:
     await spawner.run_pre_spawn_hook()
     assert CONFIGURED["environment"] == {"KEEP": "1", "MORE": "2"}
     assert PROFILES[1]["docker_override"]["environment"] == {"SIZE": "large", "KEEP": None}
+
+
+async def test_the_image_of_the_profile_is_pulled_before_the_start() -> None:
+    client = FakeClient(("plain:1",))
+    spawner = spawner_with(user_options={"profile": "large"}, engine=fake_engine(client))
+    await spawner.run_pre_spawn_hook()
+    assert client.calls == ["inspect_image", "pull"]
+    assert "large:1" in client.images
+    spawner._story.end()
+    told = [event["message"] async for event in spawner.progress()]
+    assert told == ["Looking for image large:1", "Pulling image large:1"]
 
 
 async def test_the_hook_sees_the_profile_and_has_the_last_word() -> None:
@@ -273,6 +284,15 @@ async def test_a_mistake_is_told_at_once_or_at_the_start(listed: Any, why: str, 
     assert "profile_list can't be used" in caplog.text
 
 
+def test_a_configuration_is_checked_without_a_user() -> None:
+    config = Config()
+    config.DockerSpawner.profile_list = PROFILES
+    DockerSpawner(config=config)
+    config.DockerSpawner.profile_list = [{"display_nme": "A"}]
+    with pytest.raises(TraitError, match=r"profile_list\[0\]\.display_nme: is unknown: did you mean display_name\?"):
+        DockerSpawner(config=config)
+
+
 async def test_a_restarted_hub_knows_what_a_server_was_started_with() -> None:
     before = spawner_with(user_options={"profile": "large"})
     await before.run_pre_spawn_hook()
@@ -326,10 +346,8 @@ def test_options_by_form_and_url() -> None:
         spawner_with().options_from_query({"_xsrf": ["of a form"]})
 
 
-async def test_a_subclass_may_override_what_it_has_itself() -> None:
+async def test_a_form_of_a_subclass() -> None:
     class Custom(DockerSpawner):
-        _mine = None
-
         def _default_options_form(self) -> str:
             return "mine"
 
