@@ -21,6 +21,7 @@ from pathlib import Path
 from dotenv.parser import Binding, parse_stream
 from pydantic.fields import FieldInfo
 
+import profilesfile
 from kinds import is_secret
 from reading import Mistakes
 from settings import Settings, load
@@ -97,10 +98,11 @@ def check(text: str) -> list[str]:
             mounted = SECRETS / name.removesuffix("_FILE").lower()
             values[name] = str(mounted) if value.startswith("/") else value
     os.environ.update(values)
-    try:
-        load()
-    except Mistakes as found:
-        mistakes += found.lines
+    for reading in (load, lambda: profilesfile.load(values.get("PROFILES_FILE", ""))):
+        try:
+            reading()
+        except Mistakes as found:
+            mistakes += found.lines
     return mistakes
 
 

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import culling
+import profilesfile
 from reading import Mistakes
 from settings import load
 
@@ -11,6 +12,7 @@ c = get_config()  # noqa: F821
 
 try:
     settings = load()
+    profiles = profilesfile.load(settings.profiles_file)
 except Mistakes as mistakes:
     sys.exit("The hub does not start. Wrong in .env:\n" + "\n".join(f"  - {line}" for line in mistakes.lines))
 
@@ -46,6 +48,7 @@ c.DockerSpawner.instance = project
 c.DockerSpawner.prefix = project
 c.DockerSpawner.network_name = f"{project}_users"
 c.DockerSpawner.image = settings.notebook_image
+c.DockerSpawner.profile_list = profiles
 c.DockerSpawner.pull_policy = settings.pull_policy
 sleeps = settings.cull_action == "sleep"
 c.DockerSpawner.stop_action = "pause" if sleeps else "stop"

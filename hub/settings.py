@@ -80,6 +80,9 @@ class Settings(BaseSettings):
     cpu_guarantee: float | None = setting(
         "servers", "Cores that a server gets where all are wanted, such as 0.5; empty: an equal share.", None, gt=0
     )
+    profiles_file: HostPath = setting(
+        "servers", "File of profiles that users choose from (YAML, see hub/README.md); empty: there is no choice.", ""
+    )
     pids_limit: int = setting("servers", "Processes and threads of each server.", 1024, ge=64)
     start_timeout: int = setting("servers", "Seconds that a server may take to start, pulling not counted.", 60, ge=5)
     named_servers: Switch = setting(

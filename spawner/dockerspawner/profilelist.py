@@ -19,7 +19,7 @@ _RESERVED = ("profile", "fresh")
 # Without a double hyphen, and with none at the end: the names of form fields are made with one.
 _SLUG = re.compile(r"[\w.]+(-[\w.]+)*")
 _KINDS: Mapping[Any, str] = {str: "a text", bool: "true or false", Mapping: "a mapping", Collection: "a list"}
-_PROFILE = {
+PROFILE_KEYS = {
     "display_name": str,
     "slug": str,
     "description": str,
@@ -28,9 +28,9 @@ _PROFILE = {
     "docker_override": Mapping,
     "profile_options": Mapping,
 }
-_OPTION = {"display_name": str, "default": str, "choices": Mapping, "unlisted_choice": Mapping}
-_CHOICE = {"display_name": str, "default": bool, "docker_override": Mapping}
-_UNLISTED = {
+OPTION_KEYS = {"display_name": str, "default": str, "choices": Mapping, "unlisted_choice": Mapping}
+CHOICE_KEYS = {"display_name": str, "default": bool, "docker_override": Mapping}
+UNLISTED_KEYS = {
     "enabled": bool,
     "display_name": str,
     "display_name_in_choices": str,
@@ -109,7 +109,7 @@ class _Reader:
         return found
 
     def profile(self, path: str, entry: Any, slug: Any = None) -> Profile:
-        given = self.fields(path, entry, _PROFILE)
+        given = self.fields(path, entry, PROFILE_KEYS)
         name = given.get("display_name", "")
         if not name.strip() and isinstance(entry, Mapping) and not self._noted(f"{path}.display_name"):
             self.wrong(f"{path}.display_name", "is missing")
@@ -140,14 +140,14 @@ class _Reader:
         key = self.key(path, key, _RESERVED)
         if key.endswith(f"--{UNLISTED}"):
             self.wrong(path, f"an option's name can't end with --{UNLISTED}")
-        given = self.fields(path, entry, _OPTION)
+        given = self.fields(path, entry, OPTION_KEYS)
         unlisted = self.unlisted(f"{path}.unlisted_choice", given)
         listed = given.get("choices", {})
         choices = {}
         flagged = []
         for name, value in listed.items():
             place = f"{path}.choices.{name}"
-            found = self.fields(place, value, _CHOICE)
+            found = self.fields(place, value, CHOICE_KEYS)
             name = self.key(place, name, (UNLISTED,))
             choices[name] = Choice(name, found.get("display_name", name), self.overrides(place, found))
             flagged += [name] if found.get("default") else []
@@ -161,7 +161,7 @@ class _Reader:
         return Option(key, given.get("display_name", key), tuple(choices.values()), default, unlisted)
 
     def unlisted(self, path: str, option: Mapping[str, Any]) -> Unlisted | None:
-        given = self.fields(path, option.get("unlisted_choice", {}), _UNLISTED)
+        given = self.fields(path, option.get("unlisted_choice", {}), UNLISTED_KEYS)
         regex = given.get("validation_regex", "")
         try:
             re.compile(regex)

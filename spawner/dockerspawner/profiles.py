@@ -59,7 +59,7 @@ class Profiles(LoggingConfigurable):
             try:
                 read(proposal.value or [], self._complaint)
             except Mistakes as mistakes:
-                raise TraitError(str(mistakes)) from None
+                raise TraitError(str(mistakes)) from mistakes
         return proposal.value
 
     async def _all_profiles(self) -> tuple[Profile, ...]:
