@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from support.kit import Kit
+from support.scenario import *  # noqa: F403
+
+PROFILES = """
+- display_name: Small
+  description: Enough for the exercises.
+  default: true
+- display_name: Large
+  description: For simulations. Please stop it when you are done.
+  docker_override: {environment: {SIZE: large}}
+  profile_options:
+    memory:
+      display_name: Memory
+      choices:
+        1g: {display_name: 1 GB, docker_override: {mem_limit: 1G}}
+        1500m: {display_name: 1.5 GB, docker_override: {mem_limit: 1500M}}
+- display_name: Staff
+  groups: [staff]
+"""
+
+OWN = """
+c.JupyterHub.load_groups = {"staff": {"users": ["sam"]}}
+c.DockerSpawner.environment = {"FROM": "config.d"}
+"""
+
+
+@pytest.fixture(scope="package")
+def profiles_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("operator") / "profiles.yaml"
+    path.write_text(PROFILES)
+    path.parent.chmod(0o755)
+    return path
+
+
+@pytest.fixture(scope="package")
+def kit_settings(profiles_file: Path) -> dict[str, str | None]:
+    return {
+        "PROFILES_FILE": str(profiles_file),
+        "NAMED_SERVERS": "true",
+        "CULL_IDLE_AFTER": "12",
+        "CULL_ACTION": "sleep",
+    }
+
+
+@pytest.fixture(scope="package", autouse=True)
+def own_configuration(kit: Kit) -> None:
+    """A file of the operator's in hub/config.d."""
+    path = kit.folder / "hub/config.d/50-own.py"
+    path.write_text(OWN)
+    path.chmod(0o644)

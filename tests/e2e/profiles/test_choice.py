@@ -1,0 +1,77 @@
+"""What users choose from, what the operator adds, and who falls asleep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from playwright.sync_api import Browser, expect
+
+from support import browser as do
+from support.kit import Kit
+from support.wait import wait_until
+
+
+def test_a_profile_is_chosen_by_keyboard(running: Kit, browser: Browser) -> None:
+    lara = running.user("lara")
+    with do.page(browser) as page:
+        do.fill_in_login(page, lara)
+        expect(page.get_by_role("radio")).to_have_count(2)
+        small = page.get_by_role("radio", name="Small")
+        expect(small).to_be_checked()
+        small.focus()
+        page.keyboard.press("ArrowDown")
+        expect(page.get_by_role("radio", name="Large")).to_be_checked()
+        page.get_by_label("Memory").select_option("1500m")
+        do.screenshot(page, "choose-a-profile")
+        page.keyboard.press("Enter")
+        do.wait_for_lab(page, lara)
+    container = running.server_of("lara").attrs
+    assert container["HostConfig"]["Memory"] == 1500 * 1024**2
+    assert {"SIZE=large", "FROM=config.d"} <= set(container["Config"]["Env"])
+
+
+def test_profiles_of_a_group_are_for_its_members(running: Kit) -> None:
+    for name, status in (("sam", 201), ("tom", 400)):
+        user = running.user(name).sign_in()
+        answer = user.api("POST", f"/users/{name}/server", json={"profile": "staff"})
+        assert answer.status_code in {status, 202 if status == 201 else status}, answer.text
+    assert "staff" in answer.json()["message"]
+
+
+def test_an_idle_server_falls_asleep_and_wakes_with_its_kernel(running: Kit) -> None:
+    iris = running.user("iris").sign_in().started()
+    kernel_id = iris.new_kernel()
+    with iris.kernel(kernel_id) as kernel:
+        kernel.run("x = 41")
+    wait_until(lambda: "" not in iris.model()["servers"], timeout=120, interval=1, what="the culler stops it")
+    assert running.server_of("iris").attrs["State"]["Status"] == "paused"
+    assert iris.start()[-1].get("ready")
+    with iris.kernel(kernel_id) as kernel:
+        assert kernel.run("print(x + 1)") == "42\n"
+
+
+def test_named_servers_run_side_by_side(running: Kit) -> None:
+    nora = running.user("nora").sign_in()
+    for name in ("one", "two"):
+        assert nora.start(name)[-1].get("ready")
+    assert {server.labels["dockyard.server"] for server in running.servers() if "nora" in server.name} == {"one", "two"}
+
+
+def test_mistakes_in_the_profiles_are_told_by_their_lines(running: Kit, profiles_file: Path) -> None:
+    good = profiles_file.read_text()
+    try:
+        profiles_file.write_text(good.replace("docker_override: {environment", "docker_overide: {environment"))
+        told = running.make("up", check=False)
+    finally:
+        profiles_file.write_text(good)
+    assert told.returncode != 0
+    assert (
+        f"PROFILES_FILE {profiles_file}, line 7: docker_overide is unknown: did you mean docker_override?"
+        in told.stdout
+    )
+    running.write_env(PROFILES_FILE="/nonexistent/profiles.yaml")
+    told = running.make("up", check=False)
+    running.write_env(PROFILES_FILE=str(profiles_file))
+    assert told.returncode != 0
+    assert "PROFILES_FILE /nonexistent/profiles.yaml cannot be read (No such file" in told.stdout
+    assert running.make("up").stdout
