@@ -51,8 +51,9 @@ def registry() -> Iterator[Registry]:
         yield registry
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Of a module's own: while its driver runs, pytest-asyncio has no loop for the coroutines of other modules."""
     # Here, since not every environment that runs a part of the tests has a browser's driver.
     from support.browser import chromium
 

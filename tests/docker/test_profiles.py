@@ -211,6 +211,7 @@ def test_without_scripts_all_is_shown_and_works(hub: Hub, browser: Any, client: 
     page.get_by_role("button", name="Start").click()
     expect(page.locator(".spawn-error-msg")).to_contain_text("The option memory--unlisted-choice is empty.")
     expect(page.get_by_label("Large")).to_be_checked()
+    do.screenshot(page, "profiles-without-scripts")
     page.get_by_label("Memory").select_option("256 MB")
     page.get_by_role("button", name="Start").click()
     page.wait_for_url(re.compile("/bob"))
@@ -228,6 +229,7 @@ def test_a_form_with_html_in_its_values_shows_it(hub: Hub, browser: Any) -> None
         expect(page.get_by_role("radio")).to_have_count(1)
         expect(page.locator("#profiles strong")).to_have_text(re.compile(r"<script>.*</script>\"'><img src=x"))
         assert "owned" not in page.title()
+        do.screenshot(page, "profiles-hostile")
 
 
 @pytest.mark.parametrize(
