@@ -167,7 +167,7 @@ def _own_text(option: Option, options: Mapping[str, Any]) -> str | None:
     if is_listed or (listed is None and text is None):
         return None
     if not text:
-        raise NotAllowed(f"The option {option.text_key} is empty.")
+        raise NotAllowed(f"The option {option.text_key} is empty. {option.unlisted.message}".rstrip())
     if not re.fullmatch(option.unlisted.regex or r"(?s:.*)", text):
         why = option.unlisted.message or f"It has to match {option.unlisted.regex}."
         raise NotAllowed(f"The option {option.key} can't be {text}. {why}")

@@ -96,9 +96,9 @@ def _profile(place: str, profile: Profile, chosen: bool, last: Mapping[str, Any]
 
 def _option(place: str, prefix: str, option: Option, last: Mapping[str, Any]) -> Html:
     text = last.get(option.text_key)
-    text = text if option.unlisted and isinstance(text, str) and text else ""
+    typed = option.unlisted is not None and isinstance(text, str)
     keys = [choice.key for choice in option.choices]
-    selected = UNLISTED if text else last.get(option.key)
+    selected = UNLISTED if typed else last.get(option.key)
     if selected not in ([*keys, UNLISTED] if option.unlisted else keys):
         selected = option.default
     parts = []
@@ -119,7 +119,7 @@ def _option(place: str, prefix: str, option: Option, last: Mapping[str, Any]) ->
             class_="form-control",
             id=f"{place}-text",
             name=prefix + option.text_key,
-            value=text,
+            value=str(text) if typed else "",
             pattern=option.unlisted.regex or False,
             title=option.unlisted.message or False,
         )

@@ -211,6 +211,7 @@ def test_without_scripts_all_is_shown_and_works(hub: Hub, browser: Any, client: 
     page.get_by_role("button", name="Start").click()
     expect(page.locator(".spawn-error-msg")).to_contain_text("The option memory--unlisted-choice is empty.")
     expect(page.get_by_label("Large")).to_be_checked()
+    expect(page.get_by_label("Memory")).to_have_value("unlisted-choice")
     do.screenshot(page, "profiles-without-scripts")
     page.get_by_label("Memory").select_option("256 MB")
     page.get_by_role("button", name="Start").click()
@@ -318,7 +319,7 @@ def test_a_restarted_hub_goes_on_with_the_profiles_of_running_servers(hub: Hub, 
     wait_for_start(hub, "hugo")
     hub.kill()
     hub.start()
-    wait_until(lambda: hub.is_running("hugo") and hub.visit("hugo") == 404, timeout=30, what="hugo goes on")
+    wait_until(lambda: hub.is_running("hugo") and hub.visit("hugo") == 404, timeout=60, what="hugo goes on")
     assert "had invalid url" not in hub.log
     hub.halt("hugo")
     assert client.api.containers(all=True, filters={"name": f"{instance}-hugo"}) == []

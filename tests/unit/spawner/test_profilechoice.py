@@ -136,8 +136,12 @@ def test_choosing(profile: Profile, options: dict[str, Any], chosen: Chosen) -> 
             {"image": "own", "image--unlisted-choice": "reg/a"},
             "The option image is given twice: as own, and as reg/a of your own.",
         ),
-        (LARGE, {"image": "unlisted-choice"}, "The option image--unlisted-choice is empty."),
-        (LARGE, {"image--unlisted-choice": ""}, "The option image--unlisted-choice is empty."),
+        (LARGE, {"image": "unlisted-choice"}, "The option image--unlisted-choice is empty. From our registry, please."),
+        (
+            LARGE,
+            {"image--unlisted-choice": ""},
+            "The option image--unlisted-choice is empty. From our registry, please.",
+        ),
         (LARGE, {"image--unlisted-choice": "evil/a"}, "The option image can't be evil/a. From our registry, please."),
         (LARGE, {"image--unlisted-choice": "reg/a b"}, "The option image can't be reg/a b. From our registry, please."),
         (

@@ -89,6 +89,7 @@ LARGE = Profile("large", "Large", default=True, options=(SIZES,))
         ({"profile": "large", "size": ["m"]}, {"large", "l"}),
         ({"profile": "large", "size": "m"}, {"large", "m"}),
         ({"profile": "large", "size--unlisted-choice": "xx"}, {"large", "unlisted-choice", "xx"}),
+        ({"profile": "large", "size--unlisted-choice": ""}, {"large", "unlisted-choice"}),
         ({"profile": "small"}, {"small", "l"}),
     ],
 )
