@@ -14,6 +14,7 @@ from traitlets import Bool, Unicode, Union
 
 from dockerspawner import metrics, readiness
 from dockerspawner.container import Container
+from dockerspawner.deletion import Deletion
 from dockerspawner.deprecations import Deprecations
 from dockerspawner.engine import EngineAccess, perform
 from dockerspawner.errors import EngineError, NoSuchImage, Unavailable, meaning, understood
@@ -40,6 +41,7 @@ _NOT_RUN = (126, 127)
 
 class DockerSpawner(
     Deprecations,
+    Deletion,
     Sleep,
     Leftovers,
     Reporting,

@@ -28,7 +28,17 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 T = TypeVar("T")
 
 QUESTIONS = frozenset(
-    {"containers", "events", "inspect_container", "inspect_image", "inspect_network", "inspect_volume", "logs", "port"}
+    {
+        "containers",
+        "events",
+        "inspect_container",
+        "inspect_image",
+        "inspect_network",
+        "inspect_volume",
+        "logs",
+        "port",
+        "volumes",
+    }
 )
 
 # asyncio's time-out is one of its own before Python 3.11.

@@ -14,3 +14,14 @@ def states_on_record(spawner: Any) -> list[dict[str, Any]]:
         return []
     rows = db.query(orm.Spawner.state, orm.Spawner.server_id)
     return [state for state, server in rows if state and (server is not None or "paused_at" in state)]
+
+
+def volumes_of_others(spawner: Any) -> set[str]:
+    """Volumes on record of the hub's other servers; where `spawner` is the unnamed one, of other users' servers."""
+    db = getattr(spawner.user, "db", None)
+    if db is None:
+        return set()
+    own = spawner.user.orm_user.id
+    rows = db.query(orm.Spawner.state, orm.Spawner.user_id, orm.Spawner.name)
+    states = [state for state, user, name in rows if state and (user != own or (spawner.name and name != spawner.name))]
+    return {volume for state in states for volume in (state.get("volumes") or {}).values()}

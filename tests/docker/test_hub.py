@@ -25,7 +25,11 @@ c.DockerSpawner.prefix = c.DockerSpawner.instance = "{instance}"
 c.DockerSpawner.network_name = "{network}"
 c.DockerSpawner.remove = True
 c.DockerSpawner.poll_interval = 1
-c.DockerSpawner.volumes = {{"{instance}-home-{{username}}": "/home/jovyan"}}
+c.DockerSpawner.volumes = {{
+    "{instance}-home-{{username}}": "/home/jovyan",
+    "{instance}-of-{{username}}-{{servername}}": "/data",
+}}
+c.DockerSpawner.delete_policy = "delete"
 
 def before(spawner):
     if spawner.user.name == "dead-on-arrival":
@@ -152,6 +156,40 @@ def test_a_kept_server_goes_on_with_the_token_that_it_has(hub: Hub, client: Any,
     found = hub.http.get(f"{hub.api}/user", headers={"Authorization": f"token {token}"})
     assert found.json()["name"] == "kept"
     hub.halt("kept")
+
+
+def test_a_deleted_server_and_a_deleted_user_take_their_volumes_along(hub: Hub, client: Any, instance: str) -> None:
+    def volumes() -> list[str]:
+        return sorted(
+            one.name for one in client.volumes.list() if one.name.startswith(f"{instance}-") and "-gus" in one.name
+        )
+
+    for server in ("lab", "work"):
+        assert hub.spawn("gus", server)[-1].get("ready")
+        hub.halt("gus", server)
+    assert volumes() == [f"{instance}-home-gus", f"{instance}-of-gus-lab", f"{instance}-of-gus-work"]
+    hub.http.delete(f"{hub.api}/users/gus/servers/lab", json={"remove": True}).raise_for_status()
+    assert volumes() == [f"{instance}-home-gus", f"{instance}-of-gus-work"]
+    hub.http.delete(f"{hub.api}/users/gus").raise_for_status()
+    assert volumes() == []
+
+
+def test_a_server_that_took_over_a_renamed_servers_name_does_not_take_its_volume_along(
+    hub: Hub, client: Any, instance: str, python: str
+) -> None:
+    if python != sys.executable:
+        pytest.skip("JupyterHub 5 renames no servers")
+    volume = f"{instance}-of-hal-lab"
+    assert hub.spawn("hal", "lab")[-1].get("ready")
+    hub.halt("hal", "lab")
+    server = f"{hub.api}/users/hal/servers/lab"
+    hub.http.patch(server, json={"name": "work"}).raise_for_status()
+    assert hub.spawn("hal", "lab")[-1].get("ready")
+    hub.halt("hal", "lab")
+    hub.http.delete(server, json={"remove": True}).raise_for_status()
+    assert [one.name for one in client.volumes.list(filters={"name": volume})] == [volume]
+    hub.http.delete(server.replace("lab", "work"), json={"remove": True}).raise_for_status()
+    assert client.volumes.list(filters={"name": volume}) == []
 
 
 def test_figures_are_beside_the_hubs_own(hub: Hub) -> None:

@@ -1,0 +1,140 @@
+"""What goes with a server, or with a user, that the hub deletes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from jupyterhub.utils import maybe_future
+from traitlets import CaselessStrEnum
+from traitlets.config import LoggingConfigurable
+
+from dockerspawner import ownership
+from dockerspawner.engine import perform
+from dockerspawner.errors import EngineError, Gone
+from dockerspawner.failures import failure
+from dockerspawner.ownership import Owner
+from dockerspawner.records import volumes_of_others
+
+
+def staying(
+    volume: Mapping[str, Any], owner: Owner, used: Collection[str] = (), used_by_others: Collection[str] = ()
+) -> str | None:
+    """Why a listed volume outlives its server, or its user where that is the unnamed one; None where it does not.
+
+    `used` are those that the server has on record, whatever it was called when they were made.
+    """
+    name, labels = volume["Name"], volume.get("Labels") or {}
+    if (labels.get(ownership.INSTANCE), labels.get(ownership.USER)) != (owner.instance, owner.user):
+        return "it was not made for this user by this hub"
+    if owner.server and labels.get(ownership.SERVER) != owner.server:
+        if ownership.SERVER not in labels:
+            return "it is the user's, not the server's"
+        if name not in used:
+            return "it is another server's"
+    if name in used_by_others:
+        return "another server uses it"
+    options = volume.get("Options") or {}
+    if options.get("device") and options.get("type") != "tmpfs":
+        return f"its files are at {options['device']}"
+    return None
+
+
+class Deletion(LoggingConfigurable):
+    """The end of a server that is deleted, and of its user.
+
+    - Its containers go, kept and sleeping ones, too; that of a user with those of all servers.
+    - With `delete_policy` "delete" volumes go that this hub has made for that user, or for that named server.
+    - Shared volumes, host paths, and what this hub has not made are never touched.
+    """
+
+    delete_policy = CaselessStrEnum(
+        ["keep", "delete"],
+        "keep",
+        config=True,
+        help="""What becomes of the volumes of a user, or of a named server, that is deleted from the hub. keep: they
+        stay, and so does a container that holds its user's files. delete: they are deleted, if this hub has made
+        them and their templates hold {username}; with a named server only those go whose templates hold
+        {servername} too. Volumes that several users share, host paths, volumes whose files are elsewhere (NFS, a
+        device) and volumes that somebody else has made always stay.""",
+    )
+
+    async def delete_forever(self) -> None:
+        """Remove what `delete_policy` says. What has to stay behind is named in the error, and tried to the last."""
+        await maybe_future(super().delete_forever())
+        left: list[str] = []
+        try:
+            await self._delete_containers(left)
+            if self.delete_policy == "delete":
+                await self._delete_volumes(left)
+        except EngineError as error:
+            # It can't be asked what there is.
+            left.append(f"whatever there is of container {self.object_name}, because {error}")
+            if self.delete_policy == "delete":
+                left.append(f"volumes {', '.join(sorted(self._own_volumes())) or 'of whatever name'}")
+        if left:
+            server = f"server {self.name} of {self.user.name}" if self.name else self.user.name
+            raise failure(f"These stay behind of {server}: {'; '.join(left)}.", reason="delete")
+
+    def _labels(self, labels: Mapping[str, str]) -> dict[str, list[str]]:
+        return {"label": [f"{name}={value}" for name, value in labels.items()]}
+
+    async def _delete_containers(self, left: list[str]) -> None:
+        owner = self._owner
+        # The user's other servers, if any, are deleted as well: they would hold on to volumes.
+        labels = {ownership.INSTANCE: owner.instance, ownership.USER: owner.user}
+        if owner.server:
+            labels[ownership.SERVER] = owner.server
+        listed = await perform(self.docker, "containers", all=True, filters=self._labels(labels))
+        found = [container["Id"] for container in listed]
+        for container_id in dict.fromkeys([*found, *([self.object_id] if self.object_id else [])]):
+            container = await self._inspect(container_id)
+            if container is None or not (container_id in found or owner.owns(container, container_id)):
+                continue
+            name = container["Name"].lstrip("/")
+            try:
+                if self.delete_policy == "keep" and ownership.holds_home(container, self._home()):
+                    await self._end(container_id)
+                    self.log.warning("Container %s stays: its user's files are in no volume", name)
+                else:
+                    await self._remove(container_id, volumes=self.remove or self.delete_policy == "delete")
+                    self.log.info("Removed container %s, whose server is deleted", name)
+            except EngineError as error:
+                left.append(f"container {name}: {error}")
+                continue
+            self._sleepers.since.pop(container_id, None)
+        self._wake()
+        self._give_gpus_back()
+
+    async def _delete_volumes(self, left: list[str]) -> None:
+        used = set(self._used_volumes.values())
+        others = volumes_of_others(self)
+        for volume in await self._volumes_of_user():
+            name = volume["Name"]
+            if reason := staying(volume, self._owner, used, others):
+                self.log.info("Volume %s stays: %s", name, reason)
+                continue
+            try:
+                await perform(self.docker, "remove_volume", name)
+                self.log.info("Removed volume %s, whose %s is deleted", name, "server" if self.name else "user")
+            except Gone:
+                self.log.debug("Volume %s is gone already", name)
+            except EngineError as error:
+                left.append(f"volume {name}: {error}")
+
+    async def _volumes_of_user(self) -> Iterable[Mapping[str, Any]]:
+        """Volumes that this hub has made for the user, and others with the names that settings give now."""
+        labels = {ownership.INSTANCE: self.instance, ownership.USER: self.user.name}
+        answer = await perform(self.docker, "volumes", filters=self._labels(labels))
+        found = {volume["Name"]: volume for volume in answer.get("Volumes") or ()}
+        for name in self._own_volumes() - found.keys():
+            try:
+                found[name] = await perform(self.docker, "inspect_volume", name)
+            except Gone:
+                continue
+        return found.values()
+
+    def _own_volumes(self) -> set[str]:
+        """Names that settings give now to volumes which are the user's, or the named server's, alone."""
+        whose = ownership.SERVER if self.name else ownership.USER
+        return {bind.source for bind in self._binds() if bind.is_volume and whose in self._labels_of(bind.template)}
