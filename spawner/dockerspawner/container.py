@@ -140,6 +140,7 @@ class Container(LoggingConfigurable):
             )
         )
         self._spec = specs.spec_hash(spec)
+        self._asked_user = str(spec.get("user") or "")
         self._environment = specs.as_dict(spec["environment"])
         return {**spec, "labels": {**specs.as_dict(spec.get("labels")), **self._owner.labels(self._spec)}}
 

@@ -25,6 +25,7 @@ from dockerspawner.leftovers import Leftovers
 from dockerspawner.limits import Limits
 from dockerspawner.naming import Naming
 from dockerspawner.network import Networking
+from dockerspawner.newvolumes import NewVolumes
 from dockerspawner.overrides import Overrides
 from dockerspawner.profiles import Profiles
 from dockerspawner.progress import Event, Story
@@ -53,6 +54,7 @@ class DockerSpawner(
     Overrides,
     Naming,
     Networking,
+    NewVolumes,
     Volumes,
     EngineAccess,
     Spawner,
@@ -131,6 +133,7 @@ class DockerSpawner(
         self._begin_story()
         self._starting, self._creating, self._ended = True, None, asyncio.Event()
         self._known_id, self._resumed = self.object_id, False
+        self._begin_volumes()
         try:
             if self._undoing:
                 await asyncio.shield(self._undoing)
@@ -138,6 +141,7 @@ class DockerSpawner(
             self._known_name = self.object_name
             self._wake()
             self._forget_fresh()
+            await self._forget_volumes()
             return address
         except Exception as error:
             # Before the container goes, which takes its log along.
@@ -252,7 +256,8 @@ class DockerSpawner(
         """A failure of start(), with a sentence that its user can understand."""
         meant = meaning("start", error)
         if isinstance(meant, Died):
-            return failure(f"The server {meant}.", reason=meant.reason, details=await self._last_words())
+            blamed = await self._not_writable()
+            return failure(f"The server {meant}.{blamed}", reason=meant.reason, details=await self._last_words())
         if isinstance(meant, EngineError):
             self.log.error("%s can't be started: %s", self.object_name, meant)
             return explain(meant, secrets_of(self._environment))  # type: ignore[no-any-return]

@@ -33,7 +33,9 @@ QUICK = (QUESTIONS - {"logs", "events"}) | {
     "connect_container_to_network",
     "create_container",
     "create_volume",
+    "get_archive",
     "pause",
+    "put_archive",
     "remove_container",
     "rename",
     "start",
@@ -148,6 +150,7 @@ class Engine:
         self.watches: dict[str, Any] = {}
         self.sleepers: dict[str, Any] = {}
         self.leases: dict[str, Any] = {}
+        self.preparing: dict[str, asyncio.Event] = {}
 
     def admission(self) -> asyncio.Semaphore:
         """To be held from the creation of a container until it is started."""

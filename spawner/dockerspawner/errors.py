@@ -31,6 +31,7 @@ QUESTIONS = frozenset(
     {
         "containers",
         "events",
+        "get_archive",
         "inspect_container",
         "inspect_image",
         "inspect_network",

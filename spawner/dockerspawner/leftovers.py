@@ -59,6 +59,7 @@ class Leftovers(LoggingConfigurable):
         self._creating = asyncio.ensure_future(understood("create_container", self.create_object()))
         created = await asyncio.shield(self._creating)
         self.object_id = created[self.object_id_key]
+        await self._prepare_volumes()
         await self._connect_networks(self.object_id)
 
     async def _settle_others(self) -> bool:
@@ -136,6 +137,7 @@ class Leftovers(LoggingConfigurable):
 
     async def _undo(self) -> None:
         made = await self._made()
+        await self._volumes_settled()
         self._give_gpus_back()
         try:
             if made:
@@ -149,6 +151,7 @@ class Leftovers(LoggingConfigurable):
             self.log.warning("What the start of %s has left can't be seen to now: %s", self.object_name, error)
             self.object_id = "" if made else self.object_id
             done = not made
+        await self._forget_volumes()
         if not done:
             self._sweeping = asyncio.ensure_future(self._sweep(made, self.api_token))
 

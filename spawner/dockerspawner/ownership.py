@@ -11,6 +11,10 @@ INSTANCE = "dockyard.instance"
 USER = "dockyard.user"
 SERVER = "dockyard.server"
 SPEC = "dockyard.spec"
+# Of a volume: which start has made it.
+START = "dockyard.start"
+# Of a container that is no server: the instance that it helps.
+HELPER = "dockyard.helper"
 
 Container = Mapping[str, Any]
 

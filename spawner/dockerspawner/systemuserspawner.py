@@ -6,34 +6,18 @@ import asyncio
 import pwd
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from docker.types import Mount
 from jupyterhub.utils import maybe_future
 from traitlets import Bool, Integer, Unicode
 from traitlets.config import LoggingConfigurable
 
+from dockerspawner.accounts import Account, account_in
 from dockerspawner.dockerspawner import DockerSpawner
 from dockerspawner.failures import failure
 
 UNKNOWN = -1
-
-
-class Account(NamedTuple):
-    """A line of passwd(5), as far as it matters here."""
-
-    uid: int
-    gid: int
-    home: str
-
-
-def account_in(passwd: str, name: str) -> Account | None:
-    """The account of `name` in a text of the form of /etc/passwd; None where it has none that is whole."""
-    for line in passwd.splitlines():
-        match line.split(":"):
-            case [found, _, uid, gid, _, home, *_] if found == name and uid.isdecimal() and gid.isdecimal():
-                return Account(int(uid), int(gid), home)
-    return None
 
 
 class SystemUser(LoggingConfigurable):

@@ -166,14 +166,31 @@ class Volumes(LoggingConfigurable):
     async def _have_volumes(self, driver: str | None) -> None:
         """Make the volumes that are missing, so that they carry labels; one that is there stays as it is."""
         found = [bind for bind in self._binds() if bind.is_volume]
-        for volume in {bind.source: bind for bind in found}.values():
-            labels = self._labels_of(volume.template)
-            try:
-                await perform(self.docker, "create_volume", volume.source, driver=driver, labels=labels)
-            except Conflict:
-                # There is one, of another driver.
-                self.log.debug("Volume %s is there already", volume.source)
+        for volume in {bind.source: bind for bind in reversed(found)}.values():
+            await self._have_volume(volume, driver, self._labels_of(volume.template))
+        for mounted in self.mount_binds:
+            options = mounted.get("VolumeOptions") or {}
+            # One of a driver of its own the engine makes.
+            if (
+                mounted["Type"] == "volume"
+                and mounted["Source"]
+                and "DriverConfig" not in options
+                and "Labels" in options
+            ):
+                bind = Bind(mounted["Source"], mounted["Target"], "ro" if mounted["ReadOnly"] else "rw")
+                await self._have_volume(bind, None, options["Labels"])
         self._used_volumes = {bind.target: bind.source for bind in found}
+
+    async def _have_volume(self, bind: Bind, driver: str | None, labels: Mapping[str, str]) -> None:
+        marked = {**labels, ownership.START: self._start_mark}
+        try:
+            made = await perform(self.docker, "create_volume", bind.source, driver=driver, labels=marked)
+        except Conflict:
+            # There is one, of another driver.
+            self.log.debug("Volume %s is there already", bind.source)
+            return
+        if driver in (None, "local"):
+            self._note_volume(bind, made, labels)
 
     def _labels_of(self, template: str) -> dict[str, str]:
         """Whose a volume is: this hub's, and where its template names them, this user's and this server's."""

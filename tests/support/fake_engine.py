@@ -11,6 +11,7 @@ from typing import Any
 import requests
 from docker.errors import APIError, ImageNotFound, NotFound
 
+from dockerspawner.archive import packed
 from dockerspawner.engine import Engine
 
 
@@ -47,7 +48,7 @@ class FakeClient:
         self.silent = False
         self._clock = itertools.count(1)
         self.images = set(images)
-        self.volumes: set[str] = set()
+        self.volumes: dict[str, dict[str, str]] = {}
         self.existing: dict[str, dict[str, Any]] = {}
         self.calls: list[str] = []
         self.fail: dict[str, list[Exception]] = {}
@@ -104,8 +105,16 @@ class FakeClient:
 
     def create_volume(self, name: str, driver: str | None, labels: dict[str, str]) -> dict[str, Any]:
         self._call("create_volume")
-        self.volumes.add(name)
-        return {"Name": name, "Labels": labels}
+        return {"Name": name, "Labels": self.volumes.setdefault(name, labels)}
+
+    def remove_volume(self, name: str) -> None:
+        self._call("remove_volume")
+        del self.volumes[name]
+
+    def get_archive(self, key: str, path: str, chunk_size: int) -> tuple[list[bytes], dict[str, Any]]:
+        """Everything belongs to uid 1000."""
+        self._call("get_archive")
+        return [packed({path: b""}, 1000, 1000, 0o755)], {}
 
     def events(self, filters: dict[str, Any], decode: bool) -> FakeStream:
         self.followed.append("events")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dockerspawner import SystemUserSpawner
-from dockerspawner.systemuserspawner import Account, account_in
+from dockerspawner.accounts import Account, account_in
 from support.fake_engine import FakeClient, fake_engine
 from support.spawners import make_spawner
 

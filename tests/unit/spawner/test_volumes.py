@@ -118,7 +118,7 @@ def test_what_is_no_mount_is_shown(settings: dict[str, Any], said: str) -> None:
 
 async def test_a_volume_under_the_name_that_a_former_template_gave_is_used() -> None:
     client = FakeClient()
-    client.volumes = {"old-ann"}
+    client.volumes = {"old-ann": {}}
     spawner = make_spawner(engine=fake_engine(client), volumes={"new-{username}": "/home", "data": "/data"})
     spawner.load_state({"volumes": {"/home": "old-ann", "/data": "data"}})
     await spawner._find_volumes()
@@ -126,7 +126,7 @@ async def test_a_volume_under_the_name_that_a_former_template_gave_is_used() -> 
     await spawner._have_volumes(None)
     assert spawner.get_state()["volumes"] == {"/home": "old-ann", "/data": "data"}
     # One of the new name is what the operator wants.
-    client.volumes.add("new-ann")
+    client.volumes["new-ann"] = {}
     await spawner._find_volumes()
     assert set(spawner.volume_binds) == {"new-ann", "data"}
 

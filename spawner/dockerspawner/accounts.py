@@ -1,0 +1,68 @@
+"""Who a process in a container is: uids and gids, by the files that an image has for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+ROOT_NAMES = ("", "0", "root")
+
+
+class Account(NamedTuple):
+    """A line of passwd(5), as far as it matters here."""
+
+    uid: int
+    gid: int
+    home: str
+
+
+class Identity(NamedTuple):
+    uid: int
+    gid: int
+
+    def __str__(self) -> str:
+        return f"{self.uid}:{self.gid}"
+
+
+def account_in(passwd: str, name: str) -> Account | None:
+    """The account of `name` in a text of the form of /etc/passwd; None where it has none that is whole."""
+    return next((account for found, account in _accounts(passwd) if found == name), None)
+
+
+def _accounts(passwd: str) -> Iterator[tuple[str, Account]]:
+    for line in passwd.splitlines():
+        match line.split(":"):
+            case [name, _, uid, gid, _, home, *_] if uid.isdecimal() and gid.isdecimal():
+                yield name, Account(int(uid), int(gid), home)
+
+
+def identity(user: str, passwd: str = "", group: str = "") -> Identity | None:
+    """What the engine makes of a container's `user`, by the /etc/passwd and /etc/group of its image.
+
+    None where they don't have it.
+    """
+    name, _, group_name = user.partition(":")
+    if name.isdecimal() or not name:
+        uid = int(name or 0)
+        gid = next((account.gid for _, account in _accounts(passwd) if account.uid == uid), 0)
+    elif account := account_in(passwd, name):
+        uid, gid = account.uid, account.gid
+    elif name == "root":
+        uid, gid = 0, 0
+    else:
+        return None
+    if not group_name:
+        return Identity(uid, gid)
+    if group_name.isdecimal():
+        return Identity(uid, int(group_name))
+    for line in group.splitlines():
+        match line.split(":"):
+            case [found, _, number, *_] if found == group_name and number.isdecimal():
+                return Identity(uid, int(number))
+    return None
+
+
+def notebook_user(environment: Mapping[str, str]) -> Identity | None:
+    """Who a server becomes that is started as root, in images that follow Jupyter's: NB_UID and NB_GID."""
+    uid, gid = environment.get("NB_UID", ""), environment.get("NB_GID", "")
+    return Identity(int(uid), int(gid) if gid.isdecimal() else 0) if uid.isdecimal() else None

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import tarfile
+from typing import Any
+
+import pytest
+from traitlets import TraitError
+
+from dockerspawner.accounts import Identity, identity, notebook_user
+from dockerspawner.archive import first_entry, may_write, packed, text_of
+from dockerspawner.newvolumes import SCRIPT, helper
+from dockerspawner.volumes import Bind
+from support.spawners import make_spawner
+
+PASSWD = "root:x:0:0::/root:/bin/sh\njovyan:x:1000:100::/home/jovyan:/bin/bash\nbroken:x::\n"
+GROUP = "root:x:0:\nusers:x:100:\n"
+
+
+def test_a_helper_can_do_nothing_but_change_owners_on_one_volume() -> None:
+    bind = Bind("home-ann", "/home/ann", "rw", template="home-{username}")
+    assert helper("image", "name", bind, Identity(1234, 5678), "/etc/skel", {"dockyard.helper": "hub"}) == {
+        "image": "image",
+        "name": "name",
+        "entrypoint": ["sh", "-c", SCRIPT, "sh", "1234:5678", "/home/ann", "/etc/skel"],
+        "command": [],
+        "user": "0:0",
+        "working_dir": "/",
+        "labels": {"dockyard.helper": "hub"},
+        "host_config": {
+            "NetworkMode": "none",
+            "CapDrop": ["ALL"],
+            "CapAdd": ["CHOWN", "DAC_OVERRIDE"],
+            "SecurityOpt": ["no-new-privileges"],
+            "Mounts": [
+                {
+                    "Target": "/home/ann",
+                    "Source": "home-ann",
+                    "Type": "volume",
+                    "ReadOnly": False,
+                    "VolumeOptions": {"NoCopy": True},
+                }
+            ],
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("user", "who"),
+    [
+        ("", (0, 0)),
+        ("root", (0, 0)),
+        ("jovyan", (1000, 100)),
+        ("1000", (1000, 100)),
+        ("1234", (1234, 0)),
+        ("1234:5678", (1234, 5678)),
+        ("jovyan:5678", (1000, 5678)),
+        ("1234:users", (1234, 100)),
+        ("nobody", None),
+        ("jovyan:nobody", None),
+        ("broken", None),
+    ],
+)
+def test_who_a_server_runs_as(user: str, who: Any) -> None:
+    assert identity(user, PASSWD, GROUP) == who
+
+
+def test_who_a_server_becomes_that_starts_as_root() -> None:
+    assert notebook_user({"NB_UID": "1234", "NB_GID": "5678"}) == (1234, 5678)
+    assert notebook_user({"NB_UID": "1234"}) == (1234, 0)
+    assert notebook_user({"NB_UID": "jovyan"}) is None
+    assert notebook_user({}) is None
+
+
+@pytest.mark.parametrize(
+    ("uid", "gid", "mode", "may"),
+    [
+        (1000, 9, 0o755, True),
+        (1000, 9, 0o577, False),
+        (0, 100, 0o775, True),
+        (0, 100, 0o757, False),
+        (0, 0, 0o777, True),
+        (0, 0, 0o775, False),
+    ],
+)
+def test_who_may_write(uid: int, gid: int, mode: int, may: bool) -> None:
+    entry = tarfile.TarInfo()
+    entry.uid, entry.gid, entry.mode = uid, gid, mode
+    assert may_write(entry, 1000, 100) is may
+    assert may_write(entry, 0, 0)
+
+
+def test_archives_are_read_no_further_than_needed() -> None:
+    content = packed({"passwd": PASSWD.encode(), "more": b"x" * 100_000}, 3_000_000, 7, 0o600)
+    chunks = iter([content[:100], content[100:6000], content[6000:]])
+    entry = first_entry(chunks)
+    assert entry is not None
+    assert (entry.name, entry.uid, entry.gid, entry.mode) == ("passwd", 3_000_000, 7, 0o600)
+    assert len(list(chunks)) == 1
+    assert text_of([content]) == PASSWD
+
+
+@pytest.mark.parametrize(
+    "traits", [{"volume_owner": "jovyan"}, {"volume_owner": "1000:"}, {"volume_owner": "-1"}, {"skeleton": "etc/skel"}]
+)
+def test_settings_that_make_no_sense(traits: dict[str, str]) -> None:
+    with pytest.raises(TraitError, match=next(iter(traits))):
+        make_spawner(**traits)
