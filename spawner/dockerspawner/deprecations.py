@@ -26,6 +26,10 @@ IGNORED = {
     "hub_ip_connect": "use c.JupyterHub.hub_connect_ip",
     "use_docker_client_env": "Docker's environment variables are always read",
     **dict.fromkeys(
+        ("certs_volume_name", "move_certs_image"),
+        "each container has a volume of its own for its keys, and needs no image to put them there",
+    ),
+    **dict.fromkeys(
         ("tls", "tls_verify", "tls_ca", "tls_cert", "tls_key", "tls_assert_hostname"), "use DockerSpawner.tls_config"
     ),
 }
@@ -59,6 +63,8 @@ class Deprecations(LoggingConfigurable):
 
     hub_ip_connect = _ignored("hub_ip_connect")
     use_docker_client_env = _ignored("use_docker_client_env")
+    certs_volume_name = _ignored("certs_volume_name")
+    move_certs_image = _ignored("move_certs_image")
     tls = _ignored("tls")
     tls_verify = _ignored("tls_verify")
     tls_ca = _ignored("tls_ca")

@@ -13,6 +13,7 @@ from jupyterhub.utils import fmt_ip_url, maybe_future, url_path_join
 from traitlets import Bool, Unicode, Union
 
 from dockerspawner import metrics, readiness
+from dockerspawner.certs import Certs
 from dockerspawner.container import Container
 from dockerspawner.deletion import Deletion
 from dockerspawner.deprecations import Deprecations
@@ -46,6 +47,7 @@ class DockerSpawner(
     Sleep,
     Leftovers,
     Reporting,
+    Certs,
     Container,
     Limits,
     Gpus,
@@ -213,13 +215,13 @@ class DockerSpawner(
     async def _until_ready(self, host: str, port: int, started: float, deadline: float) -> None:
         path = url_path_join(self.server.base_url if self.server else "/", "api")
         try:
-            await readiness.ready(host, port, path, self._watch_over, deadline - time.monotonic())
+            await readiness.ready(host, port, path, self._watch_over, deadline - time.monotonic(), self._tls())
         except asyncio.TimeoutError:
             if self._hub_waits_longer(started):
                 self.log.warning("%s does not answer yet; the hub waits for it for http_timeout", self.object_name)
                 return
             raise failure(
-                f"The server is running, but nothing answers at http://{fmt_ip_url(host)}:{port}{path}. "
+                f"The server is running, but nothing answers at {self.scheme}://{fmt_ip_url(host)}:{port}{path}. "
                 f"If it does answer there, the hub can't reach network {self.network_name}.",
                 reason="timeout",
                 details=await self._last_words(),
@@ -336,7 +338,7 @@ class DockerSpawner(
         except (EngineError, Died) as error:
             self.log.warning("The address of %s can't be had: %s", self.object_name, error)
             return str(self.server.url)
-        return f"http://{fmt_ip_url(host)}:{port}{self.server.base_url}"
+        return f"{self.scheme}://{fmt_ip_url(host)}:{port}{self.server.base_url}"
 
     async def stop(self, now: bool = False) -> None:
         """Stop the server, remove its container if `remove`; return when its name is free.

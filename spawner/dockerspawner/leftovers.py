@@ -60,6 +60,7 @@ class Leftovers(LoggingConfigurable):
         created = await asyncio.shield(self._creating)
         self.object_id = created[self.object_id_key]
         await self._prepare_volumes()
+        await self._place_certs()
         await self._connect_networks(self.object_id)
 
     async def _settle_others(self) -> bool:
@@ -121,6 +122,8 @@ class Leftovers(LoggingConfigurable):
             await self._end(self.object_id)
         elif container["State"].get("Paused"):
             await perform(self.docker, "unpause", self.object_id)
+            return
+        await self._place_certs()
 
     def _home(self) -> str:
         return self.format_string(self.notebook_dir) if self.notebook_dir else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from typing import Any
 from urllib.parse import urlsplit
@@ -41,6 +42,14 @@ def _host_of(endpoint: str) -> str:
     """The host of an engine's URL, 127.0.0.1 where it has none."""
     parts = urlsplit(endpoint)
     return (parts.hostname if parts.scheme in ("tcp", "http", "https") else None) or "127.0.0.1"
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 class Networking(LoggingConfigurable):
@@ -110,7 +119,12 @@ class Networking(LoggingConfigurable):
         return self.container_name  # type: ignore[no-any-return]
 
     def _ssl_alt_names_default(self) -> list[str]:
-        return [f"DNS:{self.internal_hostname}"]
+        """The container's name, and where the port is published on the host; localhost is always among them."""
+        names = [*self.trusted_alt_names, f"DNS:{self.internal_hostname}"]
+        if not (self.use_internal_hostname or self.use_internal_ip):
+            host = self._published_on()
+            names.append(f"IP:{host}" if _is_address(host) else f"DNS:{host}")
+        return names
 
     async def _connect_networks(self, container_id: str) -> None:
         for name in self.extra_networks:

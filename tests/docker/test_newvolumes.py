@@ -34,7 +34,8 @@ def image(client: docker.DockerClient) -> Iterator[str]:
     recipe = f"""
 FROM {tiny_image()}
 RUN mkdir -p /skel/.hidden/deep && echo given >/skel/.hidden/deep/file && echo given >/skel/skeleton \\
- && ln -s skeleton /skel/link && chmod 700 /skel/.hidden && printf 'root:x:0:0::/:\\nuser:x:1000:1000::/:\\n' >/etc/passwd
+ && ln -s skeleton /skel/link && chmod 700 /skel/.hidden \\
+ && printf 'root:x:0:0::/:\\nuser:x:1000:1000::/:\\n' >/etc/passwd
 USER user
 """
     client.images.build(fileobj=io.BytesIO(recipe.encode()), tag=name, rm=True, network_mode="none")
