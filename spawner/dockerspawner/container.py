@@ -124,7 +124,7 @@ class Container(LoggingConfigurable):
                 command=command,
                 environment=self.get_env(),
                 port=self.port,
-                network=self.network_name,
+                network=self._wanted_network,
                 publish_on="" if self.use_internal_ip or self.network_name == "host" else self.host_ip,
                 links=dict(self.links),
                 binds=self.volume_binds,

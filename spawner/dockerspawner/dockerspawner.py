@@ -22,6 +22,7 @@ from dockerspawner.errors import EngineError, NoSuchImage, Unavailable, meaning,
 from dockerspawner.failures import Died, explain, failure, mask, secrets_of
 from dockerspawner.gpus import Gpus
 from dockerspawner.images import Images
+from dockerspawner.isolation import Isolation
 from dockerspawner.leftovers import Leftovers
 from dockerspawner.limits import Limits
 from dockerspawner.naming import Naming
@@ -45,6 +46,7 @@ class DockerSpawner(
     Deprecations,
     Deletion,
     Sleep,
+    Isolation,
     Leftovers,
     Reporting,
     Certs,
@@ -222,7 +224,7 @@ class DockerSpawner(
                 return
             raise failure(
                 f"The server is running, but nothing answers at {self.scheme}://{fmt_ip_url(host)}:{port}{path}. "
-                f"If it does answer there, the hub can't reach network {self.network_name}.",
+                f"If it does answer there, the hub can't reach network {self._network}.",
                 reason="timeout",
                 details=await self._last_words(),
             ) from None
@@ -334,6 +336,7 @@ class DockerSpawner(
         if self._engine_silent:
             return str(self.server.url)
         try:
+            await self._reach()
             host, port = await understood("inspect_container", self.get_ip_and_port())
         except (EngineError, Died) as error:
             self.log.warning("The address of %s can't be had: %s", self.object_name, error)
@@ -372,3 +375,4 @@ class DockerSpawner(
         if self.object_id and self.remove:
             await understood("remove_container", self.remove_object())
             self.object_id = ""
+        await self._leave_network()

@@ -32,11 +32,14 @@ Call = Callable[[Client], T]
 QUICK = (QUESTIONS - {"logs", "events"}) | {
     "connect_container_to_network",
     "create_container",
+    "create_network",
     "create_volume",
+    "disconnect_container_from_network",
     "get_archive",
     "pause",
     "put_archive",
     "remove_container",
+    "remove_network",
     "rename",
     "start",
     "unpause",
@@ -151,6 +154,7 @@ class Engine:
         self.sleepers: dict[str, Any] = {}
         self.leases: dict[str, Any] = {}
         self.preparing: dict[str, asyncio.Event] = {}
+        self.networks: dict[str, Any] = {}
 
     def admission(self) -> asyncio.Semaphore:
         """To be held from the creation of a container until it is started."""

@@ -37,6 +37,7 @@ QUESTIONS = frozenset(
         "inspect_network",
         "inspect_volume",
         "logs",
+        "networks",
         "port",
         "volumes",
     }

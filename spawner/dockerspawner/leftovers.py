@@ -149,6 +149,7 @@ class Leftovers(LoggingConfigurable):
                 self.object_id = ""
             elif self._resumed:
                 await understood("stop", self.stop_object())
+            await self._leave_network()
             done = not self._may_have_made()
         except EngineError as error:
             self.log.warning("What the start of %s has left can't be seen to now: %s", self.object_name, error)
@@ -178,6 +179,7 @@ class Leftovers(LoggingConfigurable):
                     container = await self._inspect(container_id) if container_id != self.object_id else None
                     if container and ownership.token_of(container) == token:
                         await self._remove(container_id, volumes=True)
+                        await self._leave_network()
                         self.log.info("Removed container %s, which a failed start had left", container_id[:12])
                         return
                 if made:
@@ -217,4 +219,5 @@ class Leftovers(LoggingConfigurable):
                 )
             await self._remove(container["Id"], volumes=False)
         self.object_id = ""
+        await self._leave_network()
         self.orm_spawner.state = self.get_state()

@@ -91,6 +91,25 @@ class Networking(LoggingConfigurable):
         Default: the host in DOCKER_HOST where that is tcp://, else 127.0.0.1.""",
     )
 
+    # The network that is this server's alone, where it has one.
+    _own_network = ""
+
+    @property
+    def _wanted_network(self) -> str:
+        """The network of a container that is made now."""
+        return str(self.network_name)
+
+    @property
+    def _network(self) -> str:
+        """The network on which the hub reaches the container that there is."""
+        return self._own_network or str(self.network_name)
+
+    async def _reach(self) -> None:
+        """Have the hub where it reaches the server."""
+
+    async def _leave_network(self) -> None:
+        """The server has ended, its container may have gone."""
+
     def _use_internal_ip_default(self) -> bool:
         return self.network_name not in ("bridge", "host")
 
@@ -110,8 +129,8 @@ class Networking(LoggingConfigurable):
         return str(self.host_ip)
 
     def get_network_ip(self, network_settings: dict[str, Any]) -> str:
-        """The container's address on `network_name`, from an inspected container's NetworkSettings."""
-        return internal_address({"NetworkSettings": network_settings}, self.network_name)
+        """The container's address on the hub's way to it, from an inspected container's NetworkSettings."""
+        return internal_address({"NetworkSettings": network_settings}, self._network)
 
     @property
     def internal_hostname(self) -> str:
@@ -137,7 +156,7 @@ class Networking(LoggingConfigurable):
             return self.internal_hostname, self.port
         container = await self._described()
         self._fail_if_dead(container)
-        if self.use_internal_ip:
+        if self.use_internal_ip or self._own_network:
             return self.get_network_ip(container["NetworkSettings"]), self.port
         if container["HostConfig"]["NetworkMode"] == "host":
             return self.host_ip, self.port

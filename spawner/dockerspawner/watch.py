@@ -31,6 +31,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 EVENTS = ["create", "start", "die", "oom", "destroy", "rename", "pause", "unpause"]
 
 Listener = Callable[["Word"], None]
+Observer = Callable[[Mapping[str, Any] | None], None]
 Container = dict[str, Any]
 
 
@@ -69,6 +70,7 @@ class Watch:
 
     def __init__(self, engine: Engine, instance: str, log: logging.Logger) -> None:
         self._engine = engine
+        self._instance = instance
         self._label = f"{INSTANCE}={instance}"
         self._log = log
         self._patience = min(PATIENCE, engine.quick_timeout)
@@ -76,6 +78,7 @@ class Watch:
         self._listeners: dict[str, weakref.WeakMethod[Listener]] = {}
         # What events have told of since the list was asked for: the list is older than that.
         self._touched: set[str] = set()
+        self._observer: Observer | None = None
         self._stream: _Stream | None = None
         self._listed = False
         self._warned = False
@@ -111,6 +114,11 @@ class Watch:
         await self._up_to_date()
         return [word for word in self._words.values() if word.owner == owner]
 
+    async def owners(self) -> set[Owner]:
+        """Whose containers there are, running or not. Unavailable where nobody can tell."""
+        await self._up_to_date()
+        return {word.owner for word in self._words.values()}
+
     async def _up_to_date(self) -> None:
         if not self.following:
             await self._sync()
@@ -122,6 +130,13 @@ class Watch:
     def listen(self, container_id: str, listener: Listener) -> None:
         """Call a method on the event loop with every new word on a container, for as long as its object lives."""
         self._listeners[container_id] = weakref.WeakMethod(listener)
+
+    def observe(self, observer: Observer) -> None:
+        """Give the event of each start on the engine, of a container of ours or not, and None after each list."""
+        if self._observer is None and self._stream is not None:
+            # It tells of ours only; another is opened.
+            self._stream.close()
+        self._observer = observer
 
     def ignore(self, container_id: str) -> None:
         """Tell nobody about this container any more."""
@@ -167,9 +182,11 @@ class Watch:
             raise
         self._take(found)
         self._listed = True
+        if self._observer is not None:
+            self._observer(None)
 
     async def _open(self) -> None:
-        stream = _Stream(self._engine, self._label, self._hear)
+        stream = _Stream(self._engine, None if self._observer else self._label, self._hear)
         await asyncio.wait({stream.opened}, timeout=self._patience)
         if not stream.opened.done():
             stream.close()
@@ -203,6 +220,11 @@ class Watch:
     def _hear(self, event: Mapping[str, Any]) -> None:
         container_id, attributes = event["Actor"]["ID"], event["Actor"]["Attributes"]
         action, at = event["Action"], event.get("timeNano", 0)
+        if self._observer is not None:
+            if action == "start":
+                self._observer(event)
+            if Owner.of(attributes).instance != self._instance:
+                return
         metrics.heard(at)
         self._touched.add(container_id)
         word = self._words.get(container_id)
@@ -249,9 +271,9 @@ class _Stream:
     `opened` gives None, or the error where it could not be opened; `ended` is done when nothing more comes.
     """
 
-    def __init__(self, engine: Engine, label: str, hear: Callable[[Mapping[str, Any]], None]) -> None:
+    def __init__(self, engine: Engine, label: str | None, hear: Callable[[Mapping[str, Any]], None]) -> None:
         self._loop = asyncio.get_running_loop()
-        self._filters = {"type": "container", "label": label, "event": EVENTS}
+        self._filters = {"type": "container", "event": EVENTS, **({"label": label} if label else {})}
         self._hear = hear
         self._response: Any = None
         self._closed = False

@@ -1,0 +1,442 @@
+"""A network for each user's server: who reaches whom, and what is left of it."""
+
+from __future__ import annotations
+
+import asyncio
+import http.server
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import docker
+import docker.errors
+import pytest
+from docker.types import IPAMConfig, IPAMPool
+
+from dockerspawner import DockerSpawner
+from support.tiny import tiny_image
+from support.wait import until
+
+pytestmark = pytest.mark.needs("engine")
+
+HOME = "/home/jovyan"
+SILENT = ["sleep", "1000"]
+
+
+class Site:
+    """A hub and a proxy, played by containers on a network of their own."""
+
+    def __init__(self, client: docker.DockerClient, instance: str, make: Callable[..., DockerSpawner]) -> None:
+        self.client = client
+        self.instance = instance
+        self._make = make
+        self.home = client.networks.create(f"{instance}-home")
+        for role in ("hub", "proxy"):
+            self.run(role)
+
+    def run(self, role: str) -> Any:
+        """A new container of that role, in the place of the one before."""
+        name = f"{self.instance}-{role}"
+        for before in self.client.containers.list(all=True, filters={"name": f"^{name}$"}):
+            before.remove(force=True)
+        create, start = self.client.api.create_container, self.client.api.start
+        on = self.client.api.create_networking_config(
+            {self.home.name: self.client.api.create_endpoint_config(aliases=[role])}
+        )
+        host = self.client.api.create_host_config(network_mode=self.home.name)
+        created = create(tiny_image(), name=name, host_config=host, networking_config=on, labels={"role": name})
+        start(created["Id"])
+        return self.client.containers.get(created["Id"])
+
+    def make(self, username: str = "ann", server: str = "", **traits: Any) -> DockerSpawner:
+        settings = {
+            "network_isolation": "per-user",
+            "hub_connect_url": "http://hub:8081",
+            "attached_containers": [f"{self.instance}-hub", f"role={self.instance}-proxy"],
+            "remove": True,
+        }
+        return self._make(username, server, **{**settings, **traits})
+
+    def restarted(self, spawner: DockerSpawner, **traits: Any) -> DockerSpawner:
+        """The spawner of a hub that was started anew, with the state that the one before has saved."""
+        spawner.engine.networks.clear()
+        spawner.engine.watches.clear()
+        another = self.make(spawner.user.name, **{"remove": spawner.remove, **traits})
+        another.load_state(spawner.get_state())
+        return another
+
+    def networks(self) -> list[str]:
+        """Users' networks that there are."""
+        found = self.client.networks.list(filters={"label": f"dockyard.instance={self.instance}"})
+        return sorted(str(one.name) for one in found if "dockyard.user" in one.attrs["Labels"])
+
+    def on(self, role: str) -> set[str]:
+        """Networks that a role's container is on, besides its home."""
+        attrs = self.client.containers.get(f"{self.instance}-{role}").attrs
+        return set(attrs["NetworkSettings"]["Networks"]) - {self.home.name}
+
+    def addresses(self, name: str) -> dict[str, str]:
+        """Addresses of a container by network."""
+        networks = self.client.containers.get(name).attrs["NetworkSettings"]["Networks"]
+        return {network: entry["IPAddress"] for network, entry in networks.items()}
+
+    def reaches(self, spawner: DockerSpawner, host: str, port: int = 8888) -> bool:
+        """Is something answered there that a process in the server asks for? `host` may be a name."""
+        server = self.client.containers.get(spawner.object_id)
+        if not host[0].isdigit():
+            found = server.exec_run(["nslookup", host, "127.0.0.11"]).output.decode()
+            lines = [line for line in found.splitlines() if line.startswith("Address") and "127.0.0.11" not in line]
+            if not lines:
+                return False
+            host = lines[0].split()[-1]
+        ask = f"printf 'GET / HTTP/1.0\\r\\n\\r\\n' | timeout 2 nc -w 1 {host} {port}"
+        return b"HTTP/1" in server.exec_run(["sh", "-c", ask]).output
+
+
+@pytest.fixture
+def site(client: docker.DockerClient, instance: str, make: Any) -> Site:
+    return Site(client, instance, make)
+
+
+@pytest.fixture
+def outside(client: docker.DockerClient, network: str) -> Iterator[tuple[str, int]]:
+    """Something that listens where no server has an address: on the host's side of another network."""
+    attrs = client.networks.get(network).attrs
+    address = attrs["IPAM"]["Config"][0]["Gateway"]
+    server = http.server.ThreadingHTTPServer((address, 0), http.server.SimpleHTTPRequestHandler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield address, server.server_address[1]
+    server.shutdown()
+    server.server_close()
+
+
+async def stop(*spawners: DockerSpawner) -> None:
+    await asyncio.gather(*(spawner.stop(now=True) for spawner in spawners))
+
+
+# Who reaches whom
+
+
+async def test_a_server_reaches_hub_proxy_and_outside_but_no_other_server(site: Site, outside: Any) -> None:
+    ann, bob = site.make("ann"), site.make("bob", "lab")
+    (host, _), _ = await asyncio.gather(ann.start(), bob.start())
+    assert host == site.addresses(ann.object_name)[ann.object_name]
+    assert site.networks() == sorted([ann.object_name, bob.object_name])
+
+    assert site.reaches(ann, "hub")
+    assert site.reaches(ann, f"{site.instance}-proxy")
+    assert site.reaches(ann, *outside)
+    theirs = site.addresses(bob.object_name)
+    assert set(theirs) == {bob.object_name, f"{site.instance}-egress"}
+    # They do answer, to those who may ask.
+    assert site.reaches(bob, theirs[bob.object_name])
+    for address in theirs.values():
+        assert not site.reaches(ann, address), address
+    assert not site.reaches(ann, bob.object_name)
+    # Neither by a way through the hub or the proxy.
+    for role in ("hub", "proxy"):
+        for network, address in site.addresses(f"{site.instance}-{role}").items():
+            assert site.reaches(ann, address) == (network == ann.object_name), (role, network)
+    await stop(ann, bob)
+
+
+async def test_without_internet_there_is_the_hub_alone(site: Site, outside: Any) -> None:
+    spawner = site.make(allow_internet=False)
+    await spawner.start()
+    assert set(site.addresses(spawner.object_name)) == {spawner.object_name}
+    assert site.reaches(spawner, "hub")
+    assert not site.reaches(spawner, *outside)
+    await stop(spawner)
+
+
+async def test_the_hubs_own_container_is_found(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = site.client.containers.get(f"{site.instance}-hub")
+    monkeypatch.setattr(socket, "gethostname", lambda: hub.id[:12])
+    spawner = site.make(attached_containers=[], allow_internet=False, hub_connect_url="http://as-it-is-called:8081")
+    await spawner.start()
+    assert site.reaches(spawner, "as-it-is-called")
+    await stop(spawner)
+
+
+async def test_a_hub_on_the_host_is_reached_by_the_hosts_addresses(site: Site, outside: Any) -> None:
+    spawner = site.make(attached_containers=[])
+    await spawner.start()
+    assert site.reaches(spawner, *outside)
+    await stop(spawner)
+    with pytest.raises(Exception, match="attached_containers is empty"):
+        await site.make("bob", attached_containers=[], allow_internet=False, instance=f"{site.instance}-2").start()
+
+
+async def test_with_more_networks(site: Site) -> None:
+    shared = site.client.networks.create(f"{site.instance}-shared")
+    spawner = site.make(extra_networks=["{prefix}-shared"])
+    host, _ = await spawner.start()
+    addresses = site.addresses(spawner.object_name)
+    assert set(addresses) == {spawner.object_name, f"{site.instance}-egress", shared.name}
+    assert host == addresses[spawner.object_name]
+    await stop(spawner)
+
+
+# What is left
+
+
+async def test_the_network_goes_with_the_container(site: Site) -> None:
+    spawner = site.make()
+    await spawner.start()
+    assert spawner.object_name in site.on("hub") & site.on("proxy")
+    assert spawner.get_state()["network"] == spawner.object_name
+    await stop(spawner)
+    assert site.networks() == []
+    assert site.on("hub") == site.on("proxy") == set()
+    assert "network" not in spawner.get_state()
+
+
+@pytest.mark.parametrize("settings", [{"image": "dockyard-test/nosuch:1", "pull_policy": "never"}, {"cmd": ["nosuch"]}])
+async def test_a_start_that_fails_leaves_no_network(site: Site, settings: dict[str, Any]) -> None:
+    with pytest.raises(Exception, match="nosuch"):
+        await site.make(**settings).start()
+    assert site.networks() == []
+    assert site.on("hub") == set()
+
+
+@pytest.mark.parametrize("there", ["network", "attached", "container"])
+async def test_a_start_that_is_cancelled_leaves_no_network(site: Site, there: str) -> None:
+    spawner = site.make(cmd=SILENT)
+    start = asyncio.ensure_future(spawner.start())
+
+    async def far_enough() -> bool:
+        if there == "network":
+            return bool(site.networks())
+        return bool(site.on("hub") if there == "attached" else spawner.object_id)
+
+    await until(far_enough, timeout=20, interval=0.005)
+    start.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await start
+    assert site.networks() == []
+    assert site.on("hub") == site.on("proxy") == set()
+
+
+async def test_a_server_of_which_the_hub_knows_nothing_any_more(site: Site) -> None:
+    forgotten = site.make("bob")
+    await forgotten.start()
+    # Killed in the middle: the container has gone, its network has not, and no state names it.
+    site.client.containers.get(forgotten.object_id).remove(force=True)
+    kept = site.make("carol", remove=False)
+    await kept.start()
+    await stop(kept)
+    assert site.networks() == sorted([forgotten.object_name, kept.object_name])
+    forgotten.engine.networks.clear()
+    spawner = site.make("ann")
+    await spawner.start()
+    assert site.networks() == sorted([spawner.object_name, kept.object_name])
+    assert site.on("hub") == {spawner.object_name}
+    await stop(spawner)
+
+
+async def test_a_deleted_server_leaves_no_network(site: Site) -> None:
+    spawner = site.make(remove=False)
+    await spawner.start()
+    await stop(spawner)
+    await spawner.delete_forever()
+    # Its container is kept, and could not start without.
+    assert site.networks() == [spawner.object_name]
+    site.client.containers.get(spawner.object_id).remove()
+    await spawner.delete_forever()
+    assert site.networks() == []
+
+
+# Which subnet
+
+
+def subnet(site: Site, name: str) -> str:
+    return str(site.client.networks.get(name).attrs["IPAM"]["Config"][0]["Subnet"])
+
+
+async def test_subnets_are_of_the_pool_and_a_used_up_pool_says_so(site: Site, client: Any) -> None:
+    pool = {"user_subnet_pool": "10.219.240.0/27", "allow_internet": False}
+    foreign = client.networks.create(
+        f"{site.instance}-foreign", ipam=IPAMConfig(pool_configs=[IPAMPool(subnet="10.219.240.0/30")])
+    )
+    first = site.make("u0", **pool)
+    await first.start()
+    # Taken by others after the pool was looked at.
+    later = client.networks.create(
+        f"{site.instance}-later", ipam=IPAMConfig(pool_configs=[IPAMPool(subnet="10.219.240.16/29")])
+    )
+    spawners = [site.make(f"u{number}", **pool) for number in range(1, 4)]
+    outcomes = await asyncio.gather(*(spawner.start() for spawner in spawners), return_exceptions=True)
+    failed = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+    assert len(failed) == 2
+    for failure in failed:
+        assert "10.219.240.0/27" in str(failure)
+        assert "user_subnet_pool" in str(failure)
+    started = [spawner for spawner in [first, *spawners] if spawner.object_id]
+    assert site.networks() == sorted(spawner.object_name for spawner in started)
+    assert {subnet(site, one.object_name) for one in started} == {"10.219.240.8/29", "10.219.240.24/29"}
+    # What is free again is taken again.
+    later.remove()
+    foreign.remove()
+    again = site.make("u9", **pool)
+    await again.start()
+    assert subnet(site, again.object_name) in ("10.219.240.0/29", "10.219.240.16/29")
+    await stop(*started, again)
+
+
+async def test_a_network_of_somebody_else_is_never_touched(site: Site, client: Any) -> None:
+    spawner = site.make()
+    theirs = client.networks.create(spawner.object_name)
+    with pytest.raises(Exception, match="does not belong to this server"):
+        await spawner.start()
+    theirs.reload()
+    theirs.remove()
+
+
+async def test_what_is_to_be_attached_has_to_be_there(site: Site) -> None:
+    with pytest.raises(Exception, match=f"attached_containers names {site.instance}-nosuch"):
+        await site.make(attached_containers=[f"{site.instance}-hub", f"{site.instance}-nosuch"]).start()
+    assert site.networks() == []
+
+
+# Made anew
+
+
+async def test_a_hub_that_was_made_anew_is_attached_before_it_is_told_an_address(site: Site) -> None:
+    spawners = [site.make(f"u{number}") for number in range(3)]
+    await asyncio.gather(*(spawner.start() for spawner in spawners))
+    site.run("hub")
+    assert site.on("hub") == set()
+    # Whatever the setting is by now.
+    again = [site.restarted(spawner, network_isolation="shared") for spawner in spawners]
+    for spawner in again:
+        assert await spawner.poll() is None
+    urls = await asyncio.gather(*(spawner.get_url() for spawner in again))
+    for spawner, url in zip(again, urls, strict=True):
+        assert f"//{site.addresses(spawner.object_name)[spawner.object_name]}:8888/" in url
+        assert site.reaches(spawner, "hub")
+    assert site.on("hub") == site.on("proxy") == set(site.networks())
+    await stop(*again)
+    assert site.networks() == []
+
+
+async def test_a_proxy_that_is_made_anew_is_attached_at_once(site: Site) -> None:
+    ann, bob = site.make("ann"), site.make("bob")
+    await asyncio.gather(ann.start(), bob.start())
+    for _ in range(2):
+        site.run("proxy")
+
+        async def attached() -> bool:
+            return site.on("proxy") == {ann.object_name, bob.object_name}
+
+        # Well before all is listed anew.
+        await until(attached, timeout=20)
+    await stop(ann, bob)
+    assert site.networks() == []
+
+
+async def test_a_server_that_starts_right_after_the_proxy_was_made_anew(site: Site) -> None:
+    ann = site.make("ann")
+    await ann.start()
+    site.run("proxy")
+    site.run("hub")
+    bob = site.make("bob")
+    await bob.start()
+    assert site.reaches(bob, "hub")
+    assert bob.object_name in site.on("proxy")
+    await stop(ann, bob)
+    assert site.networks() == []
+
+
+# Kept, asleep, changed
+
+
+async def test_a_kept_server_is_resumed_on_its_network(site: Site) -> None:
+    spawner = site.make(remove=False)
+    await spawner.start()
+    kept = spawner.object_id
+    await stop(spawner)
+    assert site.networks() == [spawner.object_name]
+    assert site.on("hub") == site.on("proxy") == set()
+    again = site.restarted(spawner)
+    await again.start()
+    assert again.object_id == kept
+    assert site.reaches(again, "hub")
+    assert site.on("proxy") == {spawner.object_name}
+    await stop(again)
+
+
+async def test_a_kept_server_whose_networks_were_pruned(site: Site, outside: Any) -> None:
+    spawner = site.make(remove=False)
+    await spawner.start()
+    kept = spawner.object_id
+    await stop(spawner)
+    for name in (spawner.object_name, f"{site.instance}-egress"):
+        site.client.networks.get(name).remove()
+    host, _ = await spawner.start()
+    assert spawner.object_id == kept
+    assert host == site.addresses(spawner.object_name)[spawner.object_name]
+    assert site.reaches(spawner, "hub")
+    assert site.reaches(spawner, *outside)
+    await stop(spawner)
+
+
+async def test_a_sleeping_server_keeps_its_network(site: Site) -> None:
+    spawner = site.make(remove=False, stop_action="pause")
+    await spawner.start()
+    kept = spawner.object_id
+    await spawner.stop()
+    await spawner.run_post_stop_hook()
+    assert site.on("hub") == {spawner.object_name}
+    site.run("hub")
+    again = site.restarted(spawner, stop_action="pause")
+    await again.start()
+    assert again.object_id == kept
+    assert site.reaches(again, "hub")
+    await stop(again)
+
+
+async def test_a_changed_setting_replaces_the_container(site: Site, network: str) -> None:
+    home = {f"{site.instance}-home": HOME}
+    shared = site.make(remove=False, volumes=home, network_isolation="shared")
+    await shared.start()
+    assert set(site.addresses(shared.object_name)) == {network}
+    await stop(shared)
+    isolated = site.restarted(shared, volumes=home)
+    await isolated.start()
+    assert isolated.object_id != shared.object_id
+    assert site.networks() == [isolated.object_name]
+    await stop(isolated)
+    back = site.restarted(isolated, volumes=home, network_isolation="shared")
+    host, _ = await back.start()
+    assert site.addresses(back.object_name) == {network: host}
+    assert site.networks() == []
+    await stop(back)
+
+
+async def test_a_container_that_holds_the_files_stays_where_it_is(site: Site, network: str) -> None:
+    shared = site.make(remove=False, network_isolation="shared")
+    await shared.start()
+    await stop(shared)
+    isolated = site.restarted(shared)
+    host, _ = await isolated.start()
+    assert isolated.object_id == shared.object_id
+    assert site.addresses(isolated.object_name) == {network: host}
+    assert site.networks() == []
+    await stop(isolated)
+
+
+async def test_a_renamed_server(site: Site) -> None:
+    spawner = site.make(server="lab", remove=False, volumes={f"{site.instance}-home": HOME})
+    await spawner.start()
+    await stop(spawner)
+    await spawner.rename("lab", "other")
+    assert site.networks() == []
+
+
+async def test_nothing_more_is_asked_of_a_shared_network(make: Any) -> None:
+    spawner = make(remove=True)
+    await spawner.start()
+    await spawner.get_url()
+    await spawner.stop()
+    assert spawner.engine.networks.get(spawner.instance) is None
