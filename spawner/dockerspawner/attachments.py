@@ -80,6 +80,7 @@ class Attachments:
         self._looking: asyncio.Task[None] | None = None
         self._restoring: asyncio.Task[None] | None = None
         self._again = False
+        self._connecting: dict[tuple[str, str], asyncio.Task[None]] = {}
         self.networks: set[str] = set()
         # Entries for which there is no container.
         self.missing: list[str] = []
@@ -111,6 +112,9 @@ class Attachments:
     async def detach(self, network: str) -> None:
         """Take every container off `network`."""
         self.networks.discard(network)
+        under_way = [task for (_, other), task in self._connecting.items() if other == network]
+        if under_way:
+            await asyncio.wait(under_way)
         leaving = [one for one in await self.look() if network in one.networks]
         await asyncio.gather(*(self._disconnect(one, network) for one in leaving))
 
@@ -185,10 +189,18 @@ class Attachments:
 
     async def _connect_all(self, found: Iterable[Attached], networks: Sequence[str]) -> None:
         wanted = [(one, network) for one in found for network in networks if network not in one.networks]
-        outcomes = await asyncio.gather(*(self._connect(*pair) for pair in wanted), return_exceptions=True)
-        for outcome in outcomes:
+        connecting = [asyncio.shield(self._connecting_of(*pair)) for pair in wanted]
+        for outcome in await asyncio.gather(*connecting, return_exceptions=True):
             if isinstance(outcome, BaseException):
                 raise outcome
+
+    def _connecting_of(self, one: Attached, network: str) -> asyncio.Task[None]:
+        """The call under way that connects these two. It goes on where its callers are cancelled: it was sent."""
+        key = (one.id, network)
+        if key not in self._connecting:
+            task = self._connecting[key] = asyncio.get_running_loop().create_task(self._connect(one, network))
+            task.add_done_callback(lambda done: self._connecting.pop(key) and (done.cancelled() or done.exception()))
+        return self._connecting[key]
 
     async def _connect(self, one: Attached, network: str) -> None:
         order = "connect_container_to_network"

@@ -151,8 +151,7 @@ class Isolation(LoggingConfigurable):
             await self._drop_network()
             return
         await self._have_networks(self.object_name)
-        outcomes = await asyncio.gather(super()._create(), self._reach(), return_exceptions=True)
-        for outcome in outcomes:
+        for outcome in await asyncio.gather(super()._create(), self._reach(), return_exceptions=True):
             if isinstance(outcome, BaseException):
                 raise outcome
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Network, ip_network
@@ -212,7 +213,9 @@ class UserNetworks:
                 raise
             network = await perform(self.docker, "inspect_network", name)
             for container_id in network.get("Containers") or ():
-                await perform(self.docker, "disconnect_container_from_network", container_id, name, force=True)
+                # Some go by themselves meanwhile.
+                with contextlib.suppress(Gone, Failed):
+                    await perform(self.docker, "disconnect_container_from_network", container_id, name, force=True)
             await perform(self.docker, "remove_network", name)
 
     # What there is

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.server
+import secrets
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ import pytest
 from docker.types import IPAMConfig, IPAMPool
 
 from dockerspawner import DockerSpawner
+from support.engine import clean
 from support.tiny import tiny_image
 from support.wait import until
 
@@ -27,17 +29,16 @@ SILENT = ["sleep", "1000"]
 class Site:
     """A hub and a proxy, played by containers on a network of their own."""
 
-    def __init__(self, client: docker.DockerClient, instance: str, make: Callable[..., DockerSpawner]) -> None:
+    def __init__(self, client: docker.DockerClient, name: str) -> None:
         self.client = client
-        self.instance = instance
-        self._make = make
-        self.home = client.networks.create(f"{instance}-home")
+        self.name = name
+        self.home = client.networks.create(f"{name}-home")
         for role in ("hub", "proxy"):
             self.run(role)
 
     def run(self, role: str) -> Any:
         """A new container of that role, in the place of the one before."""
-        name = f"{self.instance}-{role}"
+        name = f"{self.name}-{role}"
         for before in self.client.containers.list(all=True, filters={"name": f"^{name}$"}):
             before.remove(force=True)
         create, start = self.client.api.create_container, self.client.api.start
@@ -49,11 +50,34 @@ class Site:
         start(created["Id"])
         return self.client.containers.get(created["Id"])
 
+    def on(self, role: str) -> set[str]:
+        """Networks that a role's container is on, besides its home."""
+        attrs = self.client.containers.get(f"{self.name}-{role}").attrs
+        return set(attrs["NetworkSettings"]["Networks"]) - {self.home.name}
+
+    def leave_all(self) -> None:
+        for role in ("hub", "proxy"):
+            for network in self.on(role):
+                self.client.api.disconnect_container_from_network(f"{self.name}-{role}", network, force=True)
+
+
+class Isolated:
+    """Servers of one test's instance, each on a network of its own."""
+
+    def __init__(self, site: Site, instance: str, make: Callable[..., DockerSpawner]) -> None:
+        self.client = site.client
+        self.instance = instance
+        self.hub = f"{site.name}-hub"
+        self.proxy = f"{site.name}-proxy"
+        self.run = site.run
+        self.on = site.on
+        self._make = make
+
     def make(self, username: str = "ann", server: str = "", **traits: Any) -> DockerSpawner:
         settings = {
             "network_isolation": "per-user",
             "hub_connect_url": "http://hub:8081",
-            "attached_containers": [f"{self.instance}-hub", f"role={self.instance}-proxy"],
+            "attached_containers": [self.hub, f"role={self.proxy}"],
             "remove": True,
         }
         return self._make(username, server, **{**settings, **traits})
@@ -61,7 +85,7 @@ class Site:
     def restarted(self, spawner: DockerSpawner, **traits: Any) -> DockerSpawner:
         """The spawner of a hub that was started anew, with the state that the one before has saved."""
         spawner.engine.networks.clear()
-        spawner.engine.watches.clear()
+        spawner._watch._follower.cancel()
         another = self.make(spawner.user.name, **{"remove": spawner.remove, **traits})
         another.load_state(spawner.get_state())
         return another
@@ -71,32 +95,40 @@ class Site:
         found = self.client.networks.list(filters={"label": f"dockyard.instance={self.instance}"})
         return sorted(str(one.name) for one in found if "dockyard.user" in one.attrs["Labels"])
 
-    def on(self, role: str) -> set[str]:
-        """Networks that a role's container is on, besides its home."""
-        attrs = self.client.containers.get(f"{self.instance}-{role}").attrs
-        return set(attrs["NetworkSettings"]["Networks"]) - {self.home.name}
-
     def addresses(self, name: str) -> dict[str, str]:
         """Addresses of a container by network."""
         networks = self.client.containers.get(name).attrs["NetworkSettings"]["Networks"]
         return {network: entry["IPAddress"] for network, entry in networks.items()}
 
-    def reaches(self, spawner: DockerSpawner, host: str, port: int = 8888) -> bool:
-        """Is something answered there that a process in the server asks for? `host` may be a name."""
+    def reached(self, spawner: DockerSpawner, *hosts: str, port: int = 8888) -> set[str]:
+        """Of these names and addresses, those at which a process in the server is answered."""
+        ask = r"printf 'GET / HTTP/1.0\r\n\r\n' | timeout 2 nc -w 1"
+        # Of busybox only nslookup knows of names.
+        look = "nslookup $host 127.0.0.11 | sed -n '/^Name/,$s/^Address: *//p' | head -n 1"
+        one = (
+            f"case $host in [0-9]*) at=$host;; *) at=$({look});; esac; {ask} $at {port} | grep -q HTTP/1 && echo $host"
+        )
         server = self.client.containers.get(spawner.object_id)
-        if not host[0].isdigit():
-            found = server.exec_run(["nslookup", host, "127.0.0.11"]).output.decode()
-            lines = [line for line in found.splitlines() if line.startswith("Address") and "127.0.0.11" not in line]
-            if not lines:
-                return False
-            host = lines[0].split()[-1]
-        ask = f"printf 'GET / HTTP/1.0\\r\\n\\r\\n' | timeout 2 nc -w 1 {host} {port}"
-        return b"HTTP/1" in server.exec_run(["sh", "-c", ask]).output
+        script = f"for host in {' '.join(hosts)}; do ({one}) & done; wait"
+        return set(server.exec_run(["sh", "-c", script]).output.decode().split()) & set(hosts)
+
+    def reaches(self, spawner: DockerSpawner, host: str, port: int = 8888) -> bool:
+        return host in self.reached(spawner, host, port=port)
+
+
+@pytest.fixture(scope="module")
+def roles(client: docker.DockerClient) -> Iterator[Site]:
+    name = f"dyt{secrets.token_hex(3)}"
+    try:
+        yield Site(client, name)
+    finally:
+        clean(client, name)
 
 
 @pytest.fixture
-def site(client: docker.DockerClient, instance: str, make: Any) -> Site:
-    return Site(client, instance, make)
+def site(roles: Site, instance: str, make: Any) -> Iterator[Isolated]:
+    yield Isolated(roles, instance, make)
+    roles.leave_all()
 
 
 @pytest.fixture
@@ -118,30 +150,30 @@ async def stop(*spawners: DockerSpawner) -> None:
 # Who reaches whom
 
 
-async def test_a_server_reaches_hub_proxy_and_outside_but_no_other_server(site: Site, outside: Any) -> None:
+async def test_a_server_reaches_hub_proxy_and_outside_but_no_other_server(site: Isolated, outside: Any) -> None:
     ann, bob = site.make("ann"), site.make("bob", "lab")
     (host, _), _ = await asyncio.gather(ann.start(), bob.start())
     assert host == site.addresses(ann.object_name)[ann.object_name]
     assert site.networks() == sorted([ann.object_name, bob.object_name])
 
-    assert site.reaches(ann, "hub")
-    assert site.reaches(ann, f"{site.instance}-proxy")
     assert site.reaches(ann, *outside)
     theirs = site.addresses(bob.object_name)
     assert set(theirs) == {bob.object_name, f"{site.instance}-egress"}
-    # They do answer, to those who may ask.
-    assert site.reaches(bob, theirs[bob.object_name])
-    for address in theirs.values():
-        assert not site.reaches(ann, address), address
-    assert not site.reaches(ann, bob.object_name)
-    # Neither by a way through the hub or the proxy.
-    for role in ("hub", "proxy"):
-        for network, address in site.addresses(f"{site.instance}-{role}").items():
-            assert site.reaches(ann, address) == (network == ann.object_name), (role, network)
+    elsewhere = {
+        address
+        for role in (site.hub, site.proxy)
+        for network, address in site.addresses(role).items()
+        if network != ann.object_name
+    }
+    asked = {"hub", site.proxy, bob.object_name, *theirs.values(), *elsewhere}
+    assert len(asked) == 9
+    assert site.reached(ann, *asked) == {"hub", site.proxy}
+    # They do answer those who may ask.
+    assert site.reached(bob, *asked) >= {"hub", bob.object_name, *theirs.values()}
     await stop(ann, bob)
 
 
-async def test_without_internet_there_is_the_hub_alone(site: Site, outside: Any) -> None:
+async def test_without_internet_there_is_the_hub_alone(site: Isolated, outside: Any) -> None:
     spawner = site.make(allow_internet=False)
     await spawner.start()
     assert set(site.addresses(spawner.object_name)) == {spawner.object_name}
@@ -150,8 +182,8 @@ async def test_without_internet_there_is_the_hub_alone(site: Site, outside: Any)
     await stop(spawner)
 
 
-async def test_the_hubs_own_container_is_found(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    hub = site.client.containers.get(f"{site.instance}-hub")
+async def test_the_hubs_own_container_is_found(site: Isolated, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = site.client.containers.get(site.hub)
     monkeypatch.setattr(socket, "gethostname", lambda: hub.id[:12])
     spawner = site.make(attached_containers=[], allow_internet=False, hub_connect_url="http://as-it-is-called:8081")
     await spawner.start()
@@ -159,7 +191,7 @@ async def test_the_hubs_own_container_is_found(site: Site, monkeypatch: pytest.M
     await stop(spawner)
 
 
-async def test_a_hub_on_the_host_is_reached_by_the_hosts_addresses(site: Site, outside: Any) -> None:
+async def test_a_hub_on_the_host_is_reached_by_the_hosts_addresses(site: Isolated, outside: Any) -> None:
     spawner = site.make(attached_containers=[])
     await spawner.start()
     assert site.reaches(spawner, *outside)
@@ -168,7 +200,7 @@ async def test_a_hub_on_the_host_is_reached_by_the_hosts_addresses(site: Site, o
         await site.make("bob", attached_containers=[], allow_internet=False, instance=f"{site.instance}-2").start()
 
 
-async def test_with_more_networks(site: Site) -> None:
+async def test_with_more_networks(site: Isolated) -> None:
     shared = site.client.networks.create(f"{site.instance}-shared")
     spawner = site.make(extra_networks=["{prefix}-shared"])
     host, _ = await spawner.start()
@@ -181,7 +213,7 @@ async def test_with_more_networks(site: Site) -> None:
 # What is left
 
 
-async def test_the_network_goes_with_the_container(site: Site) -> None:
+async def test_the_network_goes_with_the_container(site: Isolated) -> None:
     spawner = site.make()
     await spawner.start()
     assert spawner.object_name in site.on("hub") & site.on("proxy")
@@ -193,7 +225,7 @@ async def test_the_network_goes_with_the_container(site: Site) -> None:
 
 
 @pytest.mark.parametrize("settings", [{"image": "dockyard-test/nosuch:1", "pull_policy": "never"}, {"cmd": ["nosuch"]}])
-async def test_a_start_that_fails_leaves_no_network(site: Site, settings: dict[str, Any]) -> None:
+async def test_a_start_that_fails_leaves_no_network(site: Isolated, settings: dict[str, Any]) -> None:
     with pytest.raises(Exception, match="nosuch"):
         await site.make(**settings).start()
     assert site.networks() == []
@@ -201,7 +233,7 @@ async def test_a_start_that_fails_leaves_no_network(site: Site, settings: dict[s
 
 
 @pytest.mark.parametrize("there", ["network", "attached", "container"])
-async def test_a_start_that_is_cancelled_leaves_no_network(site: Site, there: str) -> None:
+async def test_a_start_that_is_cancelled_leaves_no_network(site: Isolated, there: str) -> None:
     spawner = site.make(cmd=SILENT)
     start = asyncio.ensure_future(spawner.start())
 
@@ -218,7 +250,7 @@ async def test_a_start_that_is_cancelled_leaves_no_network(site: Site, there: st
     assert site.on("hub") == site.on("proxy") == set()
 
 
-async def test_a_server_of_which_the_hub_knows_nothing_any_more(site: Site) -> None:
+async def test_a_server_of_which_the_hub_knows_nothing_any_more(site: Isolated) -> None:
     forgotten = site.make("bob")
     await forgotten.start()
     # Killed in the middle: the container has gone, its network has not, and no state names it.
@@ -235,7 +267,7 @@ async def test_a_server_of_which_the_hub_knows_nothing_any_more(site: Site) -> N
     await stop(spawner)
 
 
-async def test_a_deleted_server_leaves_no_network(site: Site) -> None:
+async def test_a_deleted_server_leaves_no_network(site: Isolated) -> None:
     spawner = site.make(remove=False)
     await spawner.start()
     await stop(spawner)
@@ -250,11 +282,11 @@ async def test_a_deleted_server_leaves_no_network(site: Site) -> None:
 # Which subnet
 
 
-def subnet(site: Site, name: str) -> str:
+def subnet(site: Isolated, name: str) -> str:
     return str(site.client.networks.get(name).attrs["IPAM"]["Config"][0]["Subnet"])
 
 
-async def test_subnets_are_of_the_pool_and_a_used_up_pool_says_so(site: Site, client: Any) -> None:
+async def test_subnets_are_of_the_pool_and_a_used_up_pool_says_so(site: Isolated, client: Any) -> None:
     pool = {"user_subnet_pool": "10.219.240.0/27", "allow_internet": False}
     foreign = client.networks.create(
         f"{site.instance}-foreign", ipam=IPAMConfig(pool_configs=[IPAMPool(subnet="10.219.240.0/30")])
@@ -284,7 +316,7 @@ async def test_subnets_are_of_the_pool_and_a_used_up_pool_says_so(site: Site, cl
     await stop(*started, again)
 
 
-async def test_a_network_of_somebody_else_is_never_touched(site: Site, client: Any) -> None:
+async def test_a_network_of_somebody_else_is_never_touched(site: Isolated, client: Any) -> None:
     spawner = site.make()
     theirs = client.networks.create(spawner.object_name)
     with pytest.raises(Exception, match="does not belong to this server"):
@@ -293,16 +325,16 @@ async def test_a_network_of_somebody_else_is_never_touched(site: Site, client: A
     theirs.remove()
 
 
-async def test_what_is_to_be_attached_has_to_be_there(site: Site) -> None:
+async def test_what_is_to_be_attached_has_to_be_there(site: Isolated) -> None:
     with pytest.raises(Exception, match=f"attached_containers names {site.instance}-nosuch"):
-        await site.make(attached_containers=[f"{site.instance}-hub", f"{site.instance}-nosuch"]).start()
+        await site.make(attached_containers=[site.hub, f"{site.instance}-nosuch"]).start()
     assert site.networks() == []
 
 
 # Made anew
 
 
-async def test_a_hub_that_was_made_anew_is_attached_before_it_is_told_an_address(site: Site) -> None:
+async def test_a_hub_that_was_made_anew_is_attached_before_it_is_told_an_address(site: Isolated) -> None:
     spawners = [site.make(f"u{number}") for number in range(3)]
     await asyncio.gather(*(spawner.start() for spawner in spawners))
     site.run("hub")
@@ -320,7 +352,7 @@ async def test_a_hub_that_was_made_anew_is_attached_before_it_is_told_an_address
     assert site.networks() == []
 
 
-async def test_a_proxy_that_is_made_anew_is_attached_at_once(site: Site) -> None:
+async def test_a_proxy_that_is_made_anew_is_attached_at_once(site: Isolated) -> None:
     ann, bob = site.make("ann"), site.make("bob")
     await asyncio.gather(ann.start(), bob.start())
     for _ in range(2):
@@ -335,7 +367,7 @@ async def test_a_proxy_that_is_made_anew_is_attached_at_once(site: Site) -> None
     assert site.networks() == []
 
 
-async def test_a_server_that_starts_right_after_the_proxy_was_made_anew(site: Site) -> None:
+async def test_a_server_that_starts_right_after_the_proxy_was_made_anew(site: Isolated) -> None:
     ann = site.make("ann")
     await ann.start()
     site.run("proxy")
@@ -351,7 +383,7 @@ async def test_a_server_that_starts_right_after_the_proxy_was_made_anew(site: Si
 # Kept, asleep, changed
 
 
-async def test_a_kept_server_is_resumed_on_its_network(site: Site) -> None:
+async def test_a_kept_server_is_resumed_on_its_network(site: Isolated) -> None:
     spawner = site.make(remove=False)
     await spawner.start()
     kept = spawner.object_id
@@ -366,7 +398,7 @@ async def test_a_kept_server_is_resumed_on_its_network(site: Site) -> None:
     await stop(again)
 
 
-async def test_a_kept_server_whose_networks_were_pruned(site: Site, outside: Any) -> None:
+async def test_a_kept_server_whose_networks_were_pruned(site: Isolated, outside: Any) -> None:
     spawner = site.make(remove=False)
     await spawner.start()
     kept = spawner.object_id
@@ -381,7 +413,7 @@ async def test_a_kept_server_whose_networks_were_pruned(site: Site, outside: Any
     await stop(spawner)
 
 
-async def test_a_sleeping_server_keeps_its_network(site: Site) -> None:
+async def test_a_sleeping_server_keeps_its_network(site: Isolated) -> None:
     spawner = site.make(remove=False, stop_action="pause")
     await spawner.start()
     kept = spawner.object_id
@@ -396,7 +428,7 @@ async def test_a_sleeping_server_keeps_its_network(site: Site) -> None:
     await stop(again)
 
 
-async def test_a_changed_setting_replaces_the_container(site: Site, network: str) -> None:
+async def test_a_changed_setting_replaces_the_container(site: Isolated, network: str) -> None:
     home = {f"{site.instance}-home": HOME}
     shared = site.make(remove=False, volumes=home, network_isolation="shared")
     await shared.start()
@@ -414,7 +446,7 @@ async def test_a_changed_setting_replaces_the_container(site: Site, network: str
     await stop(back)
 
 
-async def test_a_container_that_holds_the_files_stays_where_it_is(site: Site, network: str) -> None:
+async def test_a_container_that_holds_the_files_stays_where_it_is(site: Isolated, network: str) -> None:
     shared = site.make(remove=False, network_isolation="shared")
     await shared.start()
     await stop(shared)
@@ -426,7 +458,7 @@ async def test_a_container_that_holds_the_files_stays_where_it_is(site: Site, ne
     await stop(isolated)
 
 
-async def test_a_renamed_server(site: Site) -> None:
+async def test_a_renamed_server(site: Isolated) -> None:
     spawner = site.make(server="lab", remove=False, volumes={f"{site.instance}-home": HOME})
     await spawner.start()
     await stop(spawner)
