@@ -15,7 +15,7 @@ from typing import Any
 
 import docker
 
-from bench import burst, crash, memory, neighbours, ready, table, thousand
+from bench import burst, crash, isolated, memory, neighbours, ready, table, thousand
 from bench.figures import Figure
 from support.repo import ROOT
 from support.tiny import tiny_image
@@ -46,6 +46,7 @@ ROWS = {
     "d": _row(neighbours, ours=1, stubborn=2, hold=1, grace=1),
     "e": _row(thousand, servers=20, idle=5, poll=1),
     "f": _row(memory, servers=20, users=2, bursts=1),
+    "g": _row(isolated, beside=(2,), rounds=1),
 }
 
 

@@ -26,7 +26,8 @@ def test_every_figure_is_had(name: str) -> None:
     assert figures
     for figure in figures:
         for samples in (figure.ours, figure.predecessor):
-            assert samples, figure.what
+            # The predecessor knows of no networks of their own.
+            assert samples or (name == "g" and samples is figure.predecessor), figure.what
             assert all(math.isfinite(sample) and sample >= 0 for sample in samples), figure
     assert all(figure.what in table.render(figures) for figure in figures)
     assert len(table.as_json(figures)) == len(figures)

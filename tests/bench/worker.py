@@ -7,7 +7,7 @@ import json
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -41,6 +41,8 @@ class Spawners:
     def __init__(self, ours: bool) -> None:
         self._ours = ours
         self._loop = asyncio.new_event_loop()
+        # By prefix.
+        self._running: dict[str, list[Any]] = {}
 
     def burst(self, count: int, prefix: str, **traits: Any) -> Json:
         return self._loop.run_until_complete(self._burst(count, prefix, **traits))
@@ -60,6 +62,44 @@ class Spawners:
         if not self._ours:
             await asyncio.to_thread(first_answer, host, port)
         return time.perf_counter() - began
+
+    def fill(self, count: int, prefix: str, **traits: Any) -> Json:
+        """Have `count` servers run."""
+        running = self._running.setdefault(prefix, [])
+        more = [self._isolated(f"r{n}", prefix, **traits) for n in range(len(running), count)]
+        running += more
+        self._loop.run_until_complete(_gather(spawner.start() for spawner in more))
+        return {}
+
+    def one(self, prefix: str, **traits: Any) -> Json:
+        """Seconds of the start and the stop of one more."""
+        spawner = self._isolated("one", prefix, **traits)
+        began = time.perf_counter()
+        self._loop.run_until_complete(spawner.start())
+        started = time.perf_counter()
+        self._loop.run_until_complete(spawner.stop(now=True))
+        return {"start": started - began, "stop": time.perf_counter() - started}
+
+    def hub_anew(self, prefix: str) -> Json:
+        """Seconds until a hub that knows of no network yet has the addresses of all its servers."""
+        running = self._running[prefix]
+        del running[0].engine.networks[prefix]
+        began = time.perf_counter()
+        self._loop.run_until_complete(_gather(spawner.get_url() for spawner in running))
+        return {"seconds": time.perf_counter() - began}
+
+    def empty(self) -> Json:
+        running = [spawner for spawners in self._running.values() for spawner in spawners]
+        self._loop.run_until_complete(_gather(spawner.stop(now=True) for spawner in running))
+        self._running.clear()
+        return {}
+
+    def _isolated(self, name: str, prefix: str, **traits: Any) -> Any:
+        return make_spawner(name, prefix=prefix, instance=prefix, remove=True, start_timeout=300, **traits)
+
+
+async def _gather(calls: Iterable[Awaitable[Any]]) -> None:
+    await asyncio.gather(*calls)
 
 
 class Engine:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import importlib.metadata
 import threading
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -15,17 +14,6 @@ import dockerspawner
 from support.fake_engine import FakeClient, api_error, fake_engine
 from support.spawners import make_spawner
 from support.wait import until
-
-
-@pytest.fixture
-async def port() -> AsyncIterator[int]:
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-        writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
-        yield server.sockets[0].getsockname()[1]
 
 
 def spawner_on(client: FakeClient, port: int = 1, **traits: Any) -> Any:
