@@ -42,12 +42,13 @@ def _mounts() -> str:
 
 @dataclass
 class Attached:
-    """A container that is attached to users' networks; `networks` are the names of those that it is on."""
+    """A container that is attached to users' networks; the names of all that it is on, and its addresses there."""
 
     id: str
     name: str
     aliases: list[str]
     networks: set[str] = field(default_factory=set)
+    addresses: set[str] = field(default_factory=set)
 
 
 def attached(container: Mapping[str, Any], hub_host: str, own: bool) -> Attached | None:
@@ -61,7 +62,8 @@ def attached(container: Mapping[str, Any], hub_host: str, own: bool) -> Attached
     networks: Mapping[str, Any] = container["NetworkSettings"]["Networks"]
     called = {alias for entry in networks.values() for alias in (entry or {}).get("Aliases") or ()}
     aliases = [hub_host] if hub_host and (own or hub_host in called) else []
-    return Attached(container["Id"], container["Name"].lstrip("/"), aliases, set(networks))
+    addresses = {(entry or {}).get("IPAddress", "") for entry in networks.values()} - {""}
+    return Attached(container["Id"], container["Name"].lstrip("/"), aliases, set(networks), addresses)
 
 
 class Attachments:
@@ -73,7 +75,7 @@ class Attachments:
     def __init__(self, engine: Engine, entries: Sequence[str], hub_host: str, log: logging.Logger) -> None:
         self._engine = engine
         self._entries = entries
-        self._hub_host = hub_host
+        self.hub_host = hub_host
         self._log = log
         self._found: dict[str, Attached] = {}
         self._known = False
@@ -161,7 +163,7 @@ class Attachments:
             if not named:
                 missing.append(entry)
         for container in containers:
-            one = attached(container, self._hub_host, container is own)
+            one = attached(container, self.hub_host, container is own)
             if one:
                 found.setdefault(one.id, one)
         self._found, self.missing, self._known = found, missing, True

@@ -15,7 +15,7 @@ from dockerspawner.attachments import Attachments
 from dockerspawner.engine import perform
 from dockerspawner.errors import EngineError, NoSuchNetwork
 from dockerspawner.failures import failure
-from dockerspawner.subnets import parse_pool
+from dockerspawner.subnets import MOST_ATTACHED, parse_pool
 from dockerspawner.usernetworks import UserNetworks
 
 PER_USER = "per-user"
@@ -98,8 +98,10 @@ class Isolation(LoggingConfigurable):
             networks = self.engine.networks[self.instance] = UserNetworks(
                 self.engine, self.instance, pool, attachments, self._watch.owners, self.log
             )
-        self._watch.observe(networks.attachments.heard)
         return networks
+
+    def _observe(self) -> None:
+        self._watch.observe(self._networks.attachments.heard)
 
     # What the container is made of
 
@@ -122,6 +124,7 @@ class Isolation(LoggingConfigurable):
 
     async def _obtain(self) -> None:
         if self._is_isolated:
+            self._observe()
             await self._check_isolation()
         await super()._obtain()
 
@@ -136,6 +139,19 @@ class Isolation(LoggingConfigurable):
         if attachments.missing:
             raise failure(
                 f"The setting attached_containers names {', '.join(attachments.missing)}: there is no such container.",
+                reason="settings",
+            )
+        if len(found) > MOST_ATTACHED:
+            raise failure(
+                f"The setting attached_containers names {len(found)} containers: with the hub's own there are at most "
+                f"{MOST_ATTACHED}.",
+                reason="settings",
+            )
+        host = attachments.hub_host
+        if any(host in one.addresses for one in found):
+            raise failure(
+                f"Servers are to find the hub at {host}, which nobody reaches from another network. "
+                "hub_connect_ip has to be a name.",
                 reason="settings",
             )
         if not found and not self.allow_internet:
@@ -204,7 +220,7 @@ class Isolation(LoggingConfigurable):
         super()._listen()
         if self._own_network and self.object_id:
             # Before the watch lists for the first time: else it would do so twice.
-            assert self._networks
+            self._observe()
 
     async def _leave_network(self) -> None:
         """The network goes with the container; from that of one that is kept hub and proxy go, unless it sleeps."""
@@ -214,9 +230,13 @@ class Isolation(LoggingConfigurable):
             await self._drop_network()
             return
         try:
-            await self._networks.attachments.detach(self._own_network)
+            await self._detach(self._own_network)
         except EngineError as error:
             self.log.warning("Network %s is still attached: %s", self._own_network, error)
+
+    async def _detach(self, network: str) -> None:
+        if self._own_network or self._is_isolated:
+            await self._networks.attachments.detach(network)
 
     async def _drop_network(self) -> None:
         if self._own_network:

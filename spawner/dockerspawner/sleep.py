@@ -139,6 +139,7 @@ class Sleep(LoggingConfigurable):
                 if word is not None and word.running:
                     self.log.info("%s has slept long enough: its server is ended", word.name)
                     await self._end(container_id)
+                    await self._detach(word.name)
             except EngineError as error:
                 self.log.warning("Sleeping container %s can't be ended now: %s", container_id[:12], error)
                 continue

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Network, collapse_addresses, ip_network
 
-# Six addresses: the engine's, the hub's, the proxy's, the server's, and two to spare.
+# Six addresses: the engine's, the server's, and those of what is attached.
 PREFIX = 29
+MOST_ATTACHED = 4
 # A thousand servers share the way to the internet.
 EGRESS_PREFIX = 22
 

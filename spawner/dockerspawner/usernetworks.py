@@ -140,7 +140,7 @@ class UserNetworks:
             return True
         except (Refused, Failed) as error:
             self._subnets.give_back(subnet)
-            if "overlaps" not in str(error):
+            if "overlap" not in str(error):
                 raise
             self._subnets.block(subnet)
             return False

@@ -17,8 +17,8 @@ MODES = ("shared", "per-user")
 
 @dataclass(frozen=True)
 class Size:
-    beside: tuple[int, ...] = (0, 20, 50, 100)
-    rounds: int = 10
+    beside: tuple[int, ...] = (0, 20)
+    rounds: int = 5
 
 
 def measure(size: Size) -> Iterable[Figure]:

@@ -447,15 +447,18 @@ async def test_a_changed_setting_replaces_the_container(site: Isolated, network:
 
 
 async def test_a_container_that_holds_the_files_stays_where_it_is(site: Isolated, network: str) -> None:
-    shared = site.make(remove=False, network_isolation="shared")
-    await shared.start()
-    await stop(shared)
-    isolated = site.restarted(shared)
-    host, _ = await isolated.start()
-    assert isolated.object_id == shared.object_id
-    assert site.addresses(isolated.object_name) == {network: host}
-    assert site.networks() == []
-    await stop(isolated)
+    shared, isolated = site.make(remove=False, network_isolation="shared"), site.make("bob", remove=False)
+    await asyncio.gather(shared.start(), isolated.start())
+    await stop(shared, isolated)
+    ids = (shared.object_id, isolated.object_id)
+    later, back = site.restarted(shared), site.restarted(isolated, network_isolation="shared")
+    (host, _), (own, _) = await asyncio.gather(later.start(), back.start())
+    assert (later.object_id, back.object_id) == ids
+    assert site.addresses(later.object_name) == {network: host}
+    assert site.addresses(back.object_name)[back.object_name] == own
+    assert site.networks() == [back.object_name]
+    assert site.reaches(back, "hub")
+    await stop(later, back)
 
 
 async def test_a_renamed_server(site: Isolated) -> None:

@@ -264,6 +264,9 @@ class FakeNetworks(FakeClient):
         self._order("disconnect", self._find(key)[0], network)
         del self._find(key)[1]["NetworkSettings"]["Networks"][network]
 
+    def pause(self, key: str) -> None:
+        self._call("pause")
+
     def create_container(self, **spec: Any) -> dict[str, Any]:
         created = super().create_container(**spec)
         on = spec.get("networking_config", {}).get("EndpointsConfig", {})
@@ -300,7 +303,8 @@ async def test_what_a_start_asks_of_the_engine(port: int) -> None:
     assert sorted(client.calls) == sorted(["inspect_image", "inspect_container", *orders])
     client.calls.clear()
     await second.get_url()
-    assert client.calls == []
+    assert client.calls == ["inspect_container"]
+    client.calls.clear()
     await second.stop()
     assert sorted(client.calls) == ["disconnect", "disconnect", "remove_container", "remove_network", "stop"]
     await first.stop()
@@ -385,6 +389,36 @@ async def test_two_starts_at_once_have_different_subnets(port: int) -> None:
     assert len(taken) == 10
     assert not any(one.overlaps(other) for one, other in itertools.combinations(taken, 2))
     await asyncio.gather(*(spawner.stop() for spawner in spawners))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"hub_connect_url": "http://10.7.0.2:8081"}, "hub_connect_ip has to be a name"),
+        ({"attached_containers": ["hub", "proxy", "c", "d", "e"]}, "at most 4"),
+        ({"attached_containers": [], "allow_internet": False}, "attached_containers is empty"),
+    ],
+)
+async def test_settings_by_which_nobody_would_be_reached(port: int, settings: dict[str, Any], said: str) -> None:
+    client = FakeNetworks()
+    for role in "cde":
+        client.replace(role)
+    client.existing["hub"]["NetworkSettings"]["Networks"]["kit"]["IPAddress"] = "10.7.0.2"
+    with pytest.raises(Exception, match=said):
+        await isolated(client, port, **settings).start()
+    assert client.orders == []
+
+
+async def test_who_has_slept_too_long_has_no_hub_on_its_network(port: int) -> None:
+    client = FakeNetworks()
+    sleeps = {"remove": False, "stop_action": "pause", "max_sleeping": 1}
+    first = isolated(client, port, **sleeps)
+    second = isolated(client, port, "bob", engine=first.engine, **sleeps)
+    for spawner in (first, second):
+        await spawner.start()
+    for spawner in (first, second):
+        await spawner.stop()
+    assert client.on("hub") == client.on("proxy") == {second.object_name}
 
 
 def test_a_published_port_would_be_a_way_in(port: int) -> None:
