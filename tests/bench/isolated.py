@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +18,8 @@ MODES = ("shared", "per-user")
 
 @dataclass(frozen=True)
 class Size:
-    beside: tuple[int, ...] = (0, 20)
-    rounds: int = 5
+    beside: tuple[int, ...] = (0, 20, 50, 100)
+    rounds: int = 10
 
 
 def measure(size: Size) -> Iterable[Figure]:
@@ -40,7 +41,7 @@ def measure(size: Size) -> Iterable[Figure]:
                 "hub_connect_url": f"http://{roles[0]}:8081",
             }
 
-        try:
+        with closing(client):
             for count in size.beside:
                 samples: dict[str, dict[str, list[float]]] = {mode: {"start": [], "stop": []} for mode in MODES}
                 for mode in MODES:
@@ -57,7 +58,5 @@ def measure(size: Size) -> Iterable[Figure]:
                     client.containers.run(tiny_image(), name=roles[0], network=bench.network, detach=True)
                     seconds = worker.do("hub_anew", prefix=job("per-user")["prefix"])["seconds"]
                     figures.append(Figure("g", f"a new hub has all {count} addresses", "s", [seconds]))
-        finally:
             worker.do("empty")
-            client.close()
     return figures

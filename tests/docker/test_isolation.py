@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.server
+import os
 import secrets
+import shutil
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,7 +23,7 @@ from docker.types import IPAMConfig, IPAMPool
 from dockerspawner import DockerSpawner
 from support.engine import clean
 from support.tiny import tiny_image
-from support.wait import until
+from support.wait import until, wait_until
 
 pytestmark = pytest.mark.needs("engine")
 
@@ -143,6 +148,40 @@ def outside(client: docker.DockerClient, network: str) -> Iterator[tuple[str, in
     server.server_close()
 
 
+@pytest.fixture
+def far() -> Iterator[str]:
+    """A host of its own beyond the engine's: where what goes there is forwarded, so is what goes to the internet."""
+    if os.geteuid() != 0 or not shutil.which("ip"):
+        pytest.skip("another host can't be played here: that takes root and iproute2")
+    name, number = f"dyt{secrets.token_hex(3)}", secrets.randbelow(63)
+    near, far = (f"198.51.100.{4 * number + host}" for host in (1, 2))
+
+    def ip(command: str) -> None:
+        subprocess.run(["ip", *command.split()], check=True)
+
+    ip(f"netns add {name}")
+    ip(f"link add {name}n type veth peer name {name}f netns {name}")
+    try:
+        ip(f"addr add {near}/30 dev {name}n")
+        ip(f"link set {name}n up")
+        ip(f"-n {name} addr add {far}/30 dev {name}f")
+        ip(f"-n {name} link set {name}f up")
+        serve = ["ip", "netns", "exec", name, sys.executable, "-m", "http.server", "8888"]
+        with subprocess.Popen(serve, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+            wait_until(lambda: answers(far, 8888), timeout=20, what=f"a server in {name}")
+            yield far
+            server.kill()
+    finally:
+        ip(f"link del {name}n")
+        ip(f"netns del {name}")
+
+
+def answers(host: str, port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=5):
+        return True
+    return False
+
+
 async def stop(*spawners: DockerSpawner) -> None:
     await asyncio.gather(*(spawner.stop(now=True) for spawner in spawners))
 
@@ -171,6 +210,14 @@ async def test_a_server_reaches_hub_proxy_and_outside_but_no_other_server(site: 
     # They do answer those who may ask.
     assert site.reached(bob, *asked) >= {"hub", bob.object_name, *theirs.values()}
     await stop(ann, bob)
+
+
+async def test_other_hosts_are_reached_where_the_internet_is_allowed(site: Isolated, far: str) -> None:
+    with_internet, without = site.make("ann"), site.make("bob", allow_internet=False)
+    await asyncio.gather(with_internet.start(), without.start())
+    assert site.reaches(with_internet, far)
+    assert not site.reaches(without, far)
+    await stop(with_internet, without)
 
 
 async def test_without_internet_there_is_the_hub_alone(site: Isolated, outside: Any) -> None:
@@ -405,12 +452,15 @@ async def test_a_kept_server_whose_networks_were_pruned(site: Isolated, outside:
     await stop(spawner)
     for name in (spawner.object_name, f"{site.instance}-egress"):
         site.client.networks.get(name).remove()
+    another = site.make("bob")
+    await another.start()
+    assert site.reaches(another, *outside)
     host, _ = await spawner.start()
     assert spawner.object_id == kept
     assert host == site.addresses(spawner.object_name)[spawner.object_name]
     assert site.reaches(spawner, "hub")
     assert site.reaches(spawner, *outside)
-    await stop(spawner)
+    await stop(spawner, another)
 
 
 async def test_a_sleeping_server_keeps_its_network(site: Isolated) -> None:
