@@ -15,7 +15,7 @@ from typing import Any
 
 import docker
 
-from bench import burst, crash, isolated, memory, neighbours, ready, table, thousand
+from bench import burst, crash, image, isolated, memory, neighbours, ready, table, thousand
 from bench.figures import Figure
 from support.repo import ROOT
 from support.tiny import tiny_image
@@ -47,6 +47,7 @@ ROWS = {
     "e": _row(thousand, servers=20, idle=5, poll=1),
     "f": _row(memory, servers=20, users=2, bursts=1),
     "g": _row(isolated, beside=(2,), rounds=1),
+    "h": _row(image, rounds=1, memory_rounds=1),
 }
 
 

@@ -55,12 +55,13 @@ class Bench:
 
     def hubs(self, image: str, more: str = "", address: str = "127.0.0.1") -> dict[str, Hub]:
         """A running hub of each side. `address` is the hubs' own, for servers that have to reach it."""
-        hubs = {side: self._hub(side, image, more, address) for side in (OURS, PREDECESSOR)}
+        hubs = {side: self.hub(side, image, more, address) for side in (OURS, PREDECESSOR)}
         with ThreadPoolExecutor() as pool:
             list(pool.map(Hub.start, hubs.values()))
         return hubs
 
-    def _hub(self, side: str, image: str, more: str, address: str) -> Hub:
+    def hub(self, side: str, image: str, more: str, address: str) -> Hub:
+        """One that has still to be started."""
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="dockyard-bench-")))
         text = settings(side, self.prefix(side), image=image, network=self.network)
         hub = Hub(folder, text + more, python=python(side), address=address)

@@ -21,3 +21,9 @@ def notebook_image() -> str:
             return min(built, key=len)
         subprocess.run(["make", "build"], cwd=ROOT, check=True)
     raise AssertionError("make build has made no single-user image")
+
+
+def plain_image() -> str:
+    """The same packages as they come, with neither the image's configuration nor its start."""
+    built = subprocess.run(["scripts/build", "plain"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    return built.stdout.strip()

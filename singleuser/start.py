@@ -1,0 +1,42 @@
+"""The users' server, started as `jupyterhub-singleuser` starts it, but sooner; what each measure saves is in README.md.
+
+Nothing that is installed is changed, and it holds for this process only: kernels and terminals have all as it is.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import LazyLoader
+from typing import Any
+
+# jsonschema's optional checkers of formats that no schema of the server has (a test looks): it does without them
+# where they can't be imported. They build a parser of internationalized addresses, and load a library of dates.
+WITHOUT = ("rfc3987_syntax", "isoduration")
+# Imported by what seldom uses it: loaded when it is used.
+LATER = frozenset({"requests"})
+
+
+class Later(MetaPathFinder):
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        if name not in LATER:
+            return None
+        spec = PathFinder.find_spec(name, path, target)
+        if spec and spec.loader:
+            spec.loader = LazyLoader(spec.loader)
+        return spec
+
+
+# What an import makes stays: looking for garbage meanwhile, and ever again after that, is in vain.
+gc.disable()
+for name in WITHOUT:
+    sys.modules[name] = None  # type: ignore[assignment]
+sys.meta_path.insert(0, Later())
+
+from jupyterhub.singleuser import main  # noqa: E402
+
+gc.freeze()
+gc.enable()
+main()
