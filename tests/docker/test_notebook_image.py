@@ -1,0 +1,196 @@
+"""The kit's notebook image: what makes its start quick is in force, and takes nothing from its users."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import secrets
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from typing import Any
+
+import docker
+import pytest
+from websockets.sync.client import connect
+
+from support.engine import clean
+from support.jupyterhub import Hub
+from support.notebook import notebook_image
+from support.user import User
+
+pytestmark = pytest.mark.needs("engine")
+
+# Python prints what it imports.
+SETTINGS = """
+c.DockerSpawner.image = "{image}"
+c.DockerSpawner.prefix = c.DockerSpawner.instance = "{instance}"
+c.DockerSpawner.network_name = "{network}"
+c.DockerSpawner.notebook_dir = "/home/jovyan"
+c.DockerSpawner.volumes = {{"{instance}-home-{{username}}": "/home/jovyan"}}
+c.DockerSpawner.environment = {{"PYTHONPROFILEIMPORTTIME": "1"}}
+c.DockerSpawner.remove = True
+"""
+
+# Prints modules of Python code whose byte code is missing or of another source.
+STALE = """
+import importlib.util, os, sys, sysconfig
+folders = [sysconfig.get_path("stdlib"), sysconfig.get_path("purelib")]
+names = [name.replace(".", "/") for name in sys.argv[1].split()]
+for file in (f"{folder}/{name}{end}.py" for folder in folders for name in names for end in ("", "/__init__")):
+    if os.path.exists(file):
+        code = importlib.util.cache_from_source(file)
+        head = open(code, "rb").read(16) if os.path.exists(code) else bytes(16)
+        if int.from_bytes(head[8:12], "little") != int(os.stat(file).st_mtime):
+            print(file)
+"""
+
+# Prints the formats that are named in the schemas of what the server is made of.
+FORMATS = r"""
+import pathlib, re, sys, sysconfig
+packages = pathlib.Path(sysconfig.get_path("purelib"))
+patterns = ["jupyter*", "nbformat", "jsonschema_specifications"]
+folders = [folder for pattern in patterns for folder in packages.glob(pattern)]
+folders.append(pathlib.Path(sys.prefix, "share/jupyter/lab/schemas"))
+for file in (file for folder in folders for file in folder.rglob("*")):
+    if file.suffix in (".json", ".yaml", ".yml") or "metaschemas" in file.parts:
+        print(*re.findall("\\bformat[\"']?\\s*:\\s*[\"']?([a-z-]+)", file.read_text(errors="replace")))
+"""
+
+
+@pytest.fixture(scope="module")
+def instance(client: docker.DockerClient) -> Iterator[str]:
+    name = f"dyt{secrets.token_hex(3)}"
+    yield name
+    clean(client, name)
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory, client: Any, instance: str, network: str) -> Iterator[Hub]:
+    settings = SETTINGS.format(image=notebook_image(), instance=instance, network=network)
+    gateway = client.networks.get(network).attrs["IPAM"]["Config"][0]["Gateway"]
+    hub = Hub(tmp_path_factory.mktemp("hub"), settings, address=gateway)
+    try:
+        hub.start()
+        yield hub
+    finally:
+        hub.stop()
+
+
+@pytest.fixture(scope="module")
+def ann(hub: Hub) -> User:
+    return User(hub.url, "ann", "any").sign_in().started()
+
+
+@pytest.fixture
+def container(ann: User, client: Any, instance: str) -> Any:
+    return client.containers.get(f"{instance}-{ann.name}")
+
+
+def run(container: Any, *command: str) -> str:
+    done = container.exec_run(list(command), environment={"PYTHONPROFILEIMPORTTIME": ""})
+    assert done.exit_code == 0, done.output.decode()
+    return str(done.output.decode())
+
+
+def imported(container: Any) -> set[str]:
+    return set(re.findall(r"^import time: .*\| +([\w.]+)$", container.logs().decode(), re.MULTILINE))
+
+
+def loaded(container: Any) -> set[str]:
+    return set(re.findall(r"(\w+) \| extension was successfully loaded", container.logs().decode()))
+
+
+def test_what_the_server_does_without_is_not_loaded(container: Any) -> None:
+    packages = {name.split(".")[0] for name in imported(container)}
+    assert {"jupyterhub", "jupyterlab", "jsonschema"} <= packages
+    # The first two are what the optional checkers load.
+    assert not packages & {"lark", "arrow", "urllib3", "IPython", "jupyter_lsp"}
+    assert loaded(container) == {"jupyterhub", "jupyterlab", "jupyter_server_terminals"}
+
+
+def test_no_schema_has_a_format_that_is_not_checked(container: Any) -> None:
+    formats = set(run(container, "python3", "-c", FORMATS).split())
+    assert {"uri", "date-time"} <= formats
+    assert not formats & {"iri", "iri-reference", "duration"}
+
+
+def test_all_byte_code_is_there(container: Any) -> None:
+    names = imported(container)
+    assert {"asyncio.events", "jupyterlab.labapp"} <= names
+    assert run(container, "python3", "-c", STALE, " ".join(names)) == ""
+
+
+def test_what_is_installed_is_whole(ann: User, container: Any) -> None:
+    assert run(container, "pip", "check") == "No broken requirements found.\n"
+    with ann.kernel() as kernel:
+        found = "import importlib.util as u; print([bool(u.find_spec(n)) for n in ('rfc3987_syntax', 'isoduration')])"
+        assert "[True, True]\n" in kernel.run(found)
+
+
+def test_a_terminal(ann: User) -> None:
+    answer = ann.server("POST", "/api/terminals", json={})
+    assert answer.status_code == 200, answer.text
+    name = answer.json()["name"]
+    cookies = "; ".join(f"{c.name}={c.value}" for c in ann.session.cookies)
+    url = f"ws{ann.hub.removeprefix('http')}/user/{ann.path}/terminals/websocket/{name}"
+    with connect(url, additional_headers={"Cookie": cookies}, origin=ann.hub) as socket:  # type: ignore[arg-type]
+        socket.send(json.dumps(["stdin", "echo $((6 * 7))-answered\r"]))
+        shown = ""
+        while "42-answered" not in shown:
+            kind, *content = json.loads(socket.recv(timeout=20))
+            shown += content[0] if kind == "stdout" else ""
+    assert ann.server("DELETE", f"/api/terminals/{name}").status_code == 204
+
+
+def wheel() -> bytes:
+    """A package that brings a prebuilt extension of JupyterLab."""
+    extension = "mine-1.data/data/share/jupyter/labextensions/mine"
+    package = {
+        "name": "mine",
+        "version": "1.0.0",
+        "jupyterlab": {"_build": {"load": "static/a.js", "extension": "./x"}},
+    }
+    files = {
+        f"{extension}/package.json": json.dumps(package),
+        f"{extension}/static/a.js": "",
+        "mine-1.dist-info/METADATA": "Metadata-Version: 2.1\nName: mine\nVersion: 1\n",
+        "mine-1.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    files["mine-1.dist-info/RECORD"] = "".join(f"{name},,\n" for name in [*files, "mine-1.dist-info/RECORD"])
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return content.getvalue()
+
+
+ENABLED = b'{"ServerApp": {"jpserver_extensions": {"jupyter_lsp": true}}}'
+
+
+def put(container: Any, name: str, content: bytes) -> None:
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        entry = tarfile.TarInfo(name)
+        entry.size, entry.uid, entry.gid, entry.mode = len(content), 1000, 100, 0o644
+        tar.addfile(entry, io.BytesIO(content))
+    assert container.put_archive("/home/jovyan", archive.getvalue())
+
+
+def test_what_a_user_adds_is_there_and_keeps_nothing_from_starting(
+    ann: User, container: Any, client: Any, instance: str
+) -> None:
+    """An extension by pip, one of the server's that is off and switched on again, and a file named as a module."""
+    put(container, "mine-1-py3-none-any.whl", wheel())
+    put(container, "tornado.py", b"raise SystemExit('the wrong one')\n")
+    run(container, "pip", "install", "--no-index", "--no-deps", "mine-1-py3-none-any.whl")
+    run(container, "mkdir", "-p", "/home/jovyan/.jupyter/jupyter_server_config.d")
+    put(container, ".jupyter/jupyter_server_config.d/jupyter_lsp.json", ENABLED)
+    ann.stop()
+    ann.started()
+    page = ann.server("GET", "/lab").text
+    config = re.search(r'<script id="jupyter-config-data"[^>]*>\s*(.*?)\s*</script>', page, re.DOTALL)
+    assert config
+    assert "mine" in [extension["name"] for extension in json.loads(config[1])["federated_extensions"]]
+    assert "jupyter_lsp" in loaded(client.containers.get(f"{instance}-{ann.name}"))
