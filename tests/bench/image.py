@@ -1,4 +1,4 @@
-"""(g) The kit's notebook image, and (as predecessor) the same packages as they come."""
+"""(h) The kit's notebook image, and (as predecessor) the same packages as they come."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ def measure(size: Size) -> Iterable[Figure]:
                 taken.append(memory_with_a_kernel(bench, hub, side))
     bar = at_most(0.7, "the packages' as they come", starts[OURS], starts[PREDECESSOR])
     return [
-        Figure("g", "docker run to first answer, a notebook server", "s", starts[OURS], starts[PREDECESSOR], bar=bar),
-        Figure("g", "its memory, idle, with one kernel", "MiB", idle[OURS], idle[PREDECESSOR]),
-        Figure("g", "its image", "MiB", [megabytes(images[OURS])], [megabytes(images[PREDECESSOR])]),
+        Figure("h", "docker run to first answer, a notebook server", "s", starts[OURS], starts[PREDECESSOR], bar=bar),
+        Figure("h", "its memory, idle, with one kernel", "MiB", idle[OURS], idle[PREDECESSOR]),
+        Figure("h", "its image", "MiB", [megabytes(images[OURS])], [megabytes(images[PREDECESSOR])]),
     ]
 
 
