@@ -5,6 +5,7 @@ from pathlib import Path
 
 import culling
 import profilesfile
+import sharing
 from reading import Mistakes
 from settings import load
 
@@ -57,7 +58,11 @@ c.DockerSpawner.remove = not sleeps
 c.DockerSpawner.max_sleeping = settings.max_sleeping
 c.DockerSpawner.pause_max_age = settings.sleep_max_age
 c.DockerSpawner.notebook_dir = "/home/jovyan"
-c.DockerSpawner.volumes = {settings.home_volume: "/home/jovyan"}
+shared = [sharing.parse(entry) for entry in settings.shared_volumes]
+c.DockerSpawner.volumes = {settings.home_volume: "/home/jovyan", **sharing.volumes(shared, project)}
+c.DockerSpawner.volume_owner = settings.volume_owner if shared else ""
+c.DockerSpawner.delete_policy = "delete" if settings.delete_data_with_user else "keep"
+c.DockerSpawner.gpus = int(settings.gpus) if settings.gpus.isdigit() else settings.gpus or None
 c.DockerSpawner.mem_limit = settings.mem_limit
 c.DockerSpawner.cpu_limit = settings.cpu_limit
 c.DockerSpawner.mem_guarantee = settings.mem_guarantee or None

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from pydantic import SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+import sharing
 from kinds import MEMORY, URL, Address, HostPath, Names, Switch, in_bytes, setting
 from reading import FileSource, Mistakes, sentence, usable
 
@@ -83,6 +84,12 @@ class Settings(BaseSettings):
     profiles_file: HostPath = setting(
         "servers", "File of profiles that users choose from (YAML, see hub/README.md); empty: there is no choice.", ""
     )
+    gpus: str = setting(
+        "servers",
+        "GPUs of each server: all, a number, or empty for none; profiles may say more.",
+        "",
+        pattern=r"^(all|\d*)$",
+    )
     pids_limit: int = setting("servers", "Processes and threads of each server.", 1024, ge=64)
     start_timeout: int = setting("servers", "Seconds that a server may take to start, pulling not counted.", 60, ge=5)
     named_servers: Switch = setting(
@@ -113,6 +120,21 @@ class Settings(BaseSettings):
         "Name of the volume that holds a user's home. {prefix} is COMPOSE_PROJECT_NAME; {username} must be in it.",
         "{prefix}-home-{username}",
         pattern=r"^[A-Za-z0-9_.{}-]*\{username\}[A-Za-z0-9_.{}-]*$",
+    )
+
+    shared_volumes: Names = setting(
+        "storage",
+        "Volumes that users share, name:/path, name:/path:ro or name:/path:ro@group, comma between them.",
+        (),
+    )
+    volume_owner: str = setting(
+        "storage",
+        "Owner of shared volumes, uid:gid: who the notebook image's servers run as.",
+        "1000:100",
+        pattern=r"^\d+:\d+$",
+    )
+    delete_data_with_user: Switch = setting(
+        "storage", "Delete a user's home when the user is deleted in the hub: true or false.", False
     )
 
     cookie_secret: SecretStr = setting(
@@ -183,6 +205,13 @@ class Settings(BaseSettings):
     def _worth_it(cls, value: int) -> int:
         if 0 < value < 10:
             raise ValueError("must be 0 or at least 10")
+        return value
+
+    @field_validator("shared_volumes")
+    @classmethod
+    def _of_the_form(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            sharing.parse(entry)
         return value
 
     @field_validator("mem_guarantee")

@@ -119,9 +119,10 @@ class NewVolumes(LoggingConfigurable):
 
     def _note_volume(self, bind: Bind, made: Any, labels: Mapping[str, str]) -> None:
         """What the engine said to an order to make a volume: is it new, and ours to see to?"""
-        if ((made or {}).get("Labels") or {}).get(ownership.START) != self._start_mark or "ro" in bind.mode.split(","):
+        if ((made or {}).get("Labels") or {}).get(ownership.START) != self._start_mark:
             return
-        if ownership.USER in labels or self.volume_owner:
+        # One that is read only here may be written by others: it has the owner that is set.
+        if self.volume_owner or (ownership.USER in labels and "ro" not in bind.mode.split(",")):
             self._new_volumes[bind.source] = bind
             self.engine.preparing.setdefault(bind.source, asyncio.Event())
 

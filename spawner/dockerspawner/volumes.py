@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from dockerspawner.failures import failure
 from dockerspawner.naming import VOLUME_NAME, fit
 from dockerspawner.volumenamingstrategy import default_format_volume_name
 
-Target = str | Mapping[str, str]
+Target = str | Mapping[str, Any]
 Settings = Mapping[str, "Target | list[Target]"]
 
 
@@ -55,28 +55,33 @@ class Bind:
         )
 
 
-def binds(settings: Settings, mode: str, render: Callable[[str], str]) -> list[Bind]:
-    """One Bind per entry of a `volumes` setting; `mode` where the entry names none.
+def binds(
+    settings: Settings, mode: str, render: Callable[[str], str], groups: Collection[str] = frozenset()
+) -> list[Bind]:
+    """One Bind per entry of a `volumes` setting that is for a member of `groups`; `mode` where the entry names none.
+
+    Of entries of one source at one target, the first counts.
 
     A volume's name is kept as it was rendered up to the 255 characters that the engine takes, so that a
     volume is found again whatever made it; one that the engine would refuse is cut and given a hash of the
     whole.
     """
-    found = []
+    found: dict[tuple[str, str], Bind] = {}
     for source, value in settings.items():
         name = render(source)
         for entry in value if isinstance(value, list) else [value]:
             entry = {"bind": entry} if isinstance(entry, str) else entry
-            found.append(
-                Bind(
-                    source=name if name.startswith("/") else fit(name, VOLUME_NAME),
-                    target=render(entry["bind"]),
-                    mode=entry.get("mode", mode),
-                    propagation=entry.get("propagation", ""),
-                    template=source,
-                )
+            if "groups" in entry and not set(entry["groups"]).intersection(groups):
+                continue
+            bind = Bind(
+                source=name if name.startswith("/") else fit(name, VOLUME_NAME),
+                target=render(entry["bind"]),
+                mode=entry.get("mode", mode),
+                propagation=entry.get("propagation", ""),
+                template=source,
             )
-    return found
+            found.setdefault((bind.source, bind.target), bind)
+    return list(found.values())
 
 
 def mount(settings: Mapping[str, Any], render: Callable[[str], str], labels: Mapping[str, str]) -> Mount:
@@ -110,7 +115,9 @@ class Volumes(LoggingConfigurable):
         config=True,
         help="""Volumes and host paths to mount: {source: path in the container}, or
         {source: {"bind": path, "mode": "rw", "propagation": "rshared"}}, or a list of these for one source at
-        several places. A source without a leading / is the name of a volume, made when it is missing.
+        several places. With "groups": ["staff"] it is for members of one of these groups of the hub; of
+        entries of one source at one place, the first that is for the user counts. A source without a leading /
+        is the name of a volume, made when it is missing.
         Placeholders as in name_template.""",
     )
 
@@ -139,8 +146,9 @@ class Volumes(LoggingConfigurable):
         return self.format_volume_name(template, self)  # type: ignore[no-any-return]
 
     def _binds(self) -> list[Bind]:
-        found = binds(self.volumes, "rw", self._render_volume)
-        found += binds(self.read_only_volumes, "ro", self._render_volume)
+        groups = {group.name for group in getattr(self.user, "groups", ())}
+        found = binds(self.volumes, "rw", self._render_volume, groups)
+        found += binds(self.read_only_volumes, "ro", self._render_volume, groups)
         return [replace(bind, source=self._older_names.get(bind.source, bind.source)) for bind in found]
 
     async def _find_volumes(self) -> None:

@@ -43,6 +43,7 @@ def kit_settings(profiles_file: Path) -> dict[str, str | None]:
     return {
         "PROFILES_FILE": str(profiles_file),
         "NAMED_SERVERS": "true",
+        "SHARED_VOLUMES": "notes:/shared/notes@staff,notes:/shared/notes:ro",
         "CULL_IDLE_AFTER": "12",
         "CULL_ACTION": "sleep",
     }

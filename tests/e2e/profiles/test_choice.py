@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Browser, expect
 
 from support import browser as do
@@ -31,11 +32,25 @@ def test_a_profile_is_chosen_by_keyboard(running: Kit, browser: Browser) -> None
 
 
 def test_profiles_of_a_group_are_for_its_members(running: Kit) -> None:
-    for name, status in (("sam", 201), ("tom", 400)):
-        user = running.user(name).sign_in()
-        answer = user.api("POST", f"/users/{name}/server", json={"profile": "staff"})
-        assert answer.status_code in {status, 202 if status == 201 else status}, answer.text
-    assert "staff" in answer.json()["message"]
+    order = {"json": {"profile": "staff"}}
+    sam, tom = (running.user(name).sign_in() for name in ("sam", "tom"))
+    refused = tom.api("POST", "/users/tom/server", **order)
+    assert (refused.status_code, "staff" in refused.json()["message"]) == (400, True), refused.text
+    assert sam.api("POST", "/users/sam/server", **order).status_code in {201, 202}
+    wait_until(lambda: sam.model()["servers"][""]["ready"], timeout=60)
+    sam.stop()
+
+
+def test_a_shared_volume_is_written_by_its_group_and_read_by_all(running: Kit) -> None:
+    tom = running.user("tom").sign_in().started()
+    write = "open('/shared/notes/today', 'a').write('read this')"
+    with tom.kernel() as kernel, pytest.raises(AssertionError, match="Read-only file system"):
+        kernel.run(write)
+    sam = running.user("sam").sign_in().started()
+    with sam.kernel() as kernel:
+        kernel.run(write)
+    with tom.kernel() as kernel:
+        assert kernel.run("print(open('/shared/notes/today').read())") == "read this\n"
 
 
 def test_an_idle_server_falls_asleep_and_wakes_with_its_kernel(running: Kit) -> None:

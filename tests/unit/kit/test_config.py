@@ -30,6 +30,9 @@ ENVIRON = {
     "NAMED_SERVERS": "true",
     "HOME_VOLUME": "{prefix}-files-{username}",
     "LOG_LEVEL": "WARNING",
+    "SHARED_VOLUMES": "data:/data:ro@class",
+    "DELETE_DATA_WITH_USER": "true",
+    "GPUS": "2",
     "MEM_GUARANTEE": "512M",
     "CPU_GUARANTEE": "0.5",
     "CULL_IDLE_AFTER": "3600",
@@ -55,7 +58,11 @@ def test_settings_reach_their_traits(config: Any) -> None:
     assert (spawner.mem_limit, spawner.cpu_limit) == ("3G", 1.5)
     assert spawner.extra_host_config["memswap_limit"] == "3G"
     assert spawner.extra_host_config["pids_limit"] == 77
-    assert spawner.volumes == {"{prefix}-files-{username}": "/home/jovyan"}
+    assert spawner.volumes == {
+        "{prefix}-files-{username}": "/home/jovyan",
+        "lab-shared-data": [{"bind": "/data", "mode": "ro", "groups": ["class"]}],
+    }
+    assert (spawner.volume_owner, spawner.delete_policy, spawner.gpus) == ("1000:100", "delete", 2)
     assert (spawner.mem_guarantee, spawner.cpu_guarantee) == ("512M", 0.5)
     assert (spawner.stop_action, spawner.remove) == ("pause", False)
     assert (spawner.max_sleeping, spawner.pause_max_age) == (7, 86400)

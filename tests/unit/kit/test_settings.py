@@ -74,6 +74,8 @@ def test_an_empty_variable_counts_as_not_set(environ: pytest.MonkeyPatch) -> Non
         ("MEM_GUARANTEE", "2.5G", "MEM_GUARANTEE must not be more than MEM_LIMIT=2G"),
         ("CULL_IDLE_AFTER", "5", "CULL_IDLE_AFTER must be 0 or at least 10"),
         ("CULL_ACTION", "freeze", "CULL_ACTION should be 'stop' or 'sleep'"),
+        ("SHARED_VOLUMES", "data", "SHARED_VOLUMES has 'data', which is not of the form"),
+        ("GPUS", "some", "GPUS is not of the form"),
         ("HOME_VOLUME", "home", "HOME_VOLUME is not of the form"),
         ("HOME_VOLUME", "{username}-{user}", "HOME_VOLUME knows {prefix}"),
         ("COMPOSE_PROJECT_NAME", "Dock Yard", "COMPOSE_PROJECT_NAME is not of the form"),

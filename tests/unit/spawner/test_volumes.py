@@ -135,3 +135,21 @@ def test_naming_strategies() -> None:
     spawner = make_spawner("a.b")
     for strategy in (default_format_volume_name, escaped_format_volume_name):
         assert strategy("{prefix}-{username}", spawner) == "jupyter-a-2eb"
+
+
+@pytest.mark.parametrize(
+    ("groups", "mounted"),
+    [
+        ((), ["all:/all:rw"]),
+        (("staff",), ["all:/all:rw", "data:/data:rw"]),
+        (("class", "other"), ["all:/all:rw", "data:/data:ro"]),
+        (("class", "staff"), ["all:/all:rw", "data:/data:rw"]),
+    ],
+)
+def test_a_volume_of_a_group_is_for_its_members(groups: tuple[str, ...], mounted: list[str]) -> None:
+    settings = {
+        "all": "/all",
+        "data": [{"bind": "/data", "groups": ["staff"]}, {"bind": "/data", "mode": "ro", "groups": ["class"]}],
+    }
+    found = binds(settings, "rw", str, groups)
+    assert [f"{bind.source}:{bind.target}:{bind.mode}" for bind in found] == mounted
