@@ -17,7 +17,7 @@ ANSWER_TIMEOUT = 5.0
 async def answers(host: str, port: int, path: str, tls: ssl.SSLContext | None = None) -> bool:
     """Does anything answer HTTP there, whatever its status? A TCP connection alone is no answer.
 
-    With `tls` a handshake is one, and an alert in its course.
+    With `tls` a handshake is one.
     """
     writer = None
     try:
@@ -27,8 +27,6 @@ async def answers(host: str, port: int, path: str, tls: ssl.SSLContext | None = 
         name = f"[{host}]" if ":" in host else host
         writer.write(f"GET {path} HTTP/1.1\r\nHost: {name}:{port}\r\nConnection: close\r\n\r\n".encode())
         return (await reader.read(5)).startswith(b"HTTP/")
-    except ssl.SSLError as error:
-        return "ALERT" in (error.reason or "")
     except OSError:
         return False
     finally:
