@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import socket
 import ssl
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from support.engine import clean
 from support.jupyterhub import Hub
 from support.notebook import notebook_image
 from support.user import User
+from support.venvs import python_of
 
 pytestmark = pytest.mark.needs("engine")
 
@@ -46,6 +48,7 @@ server.serve_forever()
 def before(spawner):
     if spawner.user.name == "bob":
         spawner.cmd, spawner.stop_timeout = ["python3", "-c", SERVE], 1
+        spawner.extra_host_config = {{"cap_drop": ["ALL"], "read_only": True}}
     spawner.stop_action = "pause" if spawner.name == "nap" else "stop"
 
 c.DockerSpawner.pre_spawn_hook = before
@@ -62,10 +65,14 @@ def instance(client: docker.DockerClient) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory, client: Any, instance: str, network: str) -> Iterator[Hub]:
+def hub(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, client: Any, instance: str, network: str
+) -> Iterator[Hub]:
+    """Of the JupyterHub that the test names."""
+    python = sys.executable if request.param == "jupyterhub6" else python_of(request.param)
     gateway = client.networks.get(network).attrs["IPAM"]["Config"][0]["Gateway"]
     settings = SETTINGS.format(image=notebook_image(), instance=instance, network=network, gateway=gateway)
-    hub = Hub(tmp_path_factory.mktemp("hub"), settings, address=gateway)
+    hub = Hub(tmp_path_factory.mktemp("hub"), settings, python, address=gateway)
     # The hub itself lets in only who has a certificate: its proxy has one.
     hub.api = f"{hub.url}/hub/api"
     try:
@@ -86,6 +93,7 @@ def keys_volume(client: docker.DockerClient, name: str) -> str:
     return str(mount["Name"])
 
 
+@pytest.mark.parametrize("hub", ["jupyterhub6"], indirect=True)
 def test_two_servers_of_a_user_with_a_key_each_run_cells_by_tls(hub: Hub, client: Any, instance: str) -> None:
     ann = User(hub.url, "ann", "any").sign_in().started()
     assert ann.start("lab")[-1].get("ready")
@@ -124,6 +132,7 @@ def plain_answer(host: str, port: int) -> bytes:
         return connection.recv(100)
 
 
+@pytest.mark.parametrize("hub", ["jupyterhub6", "jupyterhub5"], indirect=True)
 def test_a_kept_server_gets_new_keys_and_one_that_sleeps_goes_on(hub: Hub, client: Any, instance: str) -> None:
     for server, is_new in (("kept", True), ("nap", False)):
         name = f"{instance}-bob--{server}"
