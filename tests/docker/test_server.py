@@ -103,7 +103,7 @@ async def test_a_volume_outlives_stop_and_start(make: Any, client: Any, instance
 
 
 async def test_volumes_carry_labels(make: Any, client: Any, instance: str) -> None:
-    """Whose they are, as their templates say, and which start has made them; one that was there before stays as it is, whatever its driver."""
+    """Whose they are, as their templates say, and which start has made them. One that was there stays as it is."""
     client.volumes.create(f"{instance}-old", labels={"whose": "somebody's"})
     volumes = {"home-{username}": "/home/jovyan", "lab-{username}-{servername}": "/lab", "all": "/all", "old": "/old"}
     spawner = make("ann", "lab", remove=True, volumes={f"{instance}-{name}": path for name, path in volumes.items()})
