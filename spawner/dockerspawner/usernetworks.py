@@ -14,7 +14,7 @@ from docker.types import IPAMConfig, IPAMPool
 from dockerspawner import ownership
 from dockerspawner.attachments import Attachments
 from dockerspawner.engine import Engine, perform
-from dockerspawner.errors import Conflict, EngineError, Failed, Gone, Refused
+from dockerspawner.errors import Conflict, EngineError, Failed, Gone, Refused, Unavailable
 from dockerspawner.failures import failure
 from dockerspawner.naming import DNS_LABEL, fit
 from dockerspawner.ownership import Owner
@@ -230,7 +230,11 @@ class UserNetworks:
 
     async def _list(self) -> None:
         networks = await perform(self.docker, "networks")
-        left = set(orphans(networks, self._instance, await self._owners())) - self._held.keys()
+        try:
+            left = set(orphans(networks, self._instance, await self._owners())) - self._held.keys()
+        except Unavailable:
+            # The next start sees to it.
+            left, self._listing = set(), None
         await self.attachments.look(anew=True)
         outcomes = await asyncio.gather(*(self._remove_orphan(name) for name in left))
         gone = {name for name, removed in zip(left, outcomes, strict=True) if removed}

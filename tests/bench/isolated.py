@@ -26,7 +26,7 @@ def measure(size: Size) -> Iterable[Figure]:
     figures = []
     with real_engine() as bench:
         client = docker.from_env()
-        worker = bench.worker(OURS)
+        workers = {mode: bench.worker(OURS) for mode in MODES}
         roles = [f"{bench.name}-hub", f"{bench.name}-proxy"]
         for role in roles:
             client.containers.run(tiny_image(), name=role, network=bench.network, detach=True)
@@ -45,10 +45,10 @@ def measure(size: Size) -> Iterable[Figure]:
             for count in size.beside:
                 samples: dict[str, dict[str, list[float]]] = {mode: {"start": [], "stop": []} for mode in MODES}
                 for mode in MODES:
-                    worker.do("fill", count=count, **job(mode))
+                    workers[mode].do("fill", count=count, **job(mode))
                 for _ in range(size.rounds):
                     for mode in MODES:
-                        for what, seconds in worker.do("one", **job(mode)).items():
+                        for what, seconds in workers[mode].do("one", **job(mode)).items():
                             samples[mode][what].append(seconds)
                 for what in ("start", "stop"):
                     for mode in MODES:
@@ -56,7 +56,8 @@ def measure(size: Size) -> Iterable[Figure]:
                 if count:
                     client.containers.get(roles[0]).remove(force=True)
                     client.containers.run(tiny_image(), name=roles[0], network=bench.network, detach=True)
-                    seconds = worker.do("hub_anew", prefix=job("per-user")["prefix"])["seconds"]
+                    seconds = workers["per-user"].do("hub_anew", prefix=job("per-user")["prefix"])["seconds"]
                     figures.append(Figure("g", f"a new hub has all {count} addresses", "s", [seconds]))
-            worker.do("empty")
+            for worker in workers.values():
+                worker.do("empty")
     return figures

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import docker
@@ -22,6 +23,7 @@ from docker.types import IPAMConfig, IPAMPool
 
 from dockerspawner import DockerSpawner
 from support.engine import clean
+from support.jupyterhub import Hub
 from support.tiny import tiny_image
 from support.wait import until, wait_until
 
@@ -525,3 +527,37 @@ async def test_nothing_more_is_asked_of_a_shared_network(make: Any) -> None:
     await spawner.get_url()
     await spawner.stop()
     assert spawner.engine.networks.get(spawner.instance) is None
+
+
+# Through a hub
+
+SETTINGS = """
+c.DockerSpawner.image = "{image}"
+c.DockerSpawner.prefix = c.DockerSpawner.instance = "{instance}"
+c.DockerSpawner.network_isolation = "per-user"
+c.DockerSpawner.attached_containers = {attached}
+c.DockerSpawner.remove = True
+"""
+
+
+def test_a_hub_that_was_killed_while_all_was_made_anew(site: Isolated, tmp_path: Path) -> None:
+    settings = SETTINGS.format(image=tiny_image(), instance=site.instance, attached=[site.hub, site.proxy])
+    hub = Hub(tmp_path, settings)
+    try:
+        hub.start()
+        for name in ("ann", "bob"):
+            assert hub.spawn(name)[-1].get("ready")
+            assert hub.visit(name) == 404
+        ann, bob = f"{site.instance}-ann", f"{site.instance}-bob"
+        hub.kill()
+        site.client.containers.get(bob).remove(force=True)
+        for role in ("hub", "proxy"):
+            site.run(role)
+        hub.start()
+        wait_until(lambda: site.on("hub") == site.on("proxy") == {ann}, timeout=30)
+        wait_until(lambda: hub.running() == {"ann"}, timeout=30)
+        wait_until(lambda: site.networks() == [ann], timeout=30)
+        hub.halt("ann")
+        assert site.networks() == []
+    finally:
+        hub.stop()

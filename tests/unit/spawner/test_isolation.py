@@ -426,3 +426,20 @@ def test_a_published_port_would_be_a_way_in(port: int) -> None:
     spawner = isolated(FakeNetworks(), port, use_internal_ip=False)
     with pytest.raises(Exception, match="needs use_internal_ip"):
         asyncio.run(spawner.start())
+
+
+async def test_an_engine_that_tells_of_no_containers_does_not_hold_up_a_start(port: int) -> None:
+    client = FakeNetworks()
+    left = {f"dockyard.{key}": value for key, value in {"instance": "ours", "user": "eve", "server": ""}.items()}
+    client.made["left"] = {"Name": "left", "Labels": left, "IPAM": None, "Id": "left"}
+    spawner = isolated(client, port, instance="ours")
+    client.fail["containers"] = [api_error(500, "the engine is unwell")] * 1000
+    await spawner.start()
+    # Nobody can tell that it is nobody's.
+    assert "left" in client.made
+    client.fail["containers"].clear()
+    second = isolated(client, port, "bob", engine=spawner.engine, instance="ours")
+    await second.start()
+    assert "left" not in client.made
+    for one in (spawner, second):
+        await one.stop()
