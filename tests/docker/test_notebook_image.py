@@ -106,8 +106,8 @@ def test_what_the_server_does_without_is_not_loaded(container: Any) -> None:
     packages = {name.split(".")[0] for name in imported(container)}
     assert {"jupyterhub", "jupyterlab", "jsonschema"} <= packages
     # The first two are what the optional checkers load.
-    assert not packages & {"lark", "arrow", "urllib3", "IPython", "jupyter_lsp"}
-    assert loaded(container) == {"jupyterhub", "jupyterlab", "jupyter_server_terminals"}
+    assert not packages & {"lark", "arrow", "urllib3", "IPython"}
+    assert loaded(container) == {"jupyterhub", "jupyterlab", "jupyter_lsp", "jupyter_server_terminals"}
 
 
 def test_no_schema_has_a_format_that_is_not_checked(container: Any) -> None:
@@ -166,7 +166,7 @@ def wheel() -> bytes:
     return content.getvalue()
 
 
-ENABLED = b'{"ServerApp": {"jpserver_extensions": {"jupyter_lsp": true}}}'
+ENABLED = b'{"ServerApp": {"jpserver_extensions": {"notebook_shim": true}}}'
 
 
 def put(container: Any, name: str, content: bytes) -> None:
@@ -186,11 +186,11 @@ def test_what_a_user_adds_is_there_and_keeps_nothing_from_starting(
     put(container, "tornado.py", b"raise SystemExit('the wrong one')\n")
     run(container, "pip", "install", "--no-index", "--no-deps", "mine-1-py3-none-any.whl")
     run(container, "mkdir", "-p", "/home/jovyan/.jupyter/jupyter_server_config.d")
-    put(container, ".jupyter/jupyter_server_config.d/jupyter_lsp.json", ENABLED)
+    put(container, ".jupyter/jupyter_server_config.d/notebook_shim.json", ENABLED)
     ann.stop()
     ann.started()
     page = ann.server("GET", "/lab").text
     config = re.search(r'<script id="jupyter-config-data"[^>]*>\s*(.*?)\s*</script>', page, re.DOTALL)
     assert config
     assert "mine" in [extension["name"] for extension in json.loads(config[1])["federated_extensions"]]
-    assert "jupyter_lsp" in loaded(client.containers.get(f"{instance}-{ann.name}"))
+    assert "notebook_shim" in loaded(client.containers.get(f"{instance}-{ann.name}"))
