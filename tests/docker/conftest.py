@@ -13,7 +13,7 @@ from docker.utils import kwargs_from_env
 
 from dockerspawner import DockerSpawner
 from support import nested
-from support.engine import clean
+from support.engine import marked
 from support.jupyterhub import Hub
 from support.relay import Relay
 from support.spawners import make_spawner
@@ -72,12 +72,17 @@ def network(client: docker.DockerClient) -> Iterator[str]:
     network.remove()
 
 
+@pytest.fixture(scope="session")
+def gateway(client: docker.DockerClient, network: str) -> str:
+    """The address by which containers on `network` reach what runs on this machine."""
+    return str(client.networks.get(network).attrs["IPAM"]["Config"][0]["Gateway"])
+
+
 @pytest.fixture
 def instance(client: docker.DockerClient) -> Iterator[str]:
     """A name that marks all that one test makes: labels of containers, beginnings of names."""
-    name = f"dyt{secrets.token_hex(3)}"
-    yield name
-    clean(client, name)
+    with marked(client) as name:
+        yield name
 
 
 @pytest.fixture
@@ -131,8 +136,5 @@ def node_hub(node: nested.Node, tmp_path_factory: pytest.TempPathFactory) -> Ite
     """A hub whose servers are on `node`."""
     hub = Hub(tmp_path_factory.mktemp("hub"), NODE_HUB.format(node=node, image=tiny_image()))
     (hub.folder / "polls").touch()
-    try:
-        hub.start()
+    with hub:
         yield hub
-    finally:
-        hub.stop()

@@ -42,11 +42,8 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineServer]:
 @pytest.fixture(scope="module")
 def one_hub(engine: EngineServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     hub = Hub(tmp_path_factory.mktemp("hub"), SETTINGS.format(url=engine.url, port=engine.port, resync=5.0))
-    try:
-        hub.start()
+    with hub:
         yield hub
-    finally:
-        hub.stop()
 
 
 @pytest.fixture

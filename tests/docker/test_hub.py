@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +10,7 @@ from typing import Any
 import docker
 import pytest
 
-from support.engine import clean
+from support.engine import marked
 from support.jupyterhub import Hub
 from support.tiny import tiny_image
 from support.venvs import python_of
@@ -54,20 +53,16 @@ def python(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def instance(client: docker.DockerClient, python: str) -> Iterator[str]:
     """Depends on `python` so that each hub has one of its own."""
-    name = f"dyt{secrets.token_hex(3)}"
-    yield name
-    clean(client, name)
+    with marked(client) as name:
+        yield name
 
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory, instance: str, network: str, python: str) -> Iterator[Hub]:
     settings = SETTINGS.format(image=tiny_image(), instance=instance, network=network)
     hub = Hub(tmp_path_factory.mktemp("hub"), settings, python)
-    try:
-        hub.start()
+    with hub:
         yield hub
-    finally:
-        hub.stop()
 
 
 def containers(client: docker.DockerClient, instance: str) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import socket
 import ssl
 import sys
@@ -12,7 +11,7 @@ from typing import Any
 import docker
 import pytest
 
-from support.engine import clean
+from support.engine import marked
 from support.jupyterhub import Hub
 from support.notebook import notebook_image
 from support.user import User
@@ -59,27 +58,22 @@ FOLDER = "/jupyterhub-ssl"
 
 @pytest.fixture(scope="module")
 def instance(client: docker.DockerClient) -> Iterator[str]:
-    name = f"dyt{secrets.token_hex(3)}"
-    yield name
-    clean(client, name)
+    with marked(client) as name:
+        yield name
 
 
 @pytest.fixture(scope="module")
 def hub(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, client: Any, instance: str, network: str
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, instance: str, network: str, gateway: str
 ) -> Iterator[Hub]:
     """Of the JupyterHub that the test names."""
     python = sys.executable if request.param == "jupyterhub6" else python_of(request.param)
-    gateway = client.networks.get(network).attrs["IPAM"]["Config"][0]["Gateway"]
     settings = SETTINGS.format(image=notebook_image(), instance=instance, network=network, gateway=gateway)
     hub = Hub(tmp_path_factory.mktemp("hub"), settings, python, address=gateway)
     # The hub itself lets in only who has a certificate: its proxy has one.
     hub.api = f"{hub.url}/hub/api"
-    try:
-        hub.start()
+    with hub:
         yield hub
-    finally:
-        hub.stop()
 
 
 def run(client: docker.DockerClient, name: str, *command: str, user: str = "") -> str:

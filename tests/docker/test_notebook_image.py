@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import re
-import secrets
 import tarfile
 import zipfile
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ import docker
 import pytest
 from websockets.sync.client import connect
 
-from support.engine import clean
+from support.engine import marked
 from support.jupyterhub import Hub
 from support.notebook import notebook_image
 from support.user import User
@@ -61,21 +60,16 @@ for file in (file for folder in folders for file in folder.rglob("*")):
 
 @pytest.fixture(scope="module")
 def instance(client: docker.DockerClient) -> Iterator[str]:
-    name = f"dyt{secrets.token_hex(3)}"
-    yield name
-    clean(client, name)
+    with marked(client) as name:
+        yield name
 
 
 @pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory, client: Any, instance: str, network: str) -> Iterator[Hub]:
+def hub(tmp_path_factory: pytest.TempPathFactory, instance: str, network: str, gateway: str) -> Iterator[Hub]:
     settings = SETTINGS.format(image=notebook_image(), instance=instance, network=network)
-    gateway = client.networks.get(network).attrs["IPAM"]["Config"][0]["Gateway"]
     hub = Hub(tmp_path_factory.mktemp("hub"), settings, address=gateway)
-    try:
-        hub.start()
+    with hub:
         yield hub
-    finally:
-        hub.stop()
 
 
 @pytest.fixture(scope="module")

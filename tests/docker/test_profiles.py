@@ -97,11 +97,8 @@ def instance(client: docker.DockerClient, python: str) -> Iterator[str]:
 def hub(tmp_path_factory: pytest.TempPathFactory, instance: str, network: str, python: str) -> Iterator[Hub]:
     settings = SETTINGS.format(image=tiny_image(), instance=instance, network=network)
     hub = Hub(tmp_path_factory.mktemp("hub"), settings, python)
-    try:
-        hub.start()
+    with hub:
         yield hub
-    finally:
-        hub.stop()
 
 
 def made_of(client: Any, instance: str, name: str) -> tuple[str, int, dict[str, str]]:

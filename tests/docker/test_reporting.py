@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 from typing import Any
 
 import docker
 import pytest
 
-from support.engine import clean
+from support.engine import marked
 from support.jupyterhub import Hub
 from support.tiny import tiny_image
 from support.wait import wait_until
@@ -41,20 +40,16 @@ EAT = "x=0123456789abcdef; while :; do x=$x$x; done"
 
 @pytest.fixture(scope="module")
 def instance(client: docker.DockerClient) -> Iterator[str]:
-    name = f"dyt{secrets.token_hex(3)}"
-    yield name
-    clean(client, name)
+    with marked(client) as name:
+        yield name
 
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory, instance: str, network: str) -> Iterator[Hub]:
     settings = SETTINGS.format(image=tiny_image(), instance=instance, network=network)
     hub = Hub(tmp_path_factory.mktemp("hub"), settings)
-    try:
-        hub.start()
+    with hub:
         yield hub
-    finally:
-        hub.stop()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from support import browser as do
-from support.engine import clean
+from support.engine import marked
 from support.jupyterhub import Hub
 from support.notebook import notebook_image
 from support.user import User
@@ -33,21 +32,16 @@ c.Spawner.default_url = "/lab"
 
 @pytest.fixture(scope="module")
 def instance(client: docker.DockerClient) -> Iterator[str]:
-    name = f"dyt{secrets.token_hex(3)}"
-    yield name
-    clean(client, name)
+    with marked(client) as name:
+        yield name
 
 
 @pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory, client: Any, instance: str, network: str) -> Iterator[Hub]:
+def hub(tmp_path_factory: pytest.TempPathFactory, instance: str, network: str, gateway: str) -> Iterator[Hub]:
     settings = SETTINGS.format(image=notebook_image(), instance=instance, network=network)
-    gateway = client.networks.get(network).attrs["IPAM"]["Config"][0]["Gateway"]
     hub = Hub(tmp_path_factory.mktemp("hub"), settings, address=gateway)
-    try:
-        hub.start()
+    with hub:
         yield hub
-    finally:
-        hub.stop()
 
 
 @pytest.fixture

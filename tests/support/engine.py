@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import docker
+
+
+@contextmanager
+def marked(client: docker.DockerClient) -> Iterator[str]:
+    """A name that marks all that is made meanwhile, in labels of containers and at the beginning of names."""
+    name = f"dyt{secrets.token_hex(3)}"
+    try:
+        yield name
+    finally:
+        clean(client, name)
 
 
 def clean(client: docker.DockerClient, instance: str) -> None:

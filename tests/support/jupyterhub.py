@@ -62,9 +62,10 @@ def proxy_command() -> list[str]:
 
 
 class Hub:
-    """One hub; `settings` is Python that its jupyterhub_config.py ends with, `python` what runs it.
+    """One hub, up while its context lasts.
 
-    `address` is where it listens itself: for servers that call it, one that they reach.
+    `settings` is Python that its jupyterhub_config.py ends with, `python` what runs it; `address` is where it
+    listens itself: for servers that call it, one that they reach.
     """
 
     def __init__(self, folder: Path, settings: str, python: str = sys.executable, address: str = "127.0.0.1") -> None:
@@ -91,6 +92,17 @@ class Hub:
     @property
     def log(self) -> str:
         return (self.folder / "hub.log").read_text()
+
+    def __enter__(self) -> Hub:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def start(self) -> None:
         """Start the hub, and return when its API answers and the servers of an earlier one are checked."""
