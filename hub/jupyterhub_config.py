@@ -22,6 +22,7 @@ project = settings.compose_project_name
 # The hub and its proxy: a container each, so that the hub can be replaced while users work.
 c.JupyterHub.hub_bind_url = "http://0.0.0.0:8081"
 c.JupyterHub.hub_connect_url = "http://hub:8081"
+c.JupyterHub.public_url = settings.public_url
 c.JupyterHub.db_url = "sqlite:////srv/dockyard/data/jupyterhub.sqlite"
 c.JupyterHub.cookie_secret = bytes.fromhex(settings.cookie_secret.get_secret_value())
 c.JupyterHub.log_level = settings.log_level

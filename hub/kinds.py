@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_address
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic.fields import FieldInfo
@@ -61,10 +63,28 @@ def _absolute(value: str) -> str:
     return value
 
 
+def _origin(value: str) -> str:
+    if not value:
+        return value
+    if "://" not in value:
+        raise ValueError(f"must begin with https:// or http://, as in https://{value}")
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise ValueError(f"is no address ({error})") from None
+    if parts.scheme not in {"http", "https"} or not host or parts.username is not None or re.search(r"\s", value):
+        raise ValueError("must be of the form https://hub.example.org")
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError("must end after the host: a hub has a host name (or port) of its own, and no path")
+    return f"{parts.scheme}://{parts.netloc.lower()}"
+
+
 Switch = Annotated[bool, BeforeValidator(_true_or_false)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
 Address = Annotated[str, AfterValidator(_address)]
 HostPath = Annotated[str, AfterValidator(_absolute)]
+Origin = Annotated[str, AfterValidator(_origin)]
 
 MEMORY = r"^\d+(\.\d+)?[KMGT]?$"
 URL = r"^(https?://[^\s/]+(/\S*)?)?$"

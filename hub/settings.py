@@ -16,7 +16,7 @@ from pydantic import SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 import sharing
-from kinds import MEMORY, URL, Address, HostPath, Names, Switch, in_bytes, setting
+from kinds import MEMORY, URL, Address, HostPath, Names, Origin, Switch, in_bytes, setting
 from reading import FileSource, Mistakes, sentence, usable
 
 
@@ -38,6 +38,11 @@ class Settings(BaseSettings):
         pattern=r"^[a-z0-9][a-z0-9_-]{0,29}$",
     )
 
+    public_url: Origin = setting(
+        "address",
+        "What users type, such as https://hub.example.org; empty: the address and port below. No path.",
+        "",
+    )
     bind_addr: Address = setting(
         "address", "Address on this machine to listen on; 0.0.0.0 lets other machines in.", "127.0.0.1"
     )

@@ -15,6 +15,7 @@ from support.repo import ROOT
 
 ENVIRON = {
     "COMPOSE_PROJECT_NAME": "lab",
+    "PUBLIC_URL": "https://hub.example.org/",
     "USER_PASSWORD": "user-password",
     "ADMIN_PASSWORD": "a" * 40,
     "ADMIN_USERS": "ada,grace",
@@ -68,6 +69,7 @@ def test_settings_reach_their_traits(config: Any) -> None:
     assert (spawner.max_sleeping, spawner.pause_max_age) == (7, 86400)
     assert config.Spawner.start_timeout == 33
     assert config.JupyterHub.allow_named_servers is True
+    assert config.JupyterHub.public_url == "https://hub.example.org"
     assert config.JupyterHub.log_level == "WARNING"
     assert config.JupyterHub.cookie_secret == bytes.fromhex("0f" * 32)
     assert config.ExternalProxy.auth_token == "t" * 40

@@ -54,6 +54,12 @@ def test_values_are_read(environ: pytest.MonkeyPatch) -> None:
     assert settings.user_password.get_secret_value() == "a b$c#d'e\"f\\g"
 
 
+@pytest.mark.parametrize("given", ["https://Hub.Example.org", "https://hub.example.org/", "https://hub.example.org//"])
+def test_the_public_url_is_brought_to_one_form(environ: pytest.MonkeyPatch, given: str) -> None:
+    environ.setenv("PUBLIC_URL", given)
+    assert load().public_url == "https://hub.example.org"
+
+
 def test_an_empty_variable_counts_as_not_set(environ: pytest.MonkeyPatch) -> None:
     environ.setenv("PORT", "")
     assert load().port == 8000
@@ -67,6 +73,13 @@ def test_an_empty_variable_counts_as_not_set(environ: pytest.MonkeyPatch) -> Non
         ("PORT", "eighty", "PORT should be a valid integer"),
         ("PORT", "70000", "PORT should be less than or equal to 65535"),
         ("BIND_ADDR", "localhost", "BIND_ADDR must be an IP address"),
+        ("PUBLIC_URL", "hub.example.org", "PUBLIC_URL must begin with https:// or http://, as in https://hub."),
+        ("PUBLIC_URL", "ftp://hub.example.org", "PUBLIC_URL must be of the form"),
+        ("PUBLIC_URL", "https://ada:pw@hub.example.org", "PUBLIC_URL must be of the form"),
+        ("PUBLIC_URL", "https://", "PUBLIC_URL must be of the form"),
+        ("PUBLIC_URL", "https://hub.example.org:http", "PUBLIC_URL is no address"),
+        ("PUBLIC_URL", "https://example.org/hub/", "PUBLIC_URL must end after the host"),
+        ("PUBLIC_URL", "https://example.org/?a=b", "PUBLIC_URL must end after the host"),
         ("NAMED_SERVERS", "yes", "NAMED_SERVERS must be true or false (now: 'yes')"),
         ("AUTH", "github", "AUTH should be 'password'"),
         ("MEM_LIMIT", "lots", "MEM_LIMIT is not of the form"),
