@@ -17,14 +17,16 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from dotenv.parser import Binding, parse_stream
 from pydantic.fields import FieldInfo
 
+import certificates
 import profilesfile
 from kinds import is_secret
 from reading import Mistakes
-from settings import Settings, load
+from settings import Settings, load, overlays_of
 
 SECRETS = Path("/run/secrets")
 
@@ -103,7 +105,24 @@ def check(text: str) -> list[str]:
             reading()
         except Mistakes as found:
             mistakes += found.lines
-    return mistakes
+    return mistakes + of_the_edge(values)
+
+
+def of_the_edge(values: dict[str, str]) -> list[str]:
+    """What only the overlay for HTTPS minds: certificates, where compose mounts them, and the address as written."""
+    found = []
+    public = values.get("PUBLIC_URL", "")
+    if "tls" in overlays_of(values.get("COMPOSE_FILE", "")) and public.endswith("/"):
+        found.append(f"PUBLIC_URL ends with /, which compose/compose.tls.yaml can't have: {public.rstrip('/')}")
+    if values.get("CERT_FILE") and values.get("KEY_FILE"):
+        host = urlsplit(public).hostname or ""
+        found += certificates.mistakes(SECRETS / "cert", SECRETS / "key", host)
+    if values.get("ACME_ROOT_FILE"):
+        try:
+            certificates.certificates("ACME_ROOT_FILE", SECRETS / "acme_root")
+        except certificates.Wrong as wrong:
+            found.append(str(wrong))
+    return found
 
 
 def socket_mistake() -> str:

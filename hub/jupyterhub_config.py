@@ -6,6 +6,7 @@ from pathlib import Path
 import culling
 import profilesfile
 import sharing
+import database
 from reading import Mistakes
 from settings import load
 
@@ -18,12 +19,14 @@ except Mistakes as mistakes:
     sys.exit("The hub does not start. Wrong in .env:\n" + "\n".join(f"  - {line}" for line in mistakes.lines))
 
 project = settings.compose_project_name
+database.reconnect()
 
 # The hub and its proxy: a container each, so that the hub can be replaced while users work.
 c.JupyterHub.hub_bind_url = "http://0.0.0.0:8081"
 c.JupyterHub.hub_connect_url = "http://hub:8081"
 c.JupyterHub.public_url = settings.public_url
-c.JupyterHub.db_url = "sqlite:////srv/dockyard/data/jupyterhub.sqlite"
+c.JupyterHub.db_url = settings.database
+c.JupyterHub.db_kwargs = database.options(settings.database)
 c.JupyterHub.cookie_secret = bytes.fromhex(settings.cookie_secret.get_secret_value())
 c.JupyterHub.log_level = settings.log_level
 c.JupyterHub.cleanup_servers = False

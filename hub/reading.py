@@ -45,7 +45,7 @@ class FileSource(PydanticBaseSettingsSource):
         except (OSError, UnicodeDecodeError) as error:
             why = getattr(error, "strerror", None) or "it is not text"
             return (
-                Wrong(f"cannot be read from {name}_FILE ({why}): {_mend_of_file(error)}"),
+                Wrong(f"cannot be read from {name}_FILE ({why}): {mend_of_file(error)}"),
                 field_name,
                 False,
             )
@@ -55,7 +55,8 @@ class FileSource(PydanticBaseSettingsSource):
         return {name: value for name, value in found if value is not None}
 
 
-def _mend_of_file(error: Exception) -> str:
+def mend_of_file(error: Exception) -> str:
+    """How to mend a file that compose mounts and that could not be read."""
     if isinstance(error, PermissionError):
         return f"let the hub's user read it (chown {os.getuid()} FILE)"
     return "give the absolute path of a file that exists on this host"

@@ -11,13 +11,26 @@ from __future__ import annotations
 
 import re
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+import database
 import sharing
 from kinds import MEMORY, URL, Address, HostPath, Names, Origin, Switch, in_bytes, setting
 from reading import FileSource, Mistakes, sentence, usable
+
+LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
+
+
+def overlays_of(compose_file: str) -> set[str]:
+    """Which overlays COMPOSE_FILE names: compose/compose.tls.yaml is tls."""
+    return set(re.findall(r"(?:^|[:/])compose\.([\w-]+)\.yaml(?=:|$)", compose_file))
+
+
+def overlays(info: ValidationInfo) -> set[str]:
+    return overlays_of(info.data.get("compose_file", ""))
 
 
 class Settings(BaseSettings):
@@ -42,11 +55,33 @@ class Settings(BaseSettings):
         "address",
         "What users type, such as https://hub.example.org; empty: the address and port below. No path.",
         "",
+        validate_default=True,
     )
     bind_addr: Address = setting(
         "address", "Address on this machine to listen on; 0.0.0.0 lets other machines in.", "127.0.0.1"
     )
     port: int = setting("address", "Port to listen on.", 8000, ge=1, le=65535)
+
+    http_port: int = setting(
+        "tls", "With compose/compose.tls.yaml: the port that is sent on to HTTPS; ACME wants 80.", 80, ge=1, le=65535
+    )
+    https_port: int = setting("tls", "With compose/compose.tls.yaml: the port of HTTPS.", 443, ge=1, le=65535)
+    cert_file: HostPath = setting(
+        "tls", "Certificate of PUBLIC_URL's host and its issuers' (PEM); empty: one is had by ACME.", ""
+    )
+    key_file: HostPath = setting("tls", "The certificate's private key (PEM).", "", validate_default=True)
+    acme_ca: str = setting(
+        "tls",
+        "Where certificates are had: an authority's ACME directory.",
+        LETS_ENCRYPT,
+        pattern=r"^https://\S+$",
+    )
+    acme_email: str = setting(
+        "tls", "Where that authority writes to about certificates; empty: nowhere.", "", pattern=r"^([^@\s]+@[^@\s]+)?$"
+    )
+    acme_root_file: HostPath = setting(
+        "tls", "Certificates (PEM) that vouch for ACME_CA itself; empty: the well-known ones.", ""
+    )
 
     auth: Literal["password"] = setting(
         "sign-in", "How users sign in. password: any name with USER_PASSWORD.", "password"
@@ -151,6 +186,20 @@ class Settings(BaseSettings):
         generate="hex",
         min_length=32,
     )
+    db_url: SecretStr = setting(
+        "hub",
+        "The hub's database, such as postgresql://user:password@host:5432/name; empty: SQLite on a volume, or the "
+        "server of compose/compose.postgres.yaml.",
+        "",
+        validate_default=True,
+    )
+    postgres_password: SecretStr = setting(
+        "hub",
+        "Password of the database server of compose/compose.postgres.yaml, which keeps the one that it was made with.",
+        "",
+        generate="hex",
+        validate_default=True,
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = setting(
         "hub", "How much the hub logs: DEBUG, INFO, WARNING or ERROR.", "INFO"
     )
@@ -234,6 +283,76 @@ class Settings(BaseSettings):
         if value and limit and value > limit:
             raise ValueError(f"must not be more than CPU_LIMIT={limit:g}")
         return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_https(cls, value: str, info: ValidationInfo) -> str:
+        if "tls" in overlays(info) and not value.startswith("https://"):
+            raise ValueError(
+                "must begin with https://, since COMPOSE_FILE names compose/compose.tls.yaml: "
+                "write PUBLIC_URL=https:// and the host's name"
+            )
+        return value
+
+    @field_validator("https_port")
+    @classmethod
+    def _is_what_users_type(cls, value: int, info: ValidationInfo) -> int:
+        typed = urlsplit(info.data.get("public_url", "")).port
+        if "tls" in overlays(info) and typed not in {None, value}:
+            raise ValueError(f"is another port than {typed}, which PUBLIC_URL has: write one of them twice")
+        return value
+
+    @field_validator("cert_file", "acme_email", "acme_root_file")
+    @classmethod
+    def _has_its_overlay(cls, value: str, info: ValidationInfo) -> str:
+        if value and "tls" not in overlays(info):
+            raise ValueError("is for HTTPS: name compose/compose.tls.yaml in COMPOSE_FILE, or remove it")
+        return value
+
+    @field_validator("key_file")
+    @classmethod
+    def _is_one_of_a_pair(cls, value: str, info: ValidationInfo) -> str:
+        if "cert_file" in info.data and bool(value) != bool(info.data["cert_file"]):
+            raise ValueError("and CERT_FILE belong together: one of them is set, the other is not")
+        return value
+
+    @field_validator("acme_ca")
+    @classmethod
+    def _is_the_only_source(cls, value: str, info: ValidationInfo) -> str:
+        if value != LETS_ENCRYPT and info.data.get("cert_file"):
+            raise ValueError("and CERT_FILE are both set, two ways to a certificate: remove one of the two")
+        return cls._has_its_overlay(value, info) if value != LETS_ENCRYPT else value
+
+    @field_validator("db_url")
+    @classmethod
+    def _is_a_database(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        if not (text := value.get_secret_value()):
+            return value
+        url = database.parse(text)
+        if "postgres" in overlays(info) and url.host != "postgres":
+            raise ValueError(
+                "names another database than the server that compose/compose.postgres.yaml brings: "
+                "remove DB_URL, or that file from COMPOSE_FILE"
+            )
+        return value
+
+    @field_validator("postgres_password")
+    @classmethod
+    def _is_wanted(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        if "postgres" in overlays(info) and not value.get_secret_value():
+            raise ValueError("is not set or empty (openssl rand -hex 32 makes one)")
+        return value
+
+    @property
+    def database(self) -> str:
+        """The address of the hub's database, password and all."""
+        if text := self.db_url.get_secret_value():
+            url = database.parse(text)
+        elif "postgres" in overlays_of(self.compose_file):
+            url = database.of_the_overlay(self.postgres_password.get_secret_value())
+        else:
+            return database.SQLITE
+        return url.render_as_string(hide_password=False)
 
     @field_validator("home_volume")
     @classmethod

@@ -48,8 +48,8 @@ def docker_compose_command(kit: Kit) -> str:
 
 
 @pytest.fixture(scope="package")
-def docker_compose_file(kit: Kit) -> str:
-    return str(kit.folder / "compose/compose.yaml")
+def docker_compose_file(kit: Kit) -> list[str]:
+    return [str(kit.folder / name) for name in kit.setting("COMPOSE_FILE").split(":")]
 
 
 @pytest.fixture(scope="package")

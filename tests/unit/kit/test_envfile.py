@@ -97,5 +97,5 @@ def test_the_example_names_every_setting_once() -> None:
 def test_the_example_as_it_is_is_refused() -> None:
     found = envfile.check(envfile.example())
     assert {line.split()[0] for line in found} == {
-        "USER_PASSWORD", "ADMIN_PASSWORD", "COOKIE_SECRET", "PROXY_AUTH_TOKEN", "DOCKER_GID",
+        "USER_PASSWORD", "ADMIN_PASSWORD", "COOKIE_SECRET", "PROXY_AUTH_TOKEN", "POSTGRES_PASSWORD", "DOCKER_GID",
     }  # fmt: skip

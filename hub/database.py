@@ -1,0 +1,77 @@
+"""The hub's database: which address is one, how connections to it are made, and what happens when it goes away."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from sqlalchemy import URL, create_engine, event, make_url, select
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.orm import ORMExecuteState, Session
+
+SQLITE = "sqlite:////srv/dockyard/data/jupyterhub.sqlite"
+
+_POSTGRES = "postgresql+psycopg"
+_DRIVERS = {"postgresql": _POSTGRES, "postgres": _POSTGRES, _POSTGRES: _POSTGRES, "sqlite": "sqlite"}
+
+
+def parse(text: str) -> URL:
+    """An address of a database that the hub has a driver for. Raises ValueError with the mend, without the address."""
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        raise ValueError("is no address of a database, such as postgresql://user:password@host:5432/name") from None
+    if url.drivername not in _DRIVERS:
+        raise ValueError(f"begins with {url.drivername}://, and the hub knows postgresql:// and sqlite:// only")
+    url = url.set(drivername=_DRIVERS[url.drivername])
+    if url.drivername == _POSTGRES and not (url.host and url.database and url.username):
+        raise ValueError("lacks its user, host or name, as in postgresql://user:password@host:5432/name")
+    return url
+
+
+def of_the_overlay(password: str) -> URL:
+    """The database that compose/compose.postgres.yaml brings."""
+    return URL.create(_POSTGRES, username="dockyard", password=password, host="postgres", database="dockyard")
+
+
+def options(url: str) -> dict[str, Any]:
+    """How connections are made: one that is dead is noticed in seconds, since the hub stands still meanwhile."""
+    if not url.startswith(_POSTGRES):
+        return {}
+    wait = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 2}
+    return {"pool_pre_ping": True, "connect_args": {**wait, "tcp_user_timeout": 10_000, "application_name": "hub"}}
+
+
+def why_not(url: str) -> str:
+    """Why the database can't be used now, in one line; empty where it can."""
+    engine = create_engine(url, **options(url))
+    try:
+        with engine.connect():
+            return ""
+    except DBAPIError as error:
+        return str(error.orig).strip().splitlines()[-1]
+    finally:
+        engine.dispose()
+
+
+def reconnect() -> None:
+    """Have sessions that lost their connection between two uses get another one at the next, unnoticed.
+
+    The hub keeps one session, and with it a connection, from request to request. After a restart of the database the
+    first use of it would fail: whoever asked first would appear to be signed out.
+    """
+    event.listen(Session, "do_orm_execute", _ping)
+
+
+def _ping(state: ORMExecuteState) -> None:
+    session, now = state.session, time.monotonic()
+    if now < session.info.get("pinged", 0) + 1 or not session.in_transaction():
+        return
+    # What is being written is the caller's to lose or keep.
+    if session.new or session.dirty or session.deleted:
+        return
+    try:
+        session.connection().execute(select(1))
+        session.info["pinged"] = now
+    except SQLAlchemyError:
+        session.rollback()

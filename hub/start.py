@@ -1,0 +1,52 @@
+"""The hub's process: `python -m start COMMAND...` waits until the database answers, then becomes COMMAND.
+
+A database that is not up yet is nothing to crash about: its reason is logged when it changes, and twice a minute.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from datetime import datetime
+
+import database
+from reading import Mistakes
+from settings import load
+
+MENDS = {
+    "password authentication failed": "the password in DB_URL or POSTGRES_PASSWORD is not the one that the database "
+    "has; a database keeps the password that it was made with",
+    "resolve host": "no such host",
+}
+
+
+def line(url: str, why: str) -> str:
+    where = database.parse(url)
+    mend = next((mend for sign, mend in MENDS.items() if sign in why), "")
+    said = f"{mend} ({why})" if mend else why
+    return f"Waiting for the database {where.database} at {where.host}: {said}"
+
+
+def wait(url: str, pause: float = 1, remind: float = 30) -> None:
+    """Return when the database can be used; until then say why it can't."""
+    said, said_at = "", 0.0
+    while why := database.why_not(url):
+        now = time.monotonic()
+        if why != said or now > said_at + remind:
+            print(f"[W {datetime.now():%Y-%m-%d %H:%M:%S} start] {line(url, why)}", file=sys.stderr, flush=True)
+            said, said_at = why, now
+        time.sleep(pause)
+
+
+def main(command: list[str]) -> None:
+    try:
+        settings = load()
+    except Mistakes as mistakes:
+        sys.exit("The hub does not start. Wrong in .env:\n" + "\n".join(f"  - {line}" for line in mistakes.lines))
+    wait(settings.database)
+    os.execvp(command[0], command)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
