@@ -49,6 +49,11 @@ project() {
   printf '%s' "${name:-dockyard}"
 }
 
+# overlay NAME: whether COMPOSE_FILE names compose.NAME.yaml.
+overlay() {
+  case ":$(env_value COMPOSE_FILE):" in *[:/]"compose.$1.yaml:"*) ;; *) return 1 ;; esac
+}
+
 # A company's own certificate authority: as .env names it, else as this shell's tools are told of it.
 extra_ca_file() {
   local file

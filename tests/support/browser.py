@@ -7,8 +7,9 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserType, Page, expect, sync_playwright
 
 from support.repo import ROOT
 from support.user import User
@@ -20,20 +21,24 @@ QUIET = ["--disable-background-networking", "--disable-component-update", "--dis
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    sandbox = ["--no-sandbox"] if os.getuid() == 0 else []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"),
-            args=[*QUIET, *sandbox, "--disable-gpu", "--disable-quic"],
-        )
+        browser = launch(playwright.chromium)
         yield browser
         browser.close()
 
 
+def launch(browser_type: BrowserType, *arguments: str) -> Browser:
+    sandbox = ["--no-sandbox"] if os.getuid() == 0 else []
+    return browser_type.launch(
+        executable_path=shutil.which("chromium"),
+        args=[*QUIET, *sandbox, "--disable-gpu", "--disable-quic", *arguments],
+    )
+
+
 @contextmanager
-def page(browser: Browser) -> Iterator[Page]:
-    """A page with cookies of its own; waits up to a minute for what is expected."""
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
+def page(browser: Browser, **options: Any) -> Iterator[Page]:
+    """A page with cookies of its own; waits up to a minute for what is expected. `options` are its context's."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, **options)
     context.set_default_timeout(60_000)
     expect.set_options(timeout=60_000)
     page = context.new_page()

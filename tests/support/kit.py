@@ -32,6 +32,8 @@ class Kit:
         self.project = f"dockyard-test-{secrets.token_hex(3)}"
         self.port = free_port()
         self.first_output = ""
+        # Certificates (PEM) that users of this kit trust instead of the well-known ones.
+        self.authority: Path | None = None
         for source in tracked():
             target = folder / source.relative_to(ROOT)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -39,7 +41,8 @@ class Kit:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        public = [line for line in self.env_file.read_text().splitlines() if line.startswith("PUBLIC_URL=http")]
+        return public[0].partition("=")[2] if public else f"http://127.0.0.1:{self.port}"
 
     @property
     def env_file(self) -> Path:
@@ -75,7 +78,7 @@ class Kit:
 
     def user(self, name: str) -> User:
         password = "ADMIN_PASSWORD" if name == "admin" else "USER_PASSWORD"
-        return User(self.url, name, self.setting(password))
+        return User(self.url, name, self.setting(password), self.authority)
 
     def servers(self) -> list[Any]:
         """The containers of this kit's users, running or not."""

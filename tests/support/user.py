@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import ssl
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -59,13 +61,18 @@ class Kernel:
 
 
 class User:
-    """One browser session at `hub` (no trailing slash)."""
+    """One browser session at `hub` (no trailing slash), which trusts `authority`, a file of certificates, if given."""
 
-    def __init__(self, hub: str, name: str, password: str):
+    def __init__(self, hub: str, name: str, password: str, authority: Path | None = None):
         self.hub = hub
         self.name = name
         self.password = password
+        self.authority = authority
         self.session = requests.Session()
+        if authority:
+            # Else the shell's REQUESTS_CA_BUNDLE is what counts.
+            self.session.trust_env = False
+            self.session.verify = str(authority)
 
     @property
     def path(self) -> str:
@@ -147,5 +154,6 @@ class User:
         cookies = "; ".join(f"{c.name}={c.value}" for c in self.session.cookies)
         url = f"ws{self.hub.removeprefix('http')}/user/{self.path}/api/kernels/{kernel_id}/channels"
         headers = {"Cookie": cookies}
-        with connect(url, additional_headers=headers, origin=self.hub, open_timeout=30) as socket:  # type: ignore[arg-type]
+        trust = ssl.create_default_context(cafile=self.authority) if self.authority else None
+        with connect(url, additional_headers=headers, origin=self.hub, open_timeout=30, ssl=trust) as socket:  # type: ignore[arg-type]
             yield Kernel(socket)
