@@ -11,6 +11,7 @@ import envfile
 from support.repo import ROOT
 
 COMPOSE = (ROOT / "compose/compose.yaml").read_text()
+ALL = "\n".join(path.read_text() for path in (ROOT / "compose").glob("compose*.yaml"))
 
 
 def test_the_example_is_what_the_settings_print() -> None:
@@ -27,7 +28,7 @@ def test_compose_has_the_settings_own_defaults() -> None:
     defaults = {name: envfile.default(field) for name, field in envfile.fields().items()}
     # What is not the kit's default but stands for "not given".
     stand_for_nothing = {"DOCKER_GID": "0", "PROXY_AUTH_TOKEN": ""}
-    used = re.findall(r"\$\{([A-Z_]+):-([^${}]*)\}", COMPOSE)
+    used = re.findall(r"\$\{([A-Z_]+):-([^${}]*)\}", ALL)
     assert {name for name, _ in used} >= {"PORT", "BIND_ADDR", "PYTHON_IMAGE", "DOCKER_SOCKET"}
     for name, default in used:
         if default != "/dev/null":
@@ -35,7 +36,7 @@ def test_compose_has_the_settings_own_defaults() -> None:
 
 
 def test_compose_names_no_variable_that_is_not_a_setting() -> None:
-    assert set(re.findall(r"\$\{([A-Z_]+)", COMPOSE)) <= envfile.known_names() | {"EXTRA_CA_FILE"}
+    assert set(re.findall(r"\$\{([A-Z_]+)", ALL)) <= envfile.known_names() | {"EXTRA_CA_FILE"}
 
 
 def test_every_secret_can_be_a_file() -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
 import subprocess
+from itertools import combinations
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
-import yaml
 
 from support.repo import ROOT, tracked
 
-DOCKERFILES = tracked("*Dockerfile")
+# Not the stand-ins for others' images: they are as those are.
+DOCKERFILES = [path for path in tracked("*Dockerfile") if "tests" not in path.relative_to(ROOT).parts]
 SCRIPTS = list(tracked("scripts/*", ".ci/run", "hub/proxy/run"))
 
 
@@ -80,15 +85,70 @@ def test_every_verb_has_its_script_and_its_help() -> None:
     assert all(recipe.count("\n") <= 3 for recipe in recipes)
 
 
+# Each overlay that adds a service, and the service.
+OVERLAYS = {"tls": "edge", "postgres": "postgres"}
+COMBINATIONS = [chosen for size in range(len(OVERLAYS) + 1) for chosen in combinations(OVERLAYS, size)]
+
+needs_compose = pytest.mark.skipif(not shutil.which("docker"), reason="there is no docker compose: make engine")
+
+
+def config(*overlays: str) -> dict[str, Any]:
+    """What compose makes of compose.yaml and these overlays, with nothing but .env.example's defaults."""
+    files = ["compose.yaml", *(f"compose.{name}.yaml" for name in overlays)]
+    command = [
+        "docker",
+        "compose",
+        *(part for file in files for part in ("--file", file)),
+        "config",
+        "--format",
+        "json",
+    ]
+    environ = {"PATH": os.environ["PATH"], "COMPOSE_PROJECT_NAME": "dockyard"}
+    with TemporaryDirectory() as folder:
+        shutil.copytree(ROOT / "compose", f"{folder}/compose")
+        Path(folder, ".env").touch()
+        done = subprocess.run(command, cwd=f"{folder}/compose", env=environ, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout.replace(folder, "")))
+
+
+@needs_compose
 def test_compose_is_hardened() -> None:
-    services = yaml.safe_load((ROOT / "compose/compose.yaml").read_text())["services"]
-    for service in ("hub", "proxy"):
-        spec = services[service]
-        assert spec["read_only"] is True
-        assert spec["cap_drop"] == ["ALL"]
-        assert spec["security_opt"] == ["no-new-privileges"]
-        assert {"mem_limit", "cpus", "pids_limit", "restart"} <= set(spec)
-        assert "container_name" not in spec
-        assert "user" not in spec
-    assert "hub" in services["proxy"]["networks"]
+    """Every service that runs, of every overlay, too."""
+    services = config(*OVERLAYS)["services"]
+    assert set(services) == {"hub", "proxy", "edge", "postgres"}
+    for name, spec in services.items():
+        assert spec["read_only"] is True, name
+        assert spec["cap_drop"] == ["ALL"], name
+        assert spec.get("cap_add", []) == (["NET_BIND_SERVICE"] if name == "edge" else []), name
+        assert spec["security_opt"] == ["no-new-privileges"], name
+        assert {"mem_limit", "cpus", "pids_limit", "restart"} <= set(spec), name
+        assert "container_name" not in spec, name
+        # Images of others say root, those of the kit do not.
+        assert spec.get("user") == ("1000:1000" if name in {"edge", "postgres"} else None), name
     assert services["proxy"]["networks"]["hub"] == {"aliases": ["proxy-api"]}
+
+
+@needs_compose
+@pytest.mark.parametrize("overlays", COMBINATIONS, ids="+".join)
+def test_overlays_in_any_combination(overlays: tuple[str, ...]) -> None:
+    """Whatever the order, the same services; only one of them is published, on BIND_ADDR."""
+    spec = config(*overlays)
+    services = spec["services"]
+    assert set(services) == {"hub", "proxy"} | {OVERLAYS[name] for name in overlays}
+    published = {name: {port["published"] for port in services[name].get("ports", [])} for name in services}
+    expected = {"edge": {"80", "443"}} if "tls" in overlays else {"proxy": {"8000"}}
+    assert {name: ports for name, ports in published.items() if ports} == expected
+    assert {port["host_ip"] for service in services.values() for port in service.get("ports", [])} == {"127.0.0.1"}
+    assert ("postgres" in services["hub"]["depends_on"]) == ("postgres" in overlays)
+    assert "proxy" in services["hub"]["depends_on"]
+    assert spec == config(*reversed(overlays))
+    for name in overlays:
+        assert services[OVERLAYS[name]]["healthcheck"]["test"]
+        assert not services[OVERLAYS[name]]["image"].endswith(":latest")
+        assert ":" in services[OVERLAYS[name]]["image"]
+
+
+@needs_compose
+def test_every_overlay_is_in_the_combinations() -> None:
+    assert {path.name for path in tracked("compose/compose.*.yaml")} == {f"compose.{name}.yaml" for name in OVERLAYS}
