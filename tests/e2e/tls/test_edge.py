@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import ssl
@@ -120,6 +121,13 @@ def test_a_certificate_of_the_operators_own(secure: Kit, authority: Authority) -
     done = secure.make("up", check=False)
     assert done.returncode != 0
     assert "KEY_FILE is not the key of the certificate in CERT_FILE" in done.stdout
+    if os.getuid() == 0:
+        key.chmod(0o600)
+        secure.write_env(KEY_FILE=str(key))
+        assert "KEY_FILE cannot be read (Permission denied): let the hub's user read it (chown 1000 FILE)" in (
+            secure.make("up", check=False).stdout
+        )
+        os.chown(key, 1000, 1000)
     assert secure.containers() == before
 
     secure.write_env(KEY_FILE=str(key))

@@ -40,12 +40,15 @@ ENVIRON = {
     "CULL_ACTION": "sleep",
     "MAX_SLEEPING": "7",
     "SLEEP_MAX_AGE": "86400",
+    "DB_URL": "postgresql://hub:secret@db.test/hub",
 }
 
 
 @pytest.fixture
 def config(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr("os.environ", dict(ENVIRON))
+    # It would hold for all tests after this one.
+    monkeypatch.setattr("database.reconnect", lambda: None)
     config = Config()
     path = ROOT / "hub/jupyterhub_config.py"
     exec(compile(path.read_text(), path, "exec"), {"get_config": lambda: config})
@@ -71,6 +74,8 @@ def test_settings_reach_their_traits(config: Any) -> None:
     assert config.JupyterHub.allow_named_servers is True
     assert config.JupyterHub.public_url == "https://hub.example.org"
     assert config.JupyterHub.log_level == "WARNING"
+    assert config.JupyterHub.db_url == "postgresql+psycopg://hub:secret@db.test/hub"
+    assert config.JupyterHub.db_kwargs["pool_pre_ping"] is True
     assert config.JupyterHub.cookie_secret == bytes.fromhex("0f" * 32)
     assert config.ExternalProxy.auth_token == "t" * 40
     assert config.Authenticator.admin_users == {"ada", "grace"}

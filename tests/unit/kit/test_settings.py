@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from settings import Mistakes, Settings, load
+from settings import Mistakes, Settings, load, overlays_of
 
 REQUIRED = {
     "USER_PASSWORD": "user-secret-value",
@@ -99,6 +99,10 @@ def test_an_empty_variable_counts_as_not_set(environ: pytest.MonkeyPatch) -> Non
         ("USER_PASSWORD", "CHANGE_ME_please", "USER_PASSWORD is still a placeholder"),
         ("COOKIE_SECRET", "<hex>", "COOKIE_SECRET is still a placeholder"),
         ("ADMIN_PASSWORD", "admin", "ADMIN_PASSWORD is too short"),
+        ("DB_URL", "mysql://zq:zq@db.test/hub", "DB_URL begins with mysql://, and the hub knows postgresql:// and"),
+        ("DB_URL", "db.test/hub", "DB_URL is no address of a database, such as postgresql://user"),
+        ("DB_URL", "postgresql://zq:zq@db.test:port/hub", "DB_URL is no address of a database"),
+        ("DB_URL", "postgresql://db.test", "DB_URL lacks its user, host or name"),
         ("PORT_FILE", "/etc/port", "PORT is not a secret: write PORT="),
     ],
 )
@@ -166,3 +170,74 @@ def test_every_setting_has_a_group_and_a_sentence() -> None:
         assert field.json_schema_extra["group"], name
         assert field.description, name
         assert field.description.endswith("."), name
+
+
+TLS = {"COMPOSE_FILE": "compose/compose.yaml:compose/compose.tls.yaml", "PUBLIC_URL": "https://hub.example.org"}
+POSTGRES = {"COMPOSE_FILE": "compose/compose.postgres.yaml:compose/compose.yaml", "POSTGRES_PASSWORD": "p@ss/word"}
+CERTIFICATE = {"CERT_FILE": "/c.pem", "KEY_FILE": "/k.pem"}
+
+
+class TestOverlays:
+    @pytest.mark.parametrize(
+        ("given", "said"),
+        [
+            (TLS | {"PUBLIC_URL": ""}, "PUBLIC_URL must begin with https://, since COMPOSE_FILE names"),
+            (TLS | {"PUBLIC_URL": "http://hub.example.org"}, "PUBLIC_URL must begin with https://, since COMPOSE_FILE"),
+            (TLS | {"PUBLIC_URL": "https://hub.example.org:8443"}, "HTTPS_PORT is another port than 8443"),
+            (TLS | {"CERT_FILE": "/c.pem"}, "KEY_FILE and CERT_FILE belong together"),
+            (TLS | {"KEY_FILE": "/k.pem"}, "KEY_FILE and CERT_FILE belong together"),
+            (TLS | CERTIFICATE | {"ACME_CA": "https://ca.test/dir"}, "ACME_CA and CERT_FILE are both set"),
+            (TLS | {"ACME_CA": "http://ca.test/dir"}, "ACME_CA is not of the form"),
+            (TLS | {"ACME_EMAIL": "ada"}, "ACME_EMAIL is not of the form"),
+            (CERTIFICATE, "CERT_FILE is for HTTPS: name compose/compose.tls.yaml in COMPOSE_FILE"),
+            ({"ACME_CA": "https://ca.test/dir"}, "ACME_CA is for HTTPS"),
+            ({"ACME_ROOT_FILE": "/r.pem"}, "ACME_ROOT_FILE is for HTTPS"),
+            (POSTGRES | {"POSTGRES_PASSWORD": ""}, "POSTGRES_PASSWORD is not set or empty (openssl"),
+            (POSTGRES | {"DB_URL": "postgresql://a:b@db.test/hub"}, "DB_URL names another database than the server"),
+        ],
+    )
+    def test_a_contradiction_names_the_variable_and_the_mend(
+        self, environ: pytest.MonkeyPatch, given: dict[str, str], said: str
+    ) -> None:
+        for name, value in given.items():
+            environ.setenv(name, value)
+        found = mistakes()
+        assert len(found) == 1
+        assert found[0].startswith(said)
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            TLS,
+            TLS | CERTIFICATE,
+            TLS | {"PUBLIC_URL": "https://hub.example.org:8443", "HTTPS_PORT": "8443"},
+            TLS | {"HTTPS_PORT": "8443"},
+            TLS | {"ACME_CA": "https://ca.test/dir", "ACME_ROOT_FILE": "/r.pem", "ACME_EMAIL": "ada@example.org"},
+            {"PUBLIC_URL": "https://hub.example.org"},
+        ],
+    )
+    def test_what_goes_together(self, environ: pytest.MonkeyPatch, given: dict[str, str]) -> None:
+        for name, value in given.items():
+            environ.setenv(name, value)
+        load()
+
+    @pytest.mark.parametrize(
+        ("given", "address"),
+        [
+            ({}, "sqlite:////srv/dockyard/data/jupyterhub.sqlite"),
+            (POSTGRES, "postgresql+psycopg://dockyard:p%40ss%2Fword@postgres/dockyard"),
+            (POSTGRES | {"DB_URL": "postgres://a:b@postgres/other"}, "postgresql+psycopg://a:b@postgres/other"),
+            ({"DB_URL": "postgresql://a:b%40c@db.test:6432/hub"}, "postgresql+psycopg://a:b%40c@db.test:6432/hub"),
+            ({"DB_URL": "sqlite:////data/hub.sqlite"}, "sqlite:////data/hub.sqlite"),
+        ],
+    )
+    def test_the_address_of_the_database(
+        self, environ: pytest.MonkeyPatch, given: dict[str, str], address: str
+    ) -> None:
+        for name, value in given.items():
+            environ.setenv(name, value)
+        assert load().database == address
+
+    def test_overlays_are_known_by_their_files_names(self) -> None:
+        found = overlays_of("compose/compose.yaml:/etc/compose.tls.yaml:compose.postgres.yaml:my-compose.swarm.yaml")
+        assert found == {"tls", "postgres"}

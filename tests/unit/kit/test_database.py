@@ -1,0 +1,105 @@
+"""The hub's database: waiting for it, and a connection that was lost between two uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import Integer, create_engine, event, select
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+import database
+import start
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Thing(Base):
+    __tablename__ = "things"
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+
+
+@pytest.fixture
+def reconnecting() -> Iterator[None]:
+    database.reconnect()
+    yield
+    event.remove(Session, "do_orm_execute", database._ping)
+
+
+@pytest.fixture
+def session(tmp_path: Any) -> Iterator[Session]:
+    engine = create_engine(f"sqlite:///{tmp_path}/test.sqlite")
+    Base.metadata.create_all(engine)
+    with Session(engine) as session:
+        session.add(Thing(id=1))
+        session.commit()
+        assert session.scalars(select(Thing.id)).all() == [1]
+        session.info.clear()
+        yield session
+    engine.dispose()
+
+
+def lose_connection(session: Session) -> None:
+    """What the session holds does not work any more, as after a restart of a server; what it gets anew does."""
+    assert session.in_transaction()
+    engine = session.connection().engine
+    held = session.connection().connection.dbapi_connection
+
+    def fail(connection: Any, *arguments: Any) -> None:
+        if connection.connection.dbapi_connection is held:
+            raise OperationalError("select", {}, Exception("terminating connection"), connection_invalidated=True)
+
+    def replace(connection: Any) -> None:
+        connection.invalidate()
+
+    event.listen(engine, "before_cursor_execute", fail)
+    event.listen(engine, "rollback", replace)
+
+
+@pytest.mark.usefixtures("reconnecting")
+def test_a_lost_connection_is_replaced_at_the_next_use(session: Session) -> None:
+    lose_connection(session)
+    assert session.scalars(select(Thing.id)).all() == [1]
+
+
+def test_without_it_the_next_use_fails(session: Session) -> None:
+    lose_connection(session)
+    with pytest.raises(OperationalError, match="terminating connection"):
+        session.scalars(select(Thing.id)).all()
+
+
+@pytest.mark.usefixtures("reconnecting")
+def test_what_is_being_written_is_not_dropped(session: Session) -> None:
+    lose_connection(session)
+    session.add(Thing(id=2))
+    with pytest.raises(OperationalError, match="terminating connection"):
+        session.scalars(select(Thing.id)).all()
+
+
+def test_waiting_says_why_once_and_no_password(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    refused, wrong = "connection refused", 'FATAL:  password authentication failed for user "hub"'
+    answers = [refused, refused, wrong, wrong, ""]
+    monkeypatch.setattr(database, "why_not", lambda url: answers.pop(0))
+    start.wait("postgresql+psycopg://hub:s3cret@db.test/jupyter", pause=0)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split("start] ")[1] for line in lines] == [
+        "Waiting for the database jupyter at db.test: connection refused",
+        "Waiting for the database jupyter at db.test: the password in DB_URL or POSTGRES_PASSWORD is not the one that"
+        f" the database has; a database keeps the password that it was made with ({wrong})",
+    ]
+
+
+def test_a_database_that_is_there(tmp_path: Any) -> None:
+    assert database.why_not(f"sqlite:///{tmp_path}/new.sqlite") == ""
+    assert "unable to open" in database.why_not(f"sqlite:///{tmp_path}/nosuch/new.sqlite")
+
+
+def test_only_postgres_has_options() -> None:
+    assert database.options("sqlite:////x") == {}
+    options = database.options("postgresql+psycopg://a:b@c/d")
+    assert options["pool_pre_ping"] is True
+    assert options["connect_args"]["connect_timeout"] <= 5
