@@ -4,9 +4,9 @@ import sys
 from pathlib import Path
 
 import culling
+import database
 import profilesfile
 import sharing
-import database
 from reading import Mistakes
 from settings import load
 
