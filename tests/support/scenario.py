@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from pytest_docker.plugin import Services, get_docker_services
 
 from support.kit import Kit
 
@@ -17,6 +18,7 @@ __all__ = [
     "docker_compose_command",
     "docker_compose_file",
     "docker_compose_project_name",
+    "docker_services",
     "docker_setup",
     "kit",
     "kit_settings",
@@ -66,6 +68,21 @@ def docker_setup() -> list[str]:
 def docker_cleanup() -> list[str]:
     """Nothing: `kit` destroys all, users' servers first, and also what a failed `up` left."""
     return []
+
+
+@pytest.fixture(scope="package")
+def docker_services(
+    docker_compose_command: str,
+    docker_compose_file: list[str],
+    docker_compose_project_name: str,
+    docker_setup: list[str],
+    docker_cleanup: list[str],
+) -> Iterator[Services]:
+    """The plugin's own is one for all folders, whatever its scope: it belongs to no package."""
+    with get_docker_services(
+        docker_compose_command, docker_compose_file, docker_compose_project_name, docker_setup, docker_cleanup
+    ) as services:
+        yield services
 
 
 @pytest.fixture(scope="package")
