@@ -356,6 +356,7 @@ class DockerSpawner(
             if not now and await self._fall_asleep():
                 return
             await understood("stop", self.stop_object(**({"timeout": 0} if now else {})))
+            self._watch.stopped(self.object_id)
             await self._remove_if_wanted()
             self._give_gpus_back()
         except BaseException:

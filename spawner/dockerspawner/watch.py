@@ -142,6 +142,11 @@ class Watch:
         """Tell nobody about this container any more."""
         self._listeners.pop(container_id, None)
 
+    def stopped(self, container_id: str) -> None:
+        """The engine has stopped a container by order; the event that says so may be late."""
+        if word := self._words.get(container_id):
+            word.running = False
+
     # Following
 
     async def _follow(self) -> None:

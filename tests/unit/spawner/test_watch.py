@@ -84,6 +84,16 @@ async def test_events_tell_of_starts_ends_and_removals() -> None:
     assert client.followed == ["events", "containers"]
 
 
+async def test_what_was_stopped_by_order_does_not_run_before_its_event_has_come() -> None:
+    client = FakeClient()
+    container = add(client, "ann")
+    watch = watch_on(client)
+    assert (await watch.word(container)).running  # type: ignore[union-attr]
+    watch.stopped(container)
+    watch.stopped("id-of-nobody")
+    assert not (await watch.word(container)).running  # type: ignore[union-attr]
+
+
 async def test_what_happened_while_the_stream_was_cut_shows_in_the_list_that_follows() -> None:
     client, listener = FakeClient(), Listener()
     names = ["dies", "goes", "stays"]
