@@ -20,13 +20,16 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from dotenv.parser import Binding, parse_stream
+from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 import certificates
 import profilesfile
 from kinds import is_secret
 from reading import Mistakes
-from settings import Settings, load, overlays_of
+from rules import overlays_of
+from settings import Settings, load
+from signin import PREFIX
 
 SECRETS = Path("/run/secrets")
 
@@ -86,7 +89,11 @@ def unknown(names: Iterator[str] | list[str]) -> list[str]:
     known = known_names()
     lines = []
     for name in names:
-        if name not in known and (near := difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.8)):
+        if (
+            name not in known
+            and not name.startswith(PREFIX)
+            and (near := difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.8))
+        ):
             lines.append(f"{name} is not a setting; did you mean {near[0]}?")
     return lines
 
@@ -99,6 +106,9 @@ def check(text: str) -> list[str]:
         if name.endswith("_FILE") and name in known_names() - set(fields()) and value:
             mounted = SECRETS / name.removesuffix("_FILE").lower()
             values[name] = str(mounted) if value.startswith("/") else value
+    for name in ("EXTRA_CA_FILE", "LOGO_FILE"):
+        if values.get(name, "").startswith("/") and (why := _unreadable(SECRETS / name.removesuffix("_FILE").lower())):
+            mistakes.append(f"{name} {values[name]} cannot be read by the hub's user ({why})")
     os.environ.update(values)
     for reading in (load, lambda: profilesfile.load(values.get("PROFILES_FILE", ""))):
         try:
@@ -125,6 +135,14 @@ def of_the_edge(values: dict[str, str]) -> list[str]:
     return found
 
 
+def _unreadable(path: Path) -> str:
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        return str(error.strerror)
+    return ""
+
+
 def socket_mistake() -> str:
     """What is wrong with DOCKER_SOCKET and DOCKER_GID, tried as the hub's user; empty if all is well."""
     path = Path("/var/run/docker.sock")
@@ -137,6 +155,8 @@ def socket_mistake() -> str:
 def default(field: FieldInfo) -> str:
     if field.is_required() or field.default is None:
         return ""
+    if isinstance(field.default, SecretStr):
+        return field.default.get_secret_value()
     if isinstance(field.default, bool):
         return str(field.default).lower()
     return ",".join(field.default) if isinstance(field.default, tuple) else str(field.default)

@@ -1,5 +1,6 @@
 """Settings to traits: assigns, decides nothing. Every setting is declared in settings.py."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import profilesfile
 import sharing
 from reading import Mistakes
 from settings import load
+from signin import sign_in
 
 c = get_config()  # noqa: F821
 
@@ -39,11 +41,16 @@ c.ExternalProxy.auth_token = settings.proxy_auth_token.get_secret_value()
 c.ExternalProxy.extra_routes = {"/hub/": "http://hub:8081"}
 
 # Sign-in.
-c.JupyterHub.authenticator_class = "shared-password"
-c.Authenticator.allow_all = True
-c.Authenticator.admin_users = set(settings.admin_users)
-c.SharedPasswordAuthenticator.user_password = settings.user_password.get_secret_value()
-c.SharedPasswordAuthenticator.admin_password = settings.admin_password.get_secret_value()
+way = sign_in(settings, os.environ)
+c.JupyterHub.authenticator_class = way.authenticator
+c[way.authenticator.__name__].update(way.traits)
+c.CryptKeeper.keys = way.crypt_keys
+
+# What the pages look like.
+c.JupyterHub.template_paths = ["/srv/dockyard/templates"]
+c.JupyterHub.template_vars = {"hub_title": settings.hub_title}
+if settings.logo_file:
+    c.JupyterHub.logo_file = settings.logo_file
 
 # Users' servers.
 c.JupyterHub.spawner_class = "docker"

@@ -9,34 +9,24 @@ of a file that holds it. An empty variable counts as one that is not set.
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
-from pydantic import SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 import database
-import sharing
-from kinds import MEMORY, URL, Address, HostPath, Names, Origin, Switch, in_bytes, setting
-from reading import FileSource, Mistakes, sentence, usable
-
-LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
-
-
-def overlays_of(compose_file: str) -> set[str]:
-    """Which overlays COMPOSE_FILE names: compose/compose.tls.yaml is tls."""
-    return set(re.findall(r"(?:^|[:/])compose\.([\w-]+)\.yaml(?=:|$)", compose_file))
+from kinds import MEMORY, URL, Address, HostPath, Names, Origin, Switch, setting
+from reading import FileSource, Mistakes, sentence
+from rules import LETS_ENCRYPT, Rules, overlays_of
+from signin import sign_in
 
 
-def overlays(info: ValidationInfo) -> set[str]:
-    return overlays_of(info.data.get("compose_file", ""))
-
-
-class Settings(BaseSettings):
+class Settings(Rules):
     """The settings of one kit, checked."""
 
-    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True, validate_default=False)
 
     compose_file: str = setting(
         "kit",
@@ -65,7 +55,9 @@ class Settings(BaseSettings):
     http_port: int = setting(
         "tls", "With compose/compose.tls.yaml: the port that is sent on to HTTPS; ACME wants 80.", 80, ge=1, le=65535
     )
-    https_port: int = setting("tls", "With compose/compose.tls.yaml: the port of HTTPS.", 443, ge=1, le=65535)
+    https_port: int = setting(
+        "tls", "With compose/compose.tls.yaml: the port of HTTPS.", 443, ge=1, le=65535, validate_default=True
+    )
     cert_file: HostPath = setting(
         "tls", "Certificate of PUBLIC_URL's host and its issuers' (PEM); empty: one is had by ACME.", ""
     )
@@ -83,20 +75,64 @@ class Settings(BaseSettings):
         "tls", "Certificates (PEM) that vouch for ACME_CA itself; empty: the well-known ones.", ""
     )
 
-    auth: Literal["password"] = setting(
-        "sign-in", "How users sign in. password: any name with USER_PASSWORD.", "password"
+    auth: str = setting(
+        "sign-in",
+        "How users sign in. password: any name with USER_PASSWORD; github; or another service by its name: oidc, "
+        "gitlab, google, azuread, ...",
+        "password",
+        pattern=r"^[a-z0-9-]+$",
     )
+    allowed_users: Names = setting(
+        "sign-in", "Users who may enter, comma between names. With AUTH=password, empty: everybody.", ()
+    )
+    blocked_users: Names = setting("sign-in", "Users who may not enter, whatever else lets them in.", ())
     admin_users: Names = setting(
-        "sign-in", "Administrators, comma between names. They sign in with ADMIN_PASSWORD.", ("admin",)
+        "sign-in", "Administrators, who may enter, too. With AUTH=password they have ADMIN_PASSWORD; empty: admin.", ()
+    )
+    allow_all: Switch = setting(
+        "sign-in",
+        "Everybody whom the sign-in service knows may enter: true or false. At GitHub that is the whole world.",
+        False,
     )
     user_password: SecretStr = setting(
-        "sign-in", "The password of all users, at least 8 characters.", generate="password", min_length=8
+        "sign-in",
+        "The password of all users with AUTH=password, at least 8 characters.",
+        SecretStr(""),
+        generate="password",
+        min_length=8,
     )
     admin_password: SecretStr = setting(
         "sign-in",
-        "The password of the administrators, at least 32 characters.",
+        "The password of the administrators with AUTH=password, at least 32 characters.",
+        SecretStr(""),
         generate="passphrase",
         min_length=32,
+    )
+    crypt_key: SecretStr = setting(
+        "sign-in",
+        "Encrypts what is kept of sign-ins: 64 hexadecimal digits. To change it, put the new one before: NEW;OLD.",
+        SecretStr(""),
+        generate="hex",
+    )
+    hub_title: str = setting("sign-in", "The hub's name on its pages and in the browser's tab.", "JupyterHub")
+    logo_file: HostPath = setting("sign-in", "Image shown on the hub's pages (PNG or SVG); empty: Jupyter's.", "")
+
+    github_client_id: str = setting("github", "Client ID of the OAuth app that you registered at GitHub.", "")
+    github_client_secret: SecretStr = setting("github", "Client secret of that OAuth app.", SecretStr(""))
+    github_allowed_organizations: Names = setting(
+        "github", "Whose members may enter: org or org:team, comma between; names as they stand in URLs.", ()
+    )
+    github_admin_teams: Names = setting("github", "Teams whose members are administrators: org:team.", ())
+    github_url: str = setting(
+        "github", "A GitHub Enterprise server, such as https://github.example.org.", "", pattern=URL
+    )
+
+    oauth_client_id: str = setting(
+        "oauth", "Client ID for other services, where they have no variable of their own (as GITLAB_CLIENT_ID).", ""
+    )
+    oauth_client_secret: SecretStr = setting("oauth", "Client secret for other services.", SecretStr(""))
+    oauth_callback_url: str = setting(
+        "oauth", "Where services send users back to; empty: <PUBLIC_URL>/hub/oauth_callback.", "", pattern=URL
     )
 
     notebook_image: str = setting(
@@ -217,131 +253,12 @@ class Settings(BaseSettings):
     )
     extra_ca_file: HostPath = setting(
         "builds",
-        "Certificates of your own authority (PEM), trusted while images are built; never kept in them.",
+        "Certificates of your own authority (PEM), trusted while images are built, and by the hub; never in an image.",
         "",
     )
     pip_index_url: str = setting("builds", "Python package index to build from; empty: PyPI.", "", pattern=URL)
     npm_registry: str = setting("builds", "npm registry to build from; empty: npm's own.", "", pattern=URL)
     debian_mirror: str = setting("builds", "Debian mirror to build from; empty: deb.debian.org.", "", pattern=URL)
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return FileSource(settings_cls), env_settings
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _usable(cls, value: Any) -> Any:
-        return usable(value)
-
-    @field_validator("cookie_secret")
-    @classmethod
-    def _hexadecimal(cls, value: SecretStr) -> SecretStr:
-        if not re.fullmatch(r"([0-9a-fA-F]{2}){32,}", value.get_secret_value()):
-            raise ValueError("must be 64 or more hexadecimal digits (openssl rand -hex 32)")
-        return value
-
-    @field_validator("admin_password")
-    @classmethod
-    def _differs(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
-        if value == info.data.get("user_password"):
-            raise ValueError("must differ from USER_PASSWORD")
-        return value
-
-    @field_validator("cull_idle_after", "cull_max_age")
-    @classmethod
-    def _worth_it(cls, value: int) -> int:
-        if 0 < value < 10:
-            raise ValueError("must be 0 or at least 10")
-        return value
-
-    @field_validator("shared_volumes")
-    @classmethod
-    def _of_the_form(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for entry in value:
-            sharing.parse(entry)
-        return value
-
-    @field_validator("mem_guarantee")
-    @classmethod
-    def _within_the_limit(cls, value: str, info: ValidationInfo) -> str:
-        limit = info.data.get("mem_limit")
-        if value and limit and in_bytes(value) > in_bytes(limit):
-            raise ValueError(f"must not be more than MEM_LIMIT={limit}")
-        return value
-
-    @field_validator("cpu_guarantee")
-    @classmethod
-    def _within_the_cores(cls, value: float | None, info: ValidationInfo) -> float | None:
-        limit = info.data.get("cpu_limit")
-        if value and limit and value > limit:
-            raise ValueError(f"must not be more than CPU_LIMIT={limit:g}")
-        return value
-
-    @field_validator("public_url")
-    @classmethod
-    def _is_https(cls, value: str, info: ValidationInfo) -> str:
-        if "tls" in overlays(info) and not value.startswith("https://"):
-            raise ValueError(
-                "must begin with https://, since COMPOSE_FILE names compose/compose.tls.yaml: "
-                "write PUBLIC_URL=https:// and the host's name"
-            )
-        return value
-
-    @field_validator("https_port")
-    @classmethod
-    def _is_what_users_type(cls, value: int, info: ValidationInfo) -> int:
-        typed = urlsplit(info.data.get("public_url", "")).port
-        if "tls" in overlays(info) and typed not in {None, value}:
-            raise ValueError(f"is another port than {typed}, which PUBLIC_URL has: write one of them twice")
-        return value
-
-    @field_validator("cert_file", "acme_email", "acme_root_file")
-    @classmethod
-    def _has_its_overlay(cls, value: str, info: ValidationInfo) -> str:
-        if value and "tls" not in overlays(info):
-            raise ValueError("is for HTTPS: name compose/compose.tls.yaml in COMPOSE_FILE, or remove it")
-        return value
-
-    @field_validator("key_file")
-    @classmethod
-    def _is_one_of_a_pair(cls, value: str, info: ValidationInfo) -> str:
-        if "cert_file" in info.data and bool(value) != bool(info.data["cert_file"]):
-            raise ValueError("and CERT_FILE belong together: one of them is set, the other is not")
-        return value
-
-    @field_validator("acme_ca")
-    @classmethod
-    def _is_the_only_source(cls, value: str, info: ValidationInfo) -> str:
-        if value != LETS_ENCRYPT and info.data.get("cert_file"):
-            raise ValueError("and CERT_FILE are both set, two ways to a certificate: remove one of the two")
-        return cls._has_its_overlay(value, info) if value != LETS_ENCRYPT else value
-
-    @field_validator("db_url")
-    @classmethod
-    def _is_a_database(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
-        if not (text := value.get_secret_value()):
-            return value
-        url = database.parse(text)
-        if "postgres" in overlays(info) and url.host != "postgres":
-            raise ValueError(
-                "names another database than the server that compose/compose.postgres.yaml brings: "
-                "remove DB_URL, or that file from COMPOSE_FILE"
-            )
-        return value
-
-    @field_validator("postgres_password")
-    @classmethod
-    def _is_wanted(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
-        if "postgres" in overlays(info) and not value.get_secret_value():
-            raise ValueError("is not set or empty (openssl rand -hex 32 makes one)")
-        return value
 
     @property
     def database(self) -> str:
@@ -354,18 +271,43 @@ class Settings(BaseSettings):
             return database.SQLITE
         return url.render_as_string(hide_password=False)
 
-    @field_validator("home_volume")
     @classmethod
-    def _known_fields(cls, value: str) -> str:
-        unknown = set(re.findall(r"\{([^}]*)\}", value)) - {"prefix", "username", "servername"}
-        if unknown or value.count("{") != value.count("}"):
-            raise ValueError("knows {prefix}, {username} and {servername} only")
-        return value
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, FileSource(settings_cls), env_settings
+
+
+# Stand for settings that are wrong, while the sign-in is looked at; defaults stand for the rest.
+_SECRETS = ("user_password", "admin_password", "crypt_key", "cookie_secret", "proxy_auth_token")
+_NEUTRAL = {"docker_gid": 0} | {name: f"{number:064}" for number, name in enumerate(_SECRETS)}
+
+# Their rules have been looked at by then, and look at one another.
+_OF_OVERLAYS = ("compose_file", "cert_file", "key_file", "acme_ca", "acme_email", "acme_root_file")
+_ASIDE = {name: Settings.model_fields[name].default for name in _OF_OVERLAYS}
 
 
 def load() -> Settings:
     """Read the environment. Raises `Mistakes` with all that is wrong in it."""
+    fields, lines = Settings.model_fields, []
+    wrong: dict[str, Any] = {}
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as error:
-        raise Mistakes([sentence(item, Settings.model_fields) for item in error.errors()]) from None
+        lines = [sentence(item, fields) for item in error.errors()]
+        wrong = {name: _NEUTRAL.get(name, fields[name].default) for name in (str(e["loc"][0]) for e in error.errors())}
+        settings = Settings(**(_ASIDE | wrong))
+    lines += [line for line in sign_in(settings, os.environ).mistakes if not {*wrong} & _named(line)]
+    if lines:
+        raise Mistakes(lines)
+    return settings
+
+
+def _named(line: str) -> set[str]:
+    """The settings that a sentence speaks of."""
+    return {name.lower() for name in re.findall(r"[A-Z_]{4,}", line)}

@@ -100,3 +100,11 @@ def stop_server(page: Page, user: User) -> None:
     page.goto(f"{user.hub}/hub/home")
     page.locator("#stop").click()
     expect(page.locator("#start")).to_contain_text("Start My Server")
+
+
+def authorize(page: Page, hub: str, account: str) -> None:
+    """Sign in at `hub` by its button, as `account` of the service that it leads to (tests/support/oauth_server.py)."""
+    page.goto(hub)
+    page.get_by_role("button", name="Sign in with").click()
+    page.get_by_label("Account").select_option(account)
+    page.get_by_role("button", name="Authorize").click()

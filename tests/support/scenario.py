@@ -28,7 +28,7 @@ __all__ = [
 
 @pytest.fixture(scope="package")
 def kit_settings() -> dict[str, str | None]:
-    """What the scenario writes into .env, raw as it stands there."""
+    """What the scenario writes into .env, raw as it stands there; {url} is where the kit will be."""
     return {}
 
 
@@ -37,7 +37,7 @@ def kit(tmp_path_factory: pytest.TempPathFactory, kit_settings: dict[str, str | 
     """A kit that is built and configured, not started."""
     kit = Kit(tmp_path_factory.mktemp("kit"))
     try:
-        kit.write_env(**kit_settings)
+        kit.write_env(**{name: value and value.replace("{url}", kit.url) for name, value in kit_settings.items()})
         kit.make("build")
         yield kit
     finally:

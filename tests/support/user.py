@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import ssl
 import uuid
@@ -157,3 +158,26 @@ class User:
         trust = ssl.create_default_context(cafile=self.authority) if self.authority else None
         with connect(url, additional_headers=headers, origin=self.hub, open_timeout=30, ssl=trust) as socket:  # type: ignore[arg-type]
             yield Kernel(socket)
+
+
+class OAuthUser(User):
+    """A user who signs in at an OAuth provider of tests/support/oauth_server.py; `trusted` has its authority."""
+
+    def __init__(self, hub: str, name: str, trusted: str | None = None):
+        super().__init__(hub, name, "")
+        # Else REQUESTS_CA_BUNDLE, where it is set, beats what is trusted here.
+        self.session.trust_env = False
+        self.session.verify = trusted or True
+
+    def sign_in(self) -> OAuthUser:
+        form = self.session.get(f"{self.hub}/hub/oauth_login?next=/hub/home", timeout=30)
+        form.raise_for_status()
+        page = self.session.post(form.url, data={"login": self.name}, timeout=30)
+        if page.status_code != 200 or "/hub/home" not in page.url:
+            raise Refused(f"{page.status_code} {html.unescape(page.text)}")
+        return self
+
+    def is_signed_in(self) -> bool:
+        page = self.session.get(f"{self.hub}/hub/home", timeout=30)
+        page.raise_for_status()
+        return "/hub/home" in page.url

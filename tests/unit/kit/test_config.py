@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from jupyterhub.app import JupyterHub
 from jupyterhub.authenticators.shared import SharedPasswordAuthenticator
+from jupyterhub.crypto import CryptKeeper
 from traitlets.config import Config
 
 from dockerspawner import DockerSpawner
@@ -16,6 +17,9 @@ from support.repo import ROOT
 ENVIRON = {
     "COMPOSE_PROJECT_NAME": "lab",
     "PUBLIC_URL": "https://hub.example.org/",
+    "HUB_TITLE": "Lab",
+    "LOGO_FILE": "/srv/logo.png",
+    "CRYPT_KEY": "ab" * 32,
     "USER_PASSWORD": "user-password",
     "ADMIN_PASSWORD": "a" * 40,
     "ADMIN_USERS": "ada,grace",
@@ -78,13 +82,16 @@ def test_settings_reach_their_traits(config: Any) -> None:
     assert config.JupyterHub.db_kwargs["pool_pre_ping"] is True
     assert config.JupyterHub.cookie_secret == bytes.fromhex("0f" * 32)
     assert config.ExternalProxy.auth_token == "t" * 40
-    assert config.Authenticator.admin_users == {"ada", "grace"}
+    assert config.SharedPasswordAuthenticator.admin_users == {"ada", "grace"}
+    assert config.JupyterHub.logo_file == "/srv/logo.png"
+    assert config.JupyterHub.template_vars == {"hub_title": "Lab"}
+    assert config.CryptKeeper["keys"] == [bytes.fromhex("ab" * 32)]
     assert config.SharedPasswordAuthenticator.user_password == "user-password"
     assert config.SharedPasswordAuthenticator.admin_password == "a" * 40
 
 
 def test_every_trait_that_is_set_exists(config: Any) -> None:
-    classes = [JupyterHub, DockerSpawner, ExternalProxy, SharedPasswordAuthenticator]
+    classes = [JupyterHub, DockerSpawner, ExternalProxy, SharedPasswordAuthenticator, CryptKeeper]
     known = {parent.__name__: cls for cls in classes for parent in cls.__mro__}
     for section, values in config.items():
         for trait in values:

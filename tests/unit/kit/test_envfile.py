@@ -88,6 +88,17 @@ def test_a_secrets_file_is_looked_up_where_compose_mounts_it(tmp_path: Path) -> 
     assert envfile.check(text) == []
 
 
+def test_files_that_are_mounted_have_to_be_there(tmp_path: Path) -> None:
+    (said,) = envfile.check(GOOD + "LOGO_FILE=/home/ada/logo.png\n")
+    assert said == "LOGO_FILE /home/ada/logo.png cannot be read by the hub's user (No such file or directory)"
+    (tmp_path / "logo").write_bytes(b"png")
+    assert envfile.check(GOOD + "LOGO_FILE=/home/ada/logo.png\n") == []
+
+
+def test_a_trait_of_the_authenticator_is_no_misspelt_setting() -> None:
+    assert envfile.check(GOOD + "AUTH_USERNAME_PATTERN=[a-z]+\n") == []
+
+
 def test_the_example_names_every_setting_once() -> None:
     lines = envfile.example().splitlines()
     for name in Settings.model_fields:
@@ -97,5 +108,6 @@ def test_the_example_names_every_setting_once() -> None:
 def test_the_example_as_it_is_is_refused() -> None:
     found = envfile.check(envfile.example())
     assert {line.split()[0] for line in found} == {
-        "USER_PASSWORD", "ADMIN_PASSWORD", "COOKIE_SECRET", "PROXY_AUTH_TOKEN", "POSTGRES_PASSWORD", "DOCKER_GID",
+        "USER_PASSWORD", "ADMIN_PASSWORD", "CRYPT_KEY", "COOKIE_SECRET", "PROXY_AUTH_TOKEN", "POSTGRES_PASSWORD",
+        "DOCKER_GID",
     }  # fmt: skip

@@ -36,7 +36,7 @@ def test_the_required_ones_are_enough(environ: pytest.MonkeyPatch) -> None:
     settings = load()
     assert settings.port == 8000
     assert settings.bind_addr == "127.0.0.1"
-    assert settings.admin_users == ("admin",)
+    assert settings.admin_users == ()
     assert settings.cpu_limit is None
     assert settings.named_servers is False
     assert settings.user_password.get_secret_value() == "user-secret-value"
@@ -81,7 +81,7 @@ def test_an_empty_variable_counts_as_not_set(environ: pytest.MonkeyPatch) -> Non
         ("PUBLIC_URL", "https://example.org/hub/", "PUBLIC_URL must end after the host"),
         ("PUBLIC_URL", "https://example.org/?a=b", "PUBLIC_URL must end after the host"),
         ("NAMED_SERVERS", "yes", "NAMED_SERVERS must be true or false (now: 'yes')"),
-        ("AUTH", "github", "AUTH should be 'password'"),
+        ("AUTH", "githb", "AUTH githb is no way to sign in that is known here; did you mean github?"),
         ("MEM_LIMIT", "lots", "MEM_LIMIT is not of the form"),
         ("CPU_LIMIT", "-1", "CPU_LIMIT should be greater than 0"),
         ("MEM_GUARANTEE", "2.5G", "MEM_GUARANTEE must not be more than MEM_LIMIT=2G"),
@@ -128,7 +128,7 @@ def test_all_mistakes_come_at_once(environ: pytest.MonkeyPatch) -> None:
     environ.delenv("COOKIE_SECRET")
     environ.setenv("ADMIN_PASSWORD", "y" * 40)
     environ.setenv("USER_PASSWORD", "y" * 40)
-    assert [line.split()[0] for line in mistakes()] == ["PORT", "AUTH", "ADMIN_PASSWORD", "COOKIE_SECRET"]
+    assert [line.split()[0] for line in mistakes()] == ["PORT", "ADMIN_PASSWORD", "COOKIE_SECRET", "AUTH"]
 
 
 def test_secrets_are_never_shown(environ: pytest.MonkeyPatch) -> None:
@@ -241,3 +241,13 @@ class TestOverlays:
     def test_overlays_are_known_by_their_files_names(self) -> None:
         found = overlays_of("compose/compose.yaml:/etc/compose.tls.yaml:compose.postgres.yaml:my-compose.swarm.yaml")
         assert found == {"tls", "postgres"}
+
+
+def test_a_wrong_setting_of_an_overlay_does_not_hide_what_is_wrong_with_the_sign_in(environ: pytest.MonkeyPatch) -> None:
+    environ.setenv("COMPOSE_FILE", "compose/compose.yaml:compose/compose.tls.yaml:compose/compose.postgres.yaml")
+    environ.setenv("PUBLIC_URL", "http://hub.example.org")
+    environ.setenv("CERT_FILE", "/c.pem")
+    environ.setenv("POSTGRES_PASSWORD", "")
+    environ.setenv("AUTH", "github")
+    said = {line.split()[0] for line in mistakes()}
+    assert {"PUBLIC_URL", "KEY_FILE", "POSTGRES_PASSWORD", "GITHUB_CLIENT_ID"} <= said

@@ -1,0 +1,162 @@
+"""What settings have to be, by themselves and together. Each rule that is broken says how to mend it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings
+
+import database
+import sharing
+from kinds import in_bytes
+from reading import usable
+
+LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
+
+
+def overlays_of(compose_file: str) -> set[str]:
+    """Which overlays COMPOSE_FILE names: compose/compose.tls.yaml is tls."""
+    return set(re.findall(r"(?:^|[:/])compose\.([\w-]+)\.yaml(?=:|$)", compose_file))
+
+
+def overlays(info: ValidationInfo) -> set[str]:
+    return overlays_of(info.data.get("compose_file", ""))
+
+
+class Rules(BaseSettings):
+    """The rules for the settings that Settings declares; a later one may look at those before it."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _usable(cls, value: Any) -> Any:
+        return usable(value)
+
+    @field_validator("cookie_secret", check_fields=False)
+    @classmethod
+    def _hexadecimal(cls, value: SecretStr) -> SecretStr:
+        if not re.fullmatch(r"([0-9a-fA-F]{2}){32,}", value.get_secret_value()):
+            raise ValueError("must be 64 or more hexadecimal digits (openssl rand -hex 32)")
+        return value
+
+    @field_validator("crypt_key", check_fields=False)
+    @classmethod
+    def _keys(cls, value: SecretStr) -> SecretStr:
+        if not re.fullmatch(r"[0-9a-fA-F]{64}(;[0-9a-fA-F]{64})*", value.get_secret_value()):
+            raise ValueError("must be 64 hexadecimal digits (openssl rand -hex 32), several with ; between")
+        return value
+
+    @field_validator("admin_password", check_fields=False)
+    @classmethod
+    def _differs(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        if value == info.data.get("user_password"):
+            raise ValueError("must differ from USER_PASSWORD")
+        return value
+
+    @field_validator("cull_idle_after", "cull_max_age", check_fields=False)
+    @classmethod
+    def _worth_it(cls, value: int) -> int:
+        if 0 < value < 10:
+            raise ValueError("must be 0 or at least 10")
+        return value
+
+    @field_validator("shared_volumes", check_fields=False)
+    @classmethod
+    def _of_the_form(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            sharing.parse(entry)
+        return value
+
+    @field_validator("mem_guarantee", check_fields=False)
+    @classmethod
+    def _within_the_limit(cls, value: str, info: ValidationInfo) -> str:
+        limit = info.data.get("mem_limit")
+        if value and limit and in_bytes(value) > in_bytes(limit):
+            raise ValueError(f"must not be more than MEM_LIMIT={limit}")
+        return value
+
+    @field_validator("cpu_guarantee", check_fields=False)
+    @classmethod
+    def _within_the_cores(cls, value: float | None, info: ValidationInfo) -> float | None:
+        limit = info.data.get("cpu_limit")
+        if value and limit and value > limit:
+            raise ValueError(f"must not be more than CPU_LIMIT={limit:g}")
+        return value
+
+    @field_validator("public_url", check_fields=False)
+    @classmethod
+    def _is_https(cls, value: str, info: ValidationInfo) -> str:
+        if "tls" in overlays(info) and not value.startswith("https://"):
+            raise ValueError(
+                "must begin with https://, since COMPOSE_FILE names compose/compose.tls.yaml: "
+                "write PUBLIC_URL=https:// and the host's name"
+            )
+        return value
+
+    @field_validator("https_port", check_fields=False)
+    @classmethod
+    def _is_what_users_type(cls, value: int, info: ValidationInfo) -> int:
+        typed = urlsplit(info.data.get("public_url", "")).port
+        if "tls" in overlays(info) and typed not in {None, value}:
+            raise ValueError(f"is another port than {typed}, which PUBLIC_URL has: write one of them twice")
+        return value
+
+    @field_validator("cert_file", "acme_email", "acme_root_file", check_fields=False)
+    @classmethod
+    def _has_its_overlay(cls, value: str, info: ValidationInfo) -> str:
+        if value and "tls" not in overlays(info):
+            raise ValueError("is for HTTPS: name compose/compose.tls.yaml in COMPOSE_FILE, or remove it")
+        return value
+
+    @field_validator("key_file", check_fields=False)
+    @classmethod
+    def _is_one_of_a_pair(cls, value: str, info: ValidationInfo) -> str:
+        if "cert_file" in info.data and bool(value) != bool(info.data["cert_file"]):
+            raise ValueError("and CERT_FILE belong together: one of them is set, the other is not")
+        return value
+
+    @field_validator("acme_ca", check_fields=False)
+    @classmethod
+    def _is_the_only_source(cls, value: str, info: ValidationInfo) -> str:
+        if value != LETS_ENCRYPT and info.data.get("cert_file"):
+            raise ValueError("and CERT_FILE are both set, two ways to a certificate: remove one of the two")
+        return cls._has_its_overlay(value, info) if value != LETS_ENCRYPT else value
+
+    @field_validator("db_url", check_fields=False)
+    @classmethod
+    def _is_a_database(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        if not (text := value.get_secret_value()):
+            return value
+        url = database.parse(text)
+        if "postgres" in overlays(info) and url.host != "postgres":
+            raise ValueError(
+                "names another database than the server that compose/compose.postgres.yaml brings: "
+                "remove DB_URL, or that file from COMPOSE_FILE"
+            )
+        return value
+
+    @field_validator("postgres_password", check_fields=False)
+    @classmethod
+    def _is_wanted(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        if "postgres" in overlays(info) and not value.get_secret_value():
+            raise ValueError("is not set or empty (openssl rand -hex 32 makes one)")
+        return value
+
+    @field_validator("github_allowed_organizations", "github_admin_teams", check_fields=False)
+    @classmethod
+    def _organizations(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        form = "org:team" if info.field_name == "github_admin_teams" else "org or org:team"
+        wanted = r"[\w-]+(:[\w.-]+)" + ("" if form == "org:team" else "?")
+        if wrong := [name for name in value if not re.fullmatch(wanted, name)]:
+            raise ValueError(f"has {wrong[0]!r}, which is not of the form {form}, as in GitHub's URLs")
+        return value
+
+    @field_validator("home_volume", check_fields=False)
+    @classmethod
+    def _known_fields(cls, value: str) -> str:
+        unknown = set(re.findall(r"\{([^}]*)\}", value)) - {"prefix", "username", "servername"}
+        if unknown or value.count("{") != value.count("}"):
+            raise ValueError("knows {prefix}, {username} and {servername} only")
+        return value
