@@ -1,6 +1,6 @@
 # An index: each verb is a script. `make` prints it.
 .DEFAULT_GOAL := help
-.PHONY: help up down destroy logs status engine build test test-unit bench lint settings lock
+.PHONY: help up down destroy logs status doctor engine build test test-unit bench lint settings lock
 
 ##@ Run
 up: ## set up all that is missing, start, print the URL
@@ -13,6 +13,8 @@ logs: ## follow the logs (FOLLOW=0 prints and ends)
 	@scripts/logs
 status: ## services and users' servers
 	@scripts/status
+doctor: ## every problem of this machine and this kit, with its mend; changes nothing
+	@scripts/doctor
 engine: ## use, start or install a Docker engine
 	@scripts/engine
 build: ## build the images

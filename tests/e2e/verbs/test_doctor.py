@@ -1,0 +1,153 @@
+"""`make doctor`: every problem with its mend, all at once, and nothing is changed."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import docker
+import pytest
+
+from support.kit import Kit
+from support.tiny import tiny_image
+
+
+def looks(kit: Kit, **environ: str) -> tuple[int, str]:
+    """How `make doctor` ended and what it said; it changes nothing."""
+
+    def state() -> object:
+        return kit.containers(), kit.leftovers(), kit.env_file.read_bytes() if kit.env_file.exists() else None
+
+    before = state()
+    done = kit.make("doctor", check=False, env=environ)
+    assert state() == before
+    return done.returncode, done.stdout
+
+
+def test_a_healthy_kit_has_nothing_to_mend(up: Kit) -> None:
+    code, said = looks(up)
+    assert code == 0, said
+    assert "Nothing to mend" in said
+    assert "  - " not in said
+
+
+def test_a_fresh_clone(another: Kit) -> None:
+    code, said = looks(another)
+    assert code != 0
+    assert "There is no .env: 'make up' makes one" in said
+
+
+def test_no_engine_answers(up: Kit) -> None:
+    code, said = looks(up, DOCKER_HOST="unix:///nonexistent/docker.sock")
+    assert code != 0
+    assert "No Docker engine answers" in said
+    assert "'make engine' starts or installs one" in said
+
+
+@pytest.fixture
+def shims(tmp_path: Path) -> Callable[..., dict[str, str]]:
+    """Programs that answer otherwise than this machine's: what they print where a part of their arguments is given."""
+
+    def make(program: str, arguments: str, printed: str) -> dict[str, str]:
+        real = shutil.which(program)
+        (tmp_path / program).write_text(
+            f'#!/bin/sh\ncase "$*" in *"{arguments}"*) echo "{printed}" ;; *) exec {real} "$@" ;; esac\n'
+        )
+        (tmp_path / program).chmod(0o755)
+        return {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments", "printed", "said"),
+    [
+        ("docker", "version --format", "20.10.24", "The engine is 20.10.24, 23.0 or newer is needed"),
+        ("docker", "compose version", "2.10.0", "docker compose is 2.10.0, 2.20 or newer is needed"),
+        ("df", "--output=avail", "120", "Only 120 MB are free"),
+        ("date", "+%s", "1000", "The clock says"),
+    ],
+)
+def test_a_machine_that_is_not_fit(
+    up: Kit, shims: Callable[..., dict[str, str]], program: str, arguments: str, printed: str, said: str
+) -> None:
+    code, told = looks(up, **shims(program, arguments, printed))
+    assert (code != 0, said in told) == (True, True), told
+
+
+@pytest.fixture
+def sheet(up: Kit) -> Iterator[Kit]:
+    """The kit, for a test that writes into .env and starts nothing."""
+    kept, mode = up.env_file.read_text(), up.env_file.stat().st_mode
+    yield up
+    up.env_file.write_text(kept)
+    up.env_file.chmod(mode)
+
+
+def test_all_that_is_wrong_with_the_sheet(sheet: Kit, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("ab" * 32)
+    secret.chmod(0o644)
+    sheet.write_env(
+        COOKIE_SECRET=None, COOKIE_SECRET_FILE=str(secret), MEM_LIMTI="1G", NAMED_SERVERS="yes",
+        PUBLIC_URL="http://nowhere.invalid", BIND_ADDR="0.0.0.0",
+    )  # fmt: skip
+    sheet.env_file.chmod(0o644)
+    with socket.create_server(("0.0.0.0", 0)) as taken:
+        port = taken.getsockname()[1]
+        sheet.write_env(PORT=str(port))
+        code, said = looks(sheet)
+    assert code != 0
+    for sentence in (
+        ".env is readable by others, and it holds secrets: chmod 600 .env",
+        f"COOKIE_SECRET_FILE: {secret} is readable by others",
+        "MEM_LIMTI is not a setting; did you mean MEM_LIMIT?",
+        "NAMED_SERVERS must be true or false",
+        f"PORT {port} on 0.0.0.0 is taken by another program",
+        "PUBLIC_URL: the name nowhere.invalid is not known to DNS here",
+        "AUTH=password on 0.0.0.0, which other machines reach",
+        "to mend",
+    ):
+        assert sentence in said
+
+
+def test_notebook_images_that_will_not_do(sheet: Kit) -> None:
+    client = docker.from_env()
+    sheet.write_env(NOTEBOOK_IMAGE=tiny_image())
+    assert "has no jupyterhub-singleuser" in looks(sheet)[1]
+    sheet.write_env(NOTEBOOK_IMAGE="registry.invalid/notebook:1")
+    code, said = looks(sheet)
+    assert (code, "is not on this engine yet" in said) == (0, True), said
+    old = f"{sheet.project}-old:1"
+    version = "printf '#!/bin/sh\\necho 4.1.6\\n' > /bin/jupyterhub-singleuser && chmod +x /bin/jupyterhub-singleuser"
+    client.images.build(fileobj=io.BytesIO(f"FROM {tiny_image()}\nRUN {version}\n".encode()), tag=old, rm=True)
+    try:
+        sheet.write_env(NOTEBOOK_IMAGE=old)
+        code, said = looks(sheet)
+        assert (code, "has JupyterHub 4.1.6, the hub has 6." in said) == (0, True), said
+    finally:
+        client.images.remove(old)
+
+
+def test_a_hub_that_users_servers_do_not_reach(up: Kit) -> None:
+    network = docker.from_env().networks.get(f"{up.project}_users")
+    hub = up.container("hub")
+    network.disconnect(hub)
+    try:
+        code, said = looks(up)
+        assert (code != 0, "does not reach the hub at http://hub:8081" in said) == (True, True), said
+    finally:
+        network.connect(hub, aliases=["hub"])
+
+
+def test_a_service_that_has_ended(up: Kit) -> None:
+    up.compose("stop", "proxy")
+    try:
+        code, said = looks(up)
+        assert (code != 0, "The service proxy is exited: 'docker compose logs proxy' says why" in said) == (True, True)
+    finally:
+        up.compose("start", "proxy")
