@@ -45,7 +45,7 @@ def mistakes(cert: Path, key: Path, host: str) -> list[str]:
     if chain and public:
         keys = [_bytes(certificate.public_key()) for certificate in chain]
         if _bytes(public) not in keys:
-            found.append("KEY_FILE is not the key of the certificate in CERT_FILE: the two must be of one making.")
+            found.append("KEY_FILE is not the key of the certificate in CERT_FILE: the two must belong together.")
         elif _bytes(public) != keys[0]:
             found.append("CERT_FILE must begin with the server's own certificate; its issuers' come after it.")
     return found + (_of_the_first(chain[0], host) if chain else [])

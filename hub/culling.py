@@ -15,8 +15,12 @@ def services(settings: Settings) -> list[dict[str, Any]]:
     idle, age = settings.cull_idle_after, settings.cull_max_age
     if not (idle or age):
         return []
-    # Its own limit of idleness can't be switched off; a server that is idle for its whole age ends by that.
-    limits = [f"--timeout={idle or age}", f"--max-age={age}"]
+    # Its limit of idleness can't be switched off, and says how often it looks.
+    limits = [
+        f"--timeout={idle or age}",
+        f"--max-age={age}",
+        f"--cull-every={max(5, min(filter(None, (idle, age))) // 2)}",
+    ]
     return [{"name": SERVICE, "command": [sys.executable, "-m", "jupyterhub_idle_culler", *limits]}]
 
 

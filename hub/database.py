@@ -24,6 +24,8 @@ def parse(text: str) -> URL:
     if url.drivername not in _DRIVERS:
         raise ValueError(f"begins with {url.drivername}://, and the hub knows postgresql:// and sqlite:// only")
     url = url.set(drivername=_DRIVERS[url.drivername])
+    if url.drivername == "sqlite" and not (url.database or "").startswith("/srv/dockyard/data/"):
+        raise ValueError("is a file that the hub does not keep: write sqlite:////srv/dockyard/data/NAME")
     if url.drivername == _POSTGRES and not (url.host and url.database and url.username):
         raise ValueError("lacks its user, host or name, as in postgresql://user:password@host:5432/name")
     return url

@@ -29,7 +29,7 @@ from kinds import is_secret
 from reading import Mistakes
 from rules import overlays_of
 from settings import Settings, load
-from signin import PREFIX
+from signin import PREFIX, prefixes
 
 SECRETS = Path("/run/secrets")
 
@@ -87,11 +87,12 @@ def _complaint(binding: Binding) -> str:
 def unknown(names: Iterator[str] | list[str]) -> list[str]:
     """Names that are no setting but look like one. Others are the operator's own and pass."""
     known = known_names()
+    others = (PREFIX, *prefixes())
     lines = []
     for name in names:
         if (
             name not in known
-            and not name.startswith(PREFIX)
+            and not name.startswith(others)
             and (near := difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.8))
         ):
             lines.append(f"{name} is not a setting; did you mean {near[0]}?")

@@ -58,8 +58,8 @@ def _address(value: str) -> str:
 
 
 def _absolute(value: str) -> str:
-    if value and not value.startswith("/"):
-        raise ValueError("must be an absolute path")
+    if value and (not value.startswith("/") or ":" in value):
+        raise ValueError("must be an absolute path without ':'")
     return value
 
 
@@ -86,7 +86,7 @@ Address = Annotated[str, AfterValidator(_address)]
 HostPath = Annotated[str, AfterValidator(_absolute)]
 Origin = Annotated[str, AfterValidator(_origin)]
 
-MEMORY = r"^\d+(\.\d+)?[KMGT]?$"
+MEMORY = r"^(\d*[1-9]\d*(\.\d+)?|\d+\.\d*[1-9]\d*)[KMGT]?$"
 URL = r"^(https?://[^\s/]+(/\S*)?)?$"
 
 

@@ -65,8 +65,11 @@ class Rules(BaseSettings):
     @field_validator("shared_volumes", check_fields=False)
     @classmethod
     def _of_the_form(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for entry in value:
-            sharing.parse(entry)
+        places: set[tuple[str, str]] = set()
+        for one in map(sharing.parse, value):
+            if {path: name for name, path in places}.get(one.path, one.name) != one.name:
+                raise ValueError(f"has two volumes at {one.path}: give each a path of its own")
+            places.add((one.name, one.path))
         return value
 
     @field_validator("mem_guarantee", check_fields=False)
@@ -98,9 +101,11 @@ class Rules(BaseSettings):
     @field_validator("https_port", check_fields=False)
     @classmethod
     def _is_what_users_type(cls, value: int, info: ValidationInfo) -> int:
+        if value == info.data.get("http_port"):
+            raise ValueError("and HTTP_PORT must be two ports")
         typed = urlsplit(info.data.get("public_url", "")).port
         if "tls" in overlays(info) and typed not in {None, value}:
-            raise ValueError(f"is another port than {typed}, which PUBLIC_URL has: write one of them twice")
+            raise ValueError(f"must be {typed}, the port in PUBLIC_URL")
         return value
 
     @field_validator("cert_file", "acme_email", "acme_root_file", check_fields=False)

@@ -50,7 +50,7 @@ class Settings(Rules):
     bind_addr: Address = setting(
         "address", "Address on this machine to listen on; 0.0.0.0 lets other machines in.", "127.0.0.1"
     )
-    port: int = setting("address", "Port to listen on.", 8000, ge=1, le=65535)
+    port: int = setting("address", "Port to listen on; not used with compose/compose.tls.yaml.", 8000, ge=1, le=65535)
 
     http_port: int = setting(
         "tls", "With compose/compose.tls.yaml: the port that is sent on to HTTPS; ACME wants 80.", 80, ge=1, le=65535
@@ -59,12 +59,12 @@ class Settings(Rules):
         "tls", "With compose/compose.tls.yaml: the port of HTTPS.", 443, ge=1, le=65535, validate_default=True
     )
     cert_file: HostPath = setting(
-        "tls", "Certificate of PUBLIC_URL's host and its issuers' (PEM); empty: one is had by ACME.", ""
+        "tls", "Certificate of PUBLIC_URL's host and its issuers' (PEM); empty: one is obtained by ACME.", ""
     )
     key_file: HostPath = setting("tls", "The certificate's private key (PEM).", "", validate_default=True)
     acme_ca: str = setting(
         "tls",
-        "Where certificates are had: an authority's ACME directory.",
+        "Where certificates come from: an authority's ACME directory.",
         LETS_ENCRYPT,
         pattern=r"^https://\S+$",
     )
@@ -173,7 +173,7 @@ class Settings(Rules):
     )
 
     cull_idle_after: int = setting(
-        "culling", "Seconds without activity after which a server is stopped, at least 10; 0: never.", 0, ge=0
+        "culling", "Seconds without activity after which a server is stopped, known to five minutes; 0: never.", 0, ge=0
     )
     cull_max_age: int = setting(
         "culling", "Seconds after which a server is stopped however active it is, at least 10; 0: never.", 0, ge=0
@@ -289,7 +289,8 @@ _NEUTRAL = {"docker_gid": 0} | {name: f"{number:064}" for number, name in enumer
 
 # Their rules have been looked at by then, and look at one another.
 _OF_OVERLAYS = ("compose_file", "cert_file", "key_file", "acme_ca", "acme_email", "acme_root_file")
-_ASIDE = {name: Settings.model_fields[name].default for name in _OF_OVERLAYS}
+_GUARANTEES = ("mem_guarantee", "cpu_guarantee")
+_ASIDE = {name: Settings.model_fields[name].default for name in (*_OF_OVERLAYS, *_GUARANTEES)}
 
 
 def load() -> Settings:

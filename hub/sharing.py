@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 # Places that hold what the server itself needs.
-_OF_THE_SYSTEM = (
-    "/bin",
-    "/boot",
-    "/dev",
-    "/etc",
-    "/lib",
-    "/opt",
-    "/proc",
-    "/root",
-    "/run",
-    "/sbin",
-    "/sys",
-    "/usr",
-    "/var",
-)
+_OF_THE_SYSTEM = re.compile(r"/(bin|boot|dev|etc|lib|opt|proc|root|run|sbin|sys|tmp|usr|var)(/.*)?|/home(/jovyan)?")
 _FORM = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9_.-]*):(?P<path>/[^:@]+)(:(?P<mode>ro|rw))?(@(?P<group>.+))?")
 
 
@@ -42,7 +29,7 @@ def parse(text: str) -> Shared:
     if not match:
         raise ValueError(f"has {text!r}, which is not of the form name:/path, name:/path:ro or name:/path:ro@group")
     path = match["path"].rstrip("/")
-    if not path or any(path == place or path.startswith(f"{place}/") for place in _OF_THE_SYSTEM):
+    if posixpath.normpath(path) != path or _OF_THE_SYSTEM.fullmatch(path):
         raise ValueError(f"has {text!r}, but {match['path']} is the system's own: take a path such as /shared/data")
     return Shared(match["name"], path, match["mode"] or "rw", match["group"] or "")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 PREFIX = "AUTH_"
 _ALIASES = {"password": "shared-password", "oidc": "generic-oauth"}
-# Traits that have a setting of their own, for all authenticators and for GitHub's.
+# Traits that have a setting of their own.
 _SETTINGS = {
     "allowed_users": "ALLOWED_USERS",
     "blocked_users": "BLOCKED_USERS",
@@ -40,7 +41,17 @@ _SETTINGS = {
     "oauth_callback_url": "PUBLIC_URL",
     "user_password": "USER_PASSWORD",
     "admin_password": "ADMIN_PASSWORD",
+    "allowed_names": "ALLOWED_USERS",
 }
+_GITHUB_SETTINGS = {
+    "client_id": "GITHUB_CLIENT_ID",
+    "client_secret": "GITHUB_CLIENT_SECRET",
+    "github_url": "GITHUB_URL",
+    "allowed_organizations": "GITHUB_ALLOWED_ORGANIZATIONS",
+    "admin_groups": "GITHUB_ADMIN_TEAMS",
+}
+# What the rules of who may enter rest on.
+_FIXED = {"enable_auth_state", "entrance", "populate_teams_in_auth_state", "auth_state_groups_key"}
 _GITHUB = ("client_id", "client_secret", "url", "allowed_organizations", "admin_teams")
 
 
@@ -62,6 +73,11 @@ def known() -> dict[str, str]:
     return {name: name for name in found} | _ALIASES
 
 
+def prefixes() -> tuple[str, ...]:
+    """How the variables of services begin that have no settings here: GITLAB_, AUTH0_, ..."""
+    return (*(f"{name.upper()}_" for name in known() if name.isalnum() and name not in {"github", "password"}), "OKTA_")
+
+
 def sign_in(settings: Settings, environ: Mapping[str, str]) -> SignIn:
     """The authenticator, its traits and all mistakes. `environ` is asked for AUTH_<TRAIT> and the variables in which
     the authenticator looks for its client's id and secret."""
@@ -69,7 +85,7 @@ def sign_in(settings: Settings, environ: Mapping[str, str]) -> SignIn:
     if name is None:
         near = difflib.get_close_matches(settings.auth, known(), n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]}?" if near else f": choose one of {', '.join(sorted(known()))}"
-        return SignIn(Authenticator, {}, [], [f"AUTH {settings.auth} is no way to sign in that is known here{hint}"])
+        return SignIn(Authenticator, {}, [], [f"AUTH {settings.auth} is not a known way to sign in{hint}"])
     try:
         (authenticator,) = {point.load() for point in entry_points(group="jupyterhub.authenticators", name=name)}
     except ImportError as error:
@@ -78,6 +94,8 @@ def sign_in(settings: Settings, environ: Mapping[str, str]) -> SignIn:
     oauth = issubclass(authenticator, OAuthenticator)
     way = _oauth(settings, environ, authenticator) if oauth else _password(settings, authenticator)
     _add_options(way, environ)
+    if oauth:
+        way.traits["entrance"] = entrance(settings, way.traits)
     way.mistakes += _contradictions(settings)
     if oauth:
         way.mistakes += _nobody(settings, way)
@@ -140,7 +158,6 @@ def _oauth(settings: Settings, environ: Mapping[str, str], authenticator: type[O
         )
     if github:
         traits |= _github(settings)
-    traits["entrance"] = entrance(settings)
     return SignIn(guarded(authenticator), traits, _keys(settings), mistakes)
 
 
@@ -163,13 +180,19 @@ def callback(settings: Settings) -> str:
     return settings.oauth_callback_url or f"{settings.public_url}/hub/oauth_callback"
 
 
-def entrance(settings: Settings) -> str:
+def entrance(settings: Settings, traits: Mapping[str, Any]) -> str:
     """Who may enter, in words for a user who may not."""
     members = [name for name in settings.github_allowed_organizations if ":" not in name]
     groups = [name for name in settings.github_allowed_organizations if ":" in name]
     doors = [f"members of the organization {name}" for name in members]
     doors += [f"members of the team {name}" for name in groups]
     doors += ["the users in its list (ALLOWED_USERS)"] if settings.allowed_users else []
+    spoken_of = {"allowed_names", "allowed_organizations"}
+    doors += [
+        f"{trait.removeprefix('allowed_').replace('_', ' ')} {', '.join(sorted(map(str, value)))}"
+        for trait, value in traits.items()
+        if trait.startswith("allowed_") and trait not in spoken_of and value
+    ]
     said = f"It lets in {', '.join(doors)}, and users whom an administrator added." if doors else (
         "It lets in users whom an administrator added."
     )  # fmt: skip
@@ -192,12 +215,15 @@ def _empty(settings: Settings, name: str, why: str = "") -> str:
 def _add_options(way: SignIn, environ: Mapping[str, str]) -> None:
     """AUTH_<TRAIT> to traits."""
     configurable = way.authenticator.class_traits(config=True)
+    owned = _SETTINGS | (_GITHUB_SETTINGS if "github_url" in configurable else {})
     for variable, text in environ.items():
         trait = variable.removeprefix(PREFIX).lower()
         if not variable.startswith(PREFIX) or not text:
             continue
-        if trait in _SETTINGS:
-            way.mistakes.append(f"{variable}: this has a setting of its own, {_SETTINGS[trait]}")
+        if trait in owned:
+            way.mistakes.append(f"{variable}: this has a setting of its own, {owned[trait]}")
+        elif trait in _FIXED:
+            way.mistakes.append(f"{variable} can't be changed: the rules of who may enter rest on it")
         elif trait not in configurable:
             near = difflib.get_close_matches(trait, configurable, n=1)
             hint = f"; did you mean {PREFIX}{near[0].upper()}?" if near else ""
@@ -206,7 +232,8 @@ def _add_options(way: SignIn, environ: Mapping[str, str]) -> None:
             try:
                 way.traits[trait] = parse(configurable[trait], text)
             except ValueError as error:
-                way.mistakes.append(f"{variable} {error}")
+                shown = "" if re.search("PASSWORD|SECRET|TOKEN|KEY", variable) else f" (now: {text!r})"
+                way.mistakes.append(f"{variable} {error}{shown}")
 
 
 def _contradictions(settings: Settings) -> list[str]:

@@ -11,6 +11,7 @@ from traitlets import Bool, Callable, Container, Dict, TraitError, TraitType, Un
 def parse(trait: TraitType[Any, Any], text: str) -> Any:
     """The value that `text` stands for. Lists have commas between their items, dictionaries `key=value` as items, and
     either may be JSON. Raises ValueError, to be read after the variable's name, where it is not of the trait's type.
+    The text, which may be a secret, is not in it.
     """
     try:
         value = _read(trait, text)
@@ -18,7 +19,7 @@ def parse(trait: TraitType[Any, Any], text: str) -> Any:
         composed = isinstance(trait, Container | Dict | Union)
         return value if composed or not hasattr(trait, "validate") else trait.validate(None, value)
     except (TraitError, ValueError, TypeError, AttributeError):
-        raise ValueError(f"must be {_wanted(trait)} (now: {text!r})") from None
+        raise ValueError(f"must be {_wanted(trait)}") from None
 
 
 def _read(trait: TraitType[Any, Any], text: str) -> Any:

@@ -68,10 +68,9 @@ extra_ca_file() {
 
 # Progress is for people: where nobody looks, only what went wrong is printed.
 compose() {
-  local ca progress=${PROGRESS:-quiet}
+  local progress=${PROGRESS:-quiet}
   [ ! -t 2 ] || progress=auto
-  ca=$(extra_ca_file) || exit 1
-  EXTRA_CA_FILE=$ca docker compose --progress "$progress" "$@"
+  docker compose --progress "$progress" "$@"
 }
 
 require_env() { [ -f .env ] || die "there is no .env here: 'make up' makes one"; }
@@ -81,3 +80,6 @@ servers() { docker ps "$@" --quiet --filter "label=dockyard.instance=$(project)"
 
 # The kit's version: the tag of its images.
 version() { sed -nE 's/^ *image:.*-hub:(.*)$/\1/p' compose/compose.yaml; }
+
+# image NAME: the full name of one of the kit's images.
+image() { printf '%s-%s:%s' "$(project)" "$1" "$(version)"; }

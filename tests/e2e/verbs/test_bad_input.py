@@ -189,7 +189,7 @@ class TestFullDisk:
             another.write_env()
             done = another.make("up", check=False, env={"DOCKER_HOST": host})
             assert done.returncode != 0
-            assert f"the images need 3000 MB in {small}/data" in done.stdout
+            assert f"The images need 3000 MB in {small}/data" in done.stdout
             assert "make room" in done.stdout
         finally:
             engine.terminate()

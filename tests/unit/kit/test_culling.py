@@ -22,7 +22,11 @@ def test_nothing_is_culled_unless_it_is_asked_for() -> None:
 
 @pytest.mark.parametrize(
     ("idle", "age", "limits"),
-    [(60, 0, ["--timeout=60", "--max-age=0"]), (0, 90, ["--timeout=90", "--max-age=90"])],
+    [
+        (60, 0, ["--timeout=60", "--max-age=0", "--cull-every=30"]),
+        (0, 90, ["--timeout=90", "--max-age=90", "--cull-every=45"]),
+        (86400, 3600, ["--timeout=86400", "--max-age=3600", "--cull-every=1800"]),
+    ],
 )
 def test_the_limits_are_the_settings(idle: int, age: int, limits: list[str]) -> None:
     (service,) = culling.services(settings(cull_idle_after=idle, cull_max_age=age))

@@ -111,3 +111,10 @@ def test_the_example_as_it_is_is_refused() -> None:
         "USER_PASSWORD", "ADMIN_PASSWORD", "CRYPT_KEY", "COOKIE_SECRET", "PROXY_AUTH_TOKEN", "POSTGRES_PASSWORD",
         "DOCKER_GID",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", ["GITLAB_CLIENT_ID", "GITLAB_URL", "AUTH0_CLIENT_SECRET", "OKTA_CLIENT_ID", "AUTH_SCOPE"]
+)
+def test_variables_of_other_services_are_no_mistakes(name: str) -> None:
+    assert envfile.unknown([name]) == []

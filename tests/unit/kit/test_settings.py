@@ -81,8 +81,12 @@ def test_an_empty_variable_counts_as_not_set(environ: pytest.MonkeyPatch) -> Non
         ("PUBLIC_URL", "https://example.org/hub/", "PUBLIC_URL must end after the host"),
         ("PUBLIC_URL", "https://example.org/?a=b", "PUBLIC_URL must end after the host"),
         ("NAMED_SERVERS", "yes", "NAMED_SERVERS must be true or false (now: 'yes')"),
-        ("AUTH", "githb", "AUTH githb is no way to sign in that is known here; did you mean github?"),
+        ("AUTH", "githb", "AUTH githb is not a known way to sign in; did you mean github?"),
         ("MEM_LIMIT", "lots", "MEM_LIMIT is not of the form"),
+        ("MEM_LIMIT", "0", "MEM_LIMIT is not of the form"),
+        ("MEM_LIMIT", "1.2.3G", "MEM_LIMIT is not of the form"),
+        ("LOGO_FILE", "/srv/a:b.png", "LOGO_FILE must be an absolute path"),
+        ("SHARED_VOLUMES", "a:/d,b:/d", "SHARED_VOLUMES has two volumes at /d"),
         ("CPU_LIMIT", "-1", "CPU_LIMIT should be greater than 0"),
         ("MEM_GUARANTEE", "2.5G", "MEM_GUARANTEE must not be more than MEM_LIMIT=2G"),
         ("CULL_IDLE_AFTER", "5", "CULL_IDLE_AFTER must be 0 or at least 10"),
@@ -183,7 +187,7 @@ class TestOverlays:
         [
             (TLS | {"PUBLIC_URL": ""}, "PUBLIC_URL must begin with https://, since COMPOSE_FILE names"),
             (TLS | {"PUBLIC_URL": "http://hub.example.org"}, "PUBLIC_URL must begin with https://, since COMPOSE_FILE"),
-            (TLS | {"PUBLIC_URL": "https://hub.example.org:8443"}, "HTTPS_PORT is another port than 8443"),
+            (TLS | {"PUBLIC_URL": "https://hub.example.org:8443"}, "HTTPS_PORT must be 8443, the port in PUBLIC_URL"),
             (TLS | {"CERT_FILE": "/c.pem"}, "KEY_FILE and CERT_FILE belong together"),
             (TLS | {"KEY_FILE": "/k.pem"}, "KEY_FILE and CERT_FILE belong together"),
             (TLS | CERTIFICATE | {"ACME_CA": "https://ca.test/dir"}, "ACME_CA and CERT_FILE are both set"),
@@ -228,7 +232,7 @@ class TestOverlays:
             (POSTGRES, "postgresql+psycopg://dockyard:p%40ss%2Fword@postgres/dockyard"),
             (POSTGRES | {"DB_URL": "postgres://a:b@postgres/other"}, "postgresql+psycopg://a:b@postgres/other"),
             ({"DB_URL": "postgresql://a:b%40c@db.test:6432/hub"}, "postgresql+psycopg://a:b%40c@db.test:6432/hub"),
-            ({"DB_URL": "sqlite:////data/hub.sqlite"}, "sqlite:////data/hub.sqlite"),
+            ({"DB_URL": "sqlite:////srv/dockyard/data/hub.sqlite"}, "sqlite:////srv/dockyard/data/hub.sqlite"),
         ],
     )
     def test_the_address_of_the_database(
@@ -243,7 +247,9 @@ class TestOverlays:
         assert found == {"tls", "postgres"}
 
 
-def test_a_wrong_setting_of_an_overlay_does_not_hide_what_is_wrong_with_the_sign_in(environ: pytest.MonkeyPatch) -> None:
+def test_a_wrong_setting_of_an_overlay_does_not_hide_what_is_wrong_with_the_sign_in(
+    environ: pytest.MonkeyPatch,
+) -> None:
     environ.setenv("COMPOSE_FILE", "compose/compose.yaml:compose/compose.tls.yaml:compose/compose.postgres.yaml")
     environ.setenv("PUBLIC_URL", "http://hub.example.org")
     environ.setenv("CERT_FILE", "/c.pem")
@@ -251,3 +257,9 @@ def test_a_wrong_setting_of_an_overlay_does_not_hide_what_is_wrong_with_the_sign
     environ.setenv("AUTH", "github")
     said = {line.split()[0] for line in mistakes()}
     assert {"PUBLIC_URL", "KEY_FILE", "POSTGRES_PASSWORD", "GITHUB_CLIENT_ID"} <= said
+
+
+def test_a_wrong_limit_beside_its_guarantee_is_a_mistake_like_others(environ: pytest.MonkeyPatch) -> None:
+    environ.setenv("MEM_LIMIT", "8GB")
+    environ.setenv("MEM_GUARANTEE", "4G")
+    assert [line.split()[0] for line in mistakes()] == ["MEM_LIMIT"]

@@ -13,6 +13,7 @@ from sharing import Shared, parse, volumes
         ("data:/shared/data", Shared("data", "/shared/data", "rw", "")),
         (" course-1:/course/:ro ", Shared("course-1", "/course", "ro", "")),
         ("data:/data@staff", Shared("data", "/data", "rw", "staff")),
+        ("data:/data@org:team", Shared("data", "/data", "rw", "org:team")),
         ("data:/data:ro@org:team", Shared("data", "/data", "ro", "org:team")),
         ("data:/home/jovyan/shared:rw", Shared("data", "/home/jovyan/shared", "rw", "")),
     ],
@@ -29,7 +30,7 @@ def test_what_is_of_no_form(text: str) -> None:
         parse(text)
 
 
-@pytest.mark.parametrize("path", ["/etc", "/usr/lib/", "/opt/notebook"])
+@pytest.mark.parametrize("path", ["/etc", "/usr/lib/", "/opt/notebook", "/x/../etc", "/x//y", "/home/jovyan", "/tmp"])
 def test_the_systems_own_places_are_refused(path: str) -> None:
     with pytest.raises(ValueError, match="is the system's own"):
         parse(f"data:{path}")

@@ -162,9 +162,9 @@ def test_a_service_with_variables_of_its_own(environ: dict[str, str]) -> None:
     ("base", "more", "said"),
     [
         (PASSWORD, {"USER_PASSWORD": ""}, "USER_PASSWORD is not set or empty"),
-        (PASSWORD, {"AUTH": "githup"}, "AUTH githup is no way to sign in that is known here; did you mean github?"),
-        (PASSWORD, {"AUTH": "pam"}, "AUTH pam is no way to sign in"),
-        (PASSWORD, {"AUTH": "dummy"}, "AUTH dummy is no way to sign in"),
+        (PASSWORD, {"AUTH": "githup"}, "AUTH githup is not a known way to sign in; did you mean github?"),
+        (PASSWORD, {"AUTH": "pam"}, "AUTH pam is not a known way to sign in"),
+        (PASSWORD, {"AUTH": "dummy"}, "AUTH dummy is not a known way to sign in"),
         (PASSWORD, {"GITHUB_CLIENT_ID": "x"}, "GITHUB_CLIENT_ID is set, but AUTH=password: write AUTH=github"),
         (PASSWORD, {"ALLOWED_USERS": "eve", "BLOCKED_USERS": "Eve"}, "BLOCKED_USERS and ALLOWED_USERS both name eve"),
         (GITHUB, {"GITHUB_CLIENT_ID": ""}, "GITHUB_CLIENT_ID is not set or empty. AUTH=github asks for it."),
@@ -188,7 +188,7 @@ def test_a_service_with_variables_of_its_own(environ: dict[str, str]) -> None:
         (OIDC, {"AUTH_ALLOWED_USERS": "x"}, "AUTH_ALLOWED_USERS: this has a setting of its own, ALLOWED_USERS"),
         (OIDC, {"AUTH_ALLOWED_GROUPS": "x"}, "AUTH=oidc with its AUTH_... settings: GenericOAuth"),
         (OIDC, {"AUTH": "mediawiki"}, "AUTH=mediawiki needs a package that the hub's image has not"),
-        (OIDC, {"AUTH": "local-github"}, "AUTH local-github is no way to sign in that is known"),
+        (OIDC, {"AUTH": "local-github"}, "AUTH local-github is not a known way to sign in"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_said(environ: dict[str, str], base: dict[str, str], more: dict[str, str], said: str) -> None:
@@ -215,3 +215,24 @@ def test_several_keys(environ: dict[str, str]) -> None:
 def test_secrets_are_settings() -> None:
     for name in ("crypt_key", "github_client_secret", "oauth_client_secret"):
         assert "SecretStr" in str(Settings.model_fields[name].annotation)
+
+
+@pytest.mark.parametrize(
+    ("variable", "said"),
+    [
+        ("AUTH_ALLOWED_ORGANIZATIONS", "GITHUB_ALLOWED_ORGANIZATIONS"),
+        ("AUTH_CLIENT_ID", "GITHUB_CLIENT_ID"),
+        ("AUTH_ENABLE_AUTH_STATE", "can't be changed"),
+    ],
+)
+def test_what_has_a_setting_or_holds_the_rules_is_not_set_otherwise(
+    environ: dict[str, str], variable: str, said: str
+) -> None:
+    environ.update(GITHUB | {variable: "false"})
+    with pytest.raises(Mistakes) as caught:
+        load()
+    assert [line for line in caught.value.lines if line.startswith(variable) and said in line], caught.value.lines
+
+
+def test_a_refused_user_reads_every_rule(environ: dict[str, str]) -> None:
+    assert "groups staff" in traits(environ, OIDC, AUTH_ALLOWED_GROUPS="staff", AUTH_MANAGE_GROUPS="true")["entrance"]
