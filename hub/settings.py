@@ -108,14 +108,6 @@ class Settings(Rules):
         generate="passphrase",
         min_length=32,
     )
-    crypt_key: SecretStr = setting(
-        "sign-in",
-        "Encrypts what is kept of sign-ins: 64 hexadecimal digits. To change it, put the new one before: NEW;OLD.",
-        SecretStr(""),
-        generate="hex",
-    )
-    hub_title: str = setting("sign-in", "The hub's name on its pages and in the browser's tab.", "JupyterHub")
-    logo_file: HostPath = setting("sign-in", "Image shown on the hub's pages (PNG or SVG); empty: Jupyter's.", "")
 
     github_client_id: str = setting("github", "Client ID of the OAuth app that you registered at GitHub.", "")
     github_client_secret: SecretStr = setting("github", "Client secret of that OAuth app.", SecretStr(""))
@@ -144,6 +136,9 @@ class Settings(Rules):
     pull_policy: Literal["ifnotpresent", "always", "never"] = setting(
         "servers", "When to pull the image: ifnotpresent, always or never.", "ifnotpresent"
     )
+    profiles_file: HostPath = setting(
+        "servers", "File of profiles that users choose from (YAML, see hub/README.md); empty: there is no choice.", ""
+    )
     mem_limit: str = setting("servers", "Memory of each server, such as 512M or 2G; swap is off.", "2G", pattern=MEMORY)
     cpu_limit: float | None = setting(
         "servers", "Cores for each server, such as 0.5 or 2; empty: no limit.", None, gt=0
@@ -157,16 +152,13 @@ class Settings(Rules):
     cpu_guarantee: float | None = setting(
         "servers", "Cores that a server gets where all are wanted, such as 0.5; empty: an equal share.", None, gt=0
     )
-    profiles_file: HostPath = setting(
-        "servers", "File of profiles that users choose from (YAML, see hub/README.md); empty: there is no choice.", ""
-    )
+    pids_limit: int = setting("servers", "Processes and threads of each server.", 1024, ge=64)
     gpus: str = setting(
         "servers",
         "GPUs of each server: all, a number, or empty for none; profiles may say more.",
         "",
         pattern=r"^(all|\d*)$",
     )
-    pids_limit: int = setting("servers", "Processes and threads of each server.", 1024, ge=64)
     start_timeout: int = setting("servers", "Seconds that a server may take to start, pulling not counted.", 60, ge=5)
     named_servers: Switch = setting(
         "servers", "Users may have several servers, each with a name: true or false.", False
@@ -197,7 +189,6 @@ class Settings(Rules):
         "{prefix}-home-{username}",
         pattern=r"^[A-Za-z0-9_.{}-]*\{username\}[A-Za-z0-9_.{}-]*$",
     )
-
     shared_volumes: Names = setting(
         "storage",
         "Volumes that users share, name:/path, name:/path:ro or name:/path:ro@group, comma between them.",
@@ -215,6 +206,12 @@ class Settings(Rules):
 
     cookie_secret: SecretStr = setting(
         "hub", "Signs the cookies: 64 hexadecimal digits. A new one signs everybody out.", generate="hex"
+    )
+    crypt_key: SecretStr = setting(
+        "hub",
+        "Encrypts what is kept of sign-ins: 64 hexadecimal digits. To change it, put the new one before: NEW;OLD.",
+        SecretStr(""),
+        generate="hex",
     )
     proxy_auth_token: SecretStr = setting(
         "hub",
@@ -239,6 +236,8 @@ class Settings(Rules):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = setting(
         "hub", "How much the hub logs: DEBUG, INFO, WARNING or ERROR.", "INFO"
     )
+    hub_title: str = setting("hub", "The hub's name on its pages and in the browser's tab.", "JupyterHub")
+    logo_file: HostPath = setting("hub", "Image shown on the hub's pages (PNG or SVG); empty: Jupyter's.", "")
 
     docker_socket: HostPath = setting("engine", "The Docker engine's socket on this host.", "/var/run/docker.sock")
     docker_gid: int = setting(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -75,6 +76,14 @@ class Kit:
     def setting(self, name: str) -> str:
         lines = [line for line in self.env_file.read_text().splitlines() if line.startswith(f"{name}=")]
         return lines[-1].partition("=")[2].strip("'")
+
+    def secrets(self) -> list[str]:
+        """The values of all secrets that were generated for this kit."""
+        example = (ROOT / ".env.example").read_text()
+        return [
+            self.setting(name)
+            for name in re.findall(r"^([A-Z_]+)=<(?:password|passphrase|hex)>", example, re.MULTILINE)
+        ]
 
     def user(self, name: str) -> User:
         password = "ADMIN_PASSWORD" if name == "admin" else "USER_PASSWORD"
