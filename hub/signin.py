@@ -51,7 +51,8 @@ _GITHUB_SETTINGS = {
     "admin_groups": "GITHUB_ADMIN_TEAMS",
 }
 # What the rules of who may enter rest on.
-_FIXED = {"enable_auth_state", "entrance", "populate_teams_in_auth_state", "auth_state_groups_key"}
+_FIXED = {"enable_auth_state", "entrance"}
+_GITHUB_FIXED = {"scope", "manage_groups", "populate_teams_in_auth_state", "auth_state_groups_key"}
 _GITHUB = ("client_id", "client_secret", "url", "allowed_organizations", "admin_teams")
 
 
@@ -215,14 +216,16 @@ def _empty(settings: Settings, name: str, why: str = "") -> str:
 def _add_options(way: SignIn, environ: Mapping[str, str]) -> None:
     """AUTH_<TRAIT> to traits."""
     configurable = way.authenticator.class_traits(config=True)
-    owned = _SETTINGS | (_GITHUB_SETTINGS if "github_url" in configurable else {})
+    github = "github_url" in configurable
+    owned = _SETTINGS | (_GITHUB_SETTINGS if github else {})
+    fixed = _FIXED | (_GITHUB_FIXED if github else set())
     for variable, text in environ.items():
         trait = variable.removeprefix(PREFIX).lower()
         if not variable.startswith(PREFIX) or not text:
             continue
         if trait in owned:
             way.mistakes.append(f"{variable}: this has a setting of its own, {owned[trait]}")
-        elif trait in _FIXED:
+        elif trait in fixed:
             way.mistakes.append(f"{variable} can't be changed: the rules of who may enter rest on it")
         elif trait not in configurable:
             near = difflib.get_close_matches(trait, configurable, n=1)

@@ -42,8 +42,9 @@ class Kit:
 
     @property
     def url(self) -> str:
-        public = [line for line in self.env_file.read_text().splitlines() if line.startswith("PUBLIC_URL=http")]
-        return public[0].partition("=")[2] if public else f"http://127.0.0.1:{self.port}"
+        lines = self.env_file.read_text().splitlines() if self.env_file.exists() else []
+        public = [line for line in lines if line.startswith("PUBLIC_URL=http")]
+        return public[0].partition("=")[2].rstrip("/") if public else f"http://127.0.0.1:{self.port}"
 
     @property
     def env_file(self) -> Path:
