@@ -107,6 +107,7 @@ class DockerSpawner(
             self.object_name = state["object_name"]
         self._known_name = self.object_name
         self._used_volumes = state.get("volumes") or {}
+        self._used_profile = state.get("volumes_profile") or ""
 
     def get_state(self) -> dict[str, Any]:
         state: dict[str, Any] = super().get_state()
@@ -114,6 +115,8 @@ class DockerSpawner(
             state |= {"object_id": self.object_id, "object_name": self.object_name}
         if self._used_volumes:
             state["volumes"] = self._used_volumes
+            if self._used_profile:
+                state["volumes_profile"] = self._used_profile
         return state
 
     def clear_state(self) -> None:
@@ -140,7 +143,8 @@ class DockerSpawner(
         self._begin_volumes()
         try:
             if self._undoing:
-                await asyncio.shield(self._undoing)
+                # Its own failure was that start's.
+                await asyncio.wait({self._undoing})
             address = await self._start(deadline)
             self._known_name = self.object_name
             self._wake()

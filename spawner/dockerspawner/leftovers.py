@@ -139,6 +139,12 @@ class Leftovers(LoggingConfigurable):
         await asyncio.shield(self._undoing)
 
     async def _undo(self) -> None:
+        try:
+            await self._undo_container()
+        finally:
+            await self._forget_volumes()
+
+    async def _undo_container(self) -> None:
         made = await self._made()
         await self._volumes_settled()
         self._give_gpus_back()
@@ -151,11 +157,11 @@ class Leftovers(LoggingConfigurable):
                 await understood("stop", self.stop_object())
             await self._leave_network()
             done = not self._may_have_made()
-        except EngineError as error:
+        except Exception as error:
+            # Whatever a method of a subclass raises: why the start failed is what is to be told.
             self.log.warning("What the start of %s has left can't be seen to now: %s", self.object_name, error)
             self.object_id = "" if made else self.object_id
             done = not made
-        await self._forget_volumes()
         if not done:
             self._sweeping = asyncio.ensure_future(self._sweep(made, self.api_token))
 

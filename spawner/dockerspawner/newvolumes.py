@@ -234,7 +234,8 @@ class NewVolumes(LoggingConfigurable):
                 await perform(self.docker, "remove_volume", name)
             except EngineError as error:
                 self.log.warning("Volume %s, which is new, stays as the engine has made it: %s", name, error)
-            self._prepared(name)
+            finally:
+                self._prepared(name)
 
     # Who may write where
 

@@ -91,6 +91,10 @@ class Profiles(LoggingConfigurable):
         self._chosen_options = self._recalled = None
         self._profile_taken = False
 
+    @property
+    def _profile_slug(self) -> str:
+        return (self._chosen_options or {}).get("profile", "")
+
     async def _recall_profile(self) -> None:
         """Have the settings with which the server was started that runs since before the hub did."""
         options, self._recalled = self._recalled, None

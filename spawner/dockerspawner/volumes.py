@@ -137,8 +137,9 @@ class Volumes(LoggingConfigurable):
         help="callable(template, spawner) that fills a template of `volumes`, `read_only_volumes` and `mounts`.",
     )
 
-    # Volumes of the last start, by where they were mounted: kept in the state.
+    # Volumes of the last start, by where they were mounted, and the profile that it had: kept in the state.
     _used_volumes: dict[str, str] = {}
+    _used_profile = ""
     # Names that templates give now, and the names under which the user's volumes are.
     _older_names: dict[str, str] = {}
 
@@ -152,24 +153,35 @@ class Volumes(LoggingConfigurable):
         return [replace(bind, source=self._older_names.get(bind.source, bind.source)) for bind in found]
 
     async def _find_volumes(self) -> None:
-        """A volume that templates named otherwise at the last start, and that is there, is used as it is."""
+        """The user's volume that templates named otherwise at the last start, and that is there, is used as it is.
+
+        Not what another profile had there: that is another volume, not another name.
+        """
         self._older_names = {}
         older = {}
-        for bind in self._binds():
+        for bind in self._binds() if self._profile_slug == self._used_profile else ():
             used = self._used_volumes.get(bind.target, bind.source)
-            if bind.is_volume and used != bind.source and await self._is_volume(used):
-                if await self._is_volume(bind.source):
-                    continue
+            if not bind.is_volume or used == bind.source or ownership.USER not in self._labels_of(bind.template):
+                continue
+            if self._is_of_user(await self._volume(used)) and await self._volume(bind.source) is None:
                 older[bind.source] = used
                 self.log.warning("Volume %s is used, since there is no %s as settings name it", used, bind.source)
         self._older_names = older
 
-    async def _is_volume(self, name: str) -> bool:
+    async def _volume(self, name: str) -> Mapping[str, Any] | None:
         try:
-            await perform(self.docker, "inspect_volume", name)
+            volume: Mapping[str, Any] = await perform(self.docker, "inspect_volume", name)
         except Gone:
+            return None
+        return volume
+
+    def _is_of_user(self, volume: Mapping[str, Any] | None) -> bool:
+        """Is it there, and this user's by its labels, or made by others than us?"""
+        if volume is None:
             return False
-        return True
+        labels = volume.get("Labels") or {}
+        whose = (labels.get(ownership.INSTANCE), labels.get(ownership.USER))
+        return whose in ((None, None), (self.instance, self.user.name))
 
     async def _have_volumes(self, driver: str | None) -> None:
         """Make the volumes that are missing, so that they carry labels; one that is there stays as it is."""
@@ -188,6 +200,7 @@ class Volumes(LoggingConfigurable):
                 bind = Bind(mounted["Source"], mounted["Target"], "ro" if mounted["ReadOnly"] else "rw")
                 await self._have_volume(bind, None, options["Labels"])
         self._used_volumes = {bind.target: bind.source for bind in found}
+        self._used_profile = self._profile_slug
 
     async def _have_volume(self, bind: Bind, driver: str | None, labels: Mapping[str, str]) -> None:
         marked = {**labels, ownership.START: self._start_mark}

@@ -101,7 +101,7 @@ class FakeClient:
         self._call("inspect_volume")
         if name not in self.volumes:
             raise api_error(404, f"get {name}: no such volume")
-        return {"Name": name}
+        return {"Name": name, "Labels": self.volumes[name]}
 
     def create_volume(self, name: str, driver: str | None, labels: dict[str, str]) -> dict[str, Any]:
         self._call("create_volume")

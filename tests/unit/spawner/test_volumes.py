@@ -131,6 +131,53 @@ async def test_a_volume_under_the_name_that_a_former_template_gave_is_used() -> 
     assert set(spawner.volume_binds) == {"new-ann", "data"}
 
 
+ANNS = {"dockyard.instance": "hub", "dockyard.user": "ann"}
+
+
+@pytest.mark.parametrize(
+    ("template", "labels", "used"),
+    [
+        ("new-{username}", ANNS, "old"),
+        ("new-{username}", {"made": "by hand"}, "old"),
+        ("new-{username}", {**ANNS, "dockyard.user": "bob"}, "new-ann"),
+        ("new-{username}", {**ANNS, "dockyard.instance": "other"}, "new-ann"),
+        ("new-{username}", {"dockyard.instance": "hub"}, "new-ann"),
+        ("new", ANNS, "new"),
+    ],
+)
+async def test_only_what_is_the_users_own_is_used_under_an_older_name(
+    template: str, labels: dict[str, str], used: str
+) -> None:
+    client = FakeClient()
+    client.volumes = {"old": labels}
+    spawner = make_spawner(engine=fake_engine(client), instance="hub", volumes={template: "/work"})
+    spawner.load_state({"volumes": {"/work": "old"}})
+    await spawner._find_volumes()
+    assert list(spawner.volume_binds) == [used]
+
+
+async def test_a_volume_of_another_profile_is_no_older_name_of_this_ones() -> None:
+    client = FakeClient()
+    courses = [
+        {"display_name": name, "docker_override": {"volumes": {f"course-{name}-{{username}}": "/work"}}}
+        for name in ("a", "b")
+    ]
+    spawner: Any = make_spawner(engine=fake_engine(client), profile_list=courses, pull_policy="skip")
+    for name in ("a", "b", "b"):
+        spawner.user_options = {"profile": name}
+        await spawner.run_pre_spawn_hook()
+        await spawner._find_volumes()
+        assert list(spawner.volume_binds) == [f"course-{name}-ann"]
+        await spawner._have_volumes(None)
+        spawner.load_state(spawner.get_state())
+        spawner.clear_state()
+    # The same profile's volume under another name is found.
+    courses[1]["docker_override"] = {"volumes": {"lecture-b-{username}": "/work"}}
+    await spawner.run_pre_spawn_hook()
+    await spawner._find_volumes()
+    assert list(spawner.volume_binds) == ["course-b-ann"]
+
+
 def test_naming_strategies() -> None:
     spawner = make_spawner("a.b")
     for strategy in (default_format_volume_name, escaped_format_volume_name):
