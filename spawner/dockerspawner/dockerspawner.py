@@ -95,7 +95,9 @@ class DockerSpawner(
     def _env_keep_default(self) -> list[str]:
         return []
 
-    def _will_resume_default(self) -> bool:
+    @property
+    def will_resume(self) -> bool:
+        """Does the next start find the container, with the API token that it has?"""
         return not self.remove
 
     # State

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Callable, Mapping
+from inspect import isawaitable
 from typing import Any
 
 from jupyterhub.utils import maybe_future
-from traitlets import TraitError
+from traitlets import All, TraitError, observe
 from traitlets.config import LoggingConfigurable
 
 from dockerspawner.deprecations import RENAMED
@@ -14,10 +16,27 @@ from dockerspawner.profilechoice import merged
 from dockerspawner.profilelist import suggestion
 
 
+def merging(below: Callable[[Any], Any], above: Mapping[str, Any]) -> Callable[[Any], Any]:
+    """A callable setting that gives what `below` gives, or awaits, with a mapping merged into it."""
+
+    def over(found: Any) -> dict[str, Any]:
+        return merged(found if isinstance(found, Mapping) else {}, above)
+
+    async def awaited(found: Any) -> dict[str, Any]:
+        return over(await found)
+
+    def setting(spawner: Any) -> Any:
+        found = below(spawner)
+        return awaited(found) if isawaitable(found) else over(found)
+
+    return setting
+
+
 class Overrides(LoggingConfigurable):
     """Until clear_state(), some settings are other than they are configured.
 
-    - A mapping is merged into a configured mapping; in it, None takes an entry away.
+    - A mapping is merged into a configured mapping, or into what a configured callable gives; in it, None takes
+      an entry away.
     - A callable(spawner), or coroutine function, gives the value, unless the setting takes a callable itself.
     - A text becomes what the setting takes, as on a command line: "2" a number.
     - Afterwards each setting is what it was, and what follows from others follows from them again.
@@ -26,11 +45,30 @@ class Overrides(LoggingConfigurable):
     # As they are configured; None while nothing is overridden.
     _configured: dict[str, Any] | None = None
 
+    def __init__(self, **kwargs: Any) -> None:
+        # Defaults that were read: nobody has set them, unless they are other by now.
+        self._defaults: dict[str, Any] = {}
+        super().__init__(**kwargs)
+
+    @observe(All, type="default")  # type: ignore[untyped-decorator]
+    def _note_default(self, change: Any) -> None:
+        if getattr(type(self), change.name).metadata.get("config"):
+            self._defaults[change.name] = copy.copy(change.value)
+
+    @observe(All)  # type: ignore[untyped-decorator]
+    def _note_setting(self, change: Any) -> None:
+        self._defaults.pop(change.name, None)
+
     def clear_state(self) -> None:
         super().clear_state()
         self._end_overrides()
 
     def _begin_overrides(self) -> None:
+        """Keep what is set. What was read of the rest is forgotten, so that it follows from the overrides."""
+        for name, default in self._defaults.items():
+            if self._trait_values.get(name) == default:
+                del self._trait_values[name]
+        self._defaults.clear()
         if self._configured is None:
             settings = self.traits(config=True)
             self._configured = {name: value for name, value in self._trait_values.items() if name in settings}
@@ -45,16 +83,21 @@ class Overrides(LoggingConfigurable):
                 self._trait_values[name] = configured[name]
             else:
                 self._trait_values.pop(name, None)
+                self._defaults.pop(name, None)
 
     async def _override(self, name: str, value: Any) -> None:
         """Set one setting; TraitError where it can't have that value."""
-        self._begin_overrides()
         if callable(value) and not self._takes(name, value):
             value = await maybe_future(value(self))
         if isinstance(value, Mapping):
             below = getattr(self, name)
-            value = merged(below if isinstance(below, Mapping) else {}, value)
-        self.set_trait(name, self._fitting(name, value))
+            if callable(below):
+                value = merging(below, value)
+            else:
+                value = merged(below if isinstance(below, Mapping) else {}, value)
+        value = self._fitting(name, value)
+        self._begin_overrides()
+        self.set_trait(name, value)
 
     def _fitting(self, name: str, value: Any) -> Any:
         trait = getattr(type(self), name)
@@ -79,7 +122,7 @@ class Overrides(LoggingConfigurable):
         """What is wrong with overriding a setting, by a value that is known unless it is None."""
         if name in RENAMED:
             return f"is called {RENAMED[name][0]} now"
-        if not self.has_trait(name):
+        if name not in self.traits(config=True):
             return f"is no setting of {type(self).__name__}{suggestion(name, self.traits(config=True))}"
         if value is None or callable(value):
             return ""

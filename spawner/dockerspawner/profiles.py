@@ -104,6 +104,7 @@ class Profiles(LoggingConfigurable):
             profiles = await self._all_profiles()
             await self._apply(choose(pick(profiles, options), options))
         except Exception as error:
+            self._end_overrides()
             name = options["profile"]
             self.log.warning("%s goes on as it is configured, without its profile %s: %s", self._log_name, name, error)
 

@@ -358,6 +358,10 @@ def test_state_of_every_age_loads() -> None:
 def test_what_follows_from_other_settings() -> None:
     assert make_spawner(remove=True).will_resume is False
     assert make_spawner(remove=False).will_resume is True
+    spawner = make_spawner(remove=False)
+    assert spawner.will_resume is True
+    spawner.remove = True
+    assert spawner.will_resume is False
     assert make_spawner().use_internal_ip is False
     assert make_spawner(network_name="host").use_internal_ip is False
     assert make_spawner(network_name="users").use_internal_ip is True

@@ -122,6 +122,41 @@ async def test_what_follows_from_a_setting_follows_from_its_override() -> None:
     assert spawner.use_internal_ip is False
 
 
+async def test_a_default_that_was_read_is_no_setting() -> None:
+    spawner = spawner_with(user_options={"profile": "large"})
+    assert (spawner.use_internal_ip, spawner.extra_networks) == (False, [])
+    # As hooks do.
+    spawner.extra_networks.append("more")
+    await spawner.run_pre_spawn_hook()
+    assert (spawner.use_internal_ip, spawner.extra_networks) == (True, ["more"])
+    spawner.clear_state()
+    assert (spawner.use_internal_ip, spawner.extra_networks) == (False, ["more"])
+    spawner = spawner_with(user_options={"profile": "large"}, use_internal_ip=False)
+    assert spawner.use_internal_ip is False
+    await spawner.run_pre_spawn_hook()
+    assert spawner.use_internal_ip is False
+
+
+def drop_all(spawner: Any) -> dict[str, Any]:
+    return {"cap_drop": ["ALL"], "init": True}
+
+
+async def drop_all_later(spawner: Any) -> dict[str, Any]:
+    return drop_all(spawner)
+
+
+@pytest.mark.parametrize("configured", [drop_all, drop_all_later])
+async def test_a_mapping_is_merged_into_what_a_callable_gives(configured: Any) -> None:
+    above = {"shm_size": "1g", "init": None}
+    spawner = spawner_with(
+        [{"display_name": "A", "docker_override": {"extra_host_config": above}}], extra_host_config=configured
+    )
+    await spawner.run_pre_spawn_hook()
+    assert await spawner._evaluate(spawner.extra_host_config) == {"cap_drop": ["ALL"], "shm_size": "1g"}
+    spawner.clear_state()
+    assert spawner.extra_host_config is configured
+
+
 async def test_the_configured_values_are_not_touched() -> None:
     spawner = spawner_with(user_options={"profile": "large"})
     await spawner.run_pre_spawn_hook()
@@ -267,6 +302,10 @@ async def test_a_callable_is_asked_at_each_start_and_each_form() -> None:
             {"a": {"display_name": "A", "docker_override": {"container_image": "a:1"}}},
             r"profile_list\.a\.docker_override\.container_image: is called image now",
         ),
+        (
+            [{"display_name": "A", "docker_override": {"api_token": "mine", "object_id": "x"}}],
+            r"api_token: is no setting of DockerSpawner.*\n.*object_id: is no setting of DockerSpawner",
+        ),
         ([{"display_name": "A", "docker_override": {"mem_limit": "lots"}}], r"docker_override\.mem_limit: .*lots"),
         ([{"display_name": "A", "docker_override": {"volumes": ["a"]}}], r"docker_override\.volumes: .*dict"),
         ("A", "profile_list: takes a list"),
@@ -312,6 +351,16 @@ async def test_a_profile_that_is_gone_meanwhile_leaves_its_server_alone(caplog: 
     spawner.load_state({"profile": {"profile": "gone"}})
     await spawner._recall_profile()
     assert "without its profile gone: There is no profile gone" in caplog.text
+    assert spawner.image == "plain:1"
+
+
+async def test_a_profile_that_fails_half_way_is_not_had_by_half() -> None:
+    def fails(spawner: Any) -> int:
+        raise RuntimeError("not now")
+
+    spawner = spawner_with([{"display_name": "A", "docker_override": {"image": "a:1", "port": fails}}])
+    spawner.load_state({"profile": {"profile": "a"}})
+    await spawner._recall_profile()
     assert spawner.image == "plain:1"
 
 
