@@ -74,6 +74,15 @@ class Container(LoggingConfigurable):
         help="As extra_create_kwargs, for create_host_config.",
     )
 
+    modify_spec_hook = CallableTrait(
+        None,
+        allow_none=True,
+        config=True,
+        help="""callable(spawner, spec) or coroutine function that has the very last word: it changes the keyword
+        arguments of create_container in place, or returns others. `name` and our labels stay as they are. May be
+        called more than once a start.""",
+    )
+
     # Of the start under way: the spec's hash, the environment as it was handed over.
     _spec = ""
     _environment: dict[str, str] = {}
@@ -139,7 +148,12 @@ class Container(LoggingConfigurable):
                 extra_host=specs.render(await self._evaluate(self.extra_host_config), namespace),
             )
         )
-        self._spec = specs.spec_hash(spec)
+        if self.modify_spec_hook:
+            spec = await maybe_future(self.modify_spec_hook(self, spec)) or spec
+            spec["name"] = self.object_name
+        # Networks that it is connected to once it is made.
+        more = {"extra_networks": self.extra_networks} if self.extra_networks else {}
+        self._spec = specs.spec_hash({**spec, **more})
         self._asked_user = str(spec.get("user") or "")
         self._environment = specs.as_dict(spec["environment"])
         return {**spec, "labels": {**specs.as_dict(spec.get("labels")), **self._owner.labels(self._spec)}}

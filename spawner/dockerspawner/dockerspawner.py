@@ -141,7 +141,7 @@ class DockerSpawner(
         deadline = time.monotonic() + self.start_timeout - margin
         self._begin_story()
         self._starting, self._creating, self._ended = True, None, asyncio.Event()
-        self._known_id, self._resumed = self.object_id, False
+        self._known_id, self._resumed, self._spec = self.object_id, False, ""
         self._begin_volumes()
         try:
             if self._undoing:

@@ -43,8 +43,10 @@ class Leftovers(LoggingConfigurable):
             return
         if self._overrides("get_object"):
             existing = await understood("inspect_container", self.get_object())
-            if existing and await self._take_over(existing):
-                return
+            if existing:
+                await self._know_spec()
+                if await self._take_over(existing):
+                    return
         for _ in range(5):
             try:
                 await self._create()
@@ -75,8 +77,8 @@ class Leftovers(LoggingConfigurable):
                 self.log.info("Removing container %s, which an earlier start has left", word.name)
                 await self._remove(word.id, volumes=True)
             elif word.id == self._known_id and word.name != self._known_name:
-                # Somebody has renamed it. First the hash of what it should be made of:
-                await self._create_kwargs()
+                # Somebody has renamed it.
+                await self._know_spec()
                 container = await self._inspect(word.id)
                 if container and await self._take_over(container):
                     await perform(self.docker, "rename", word.id, self.object_name)
@@ -85,6 +87,11 @@ class Leftovers(LoggingConfigurable):
                 self.log.warning("Stopping container %s, which runs beside %s", word.name, self.object_name)
                 await self._end(word.id)
         return False
+
+    async def _know_spec(self) -> None:
+        """Have the hash of what the container should be made of, before one is created."""
+        await self._find_volumes()
+        await self._create_kwargs()
 
     async def _take_over(self, container: dict[str, Any]) -> bool:
         """True: `container` is ours and is resumed. False: it was ours and is removed."""
@@ -107,7 +114,10 @@ class Leftovers(LoggingConfigurable):
                 await self._resume(container)
                 return True
         self.log.info("Replacing container %s", self.object_name)
-        await self._remove(container["Id"], volumes=self.remove)
+        if container["Id"] == self.object_id and self._overrides("remove_object"):
+            await understood("remove_container", self.remove_object())
+        else:
+            await self._remove(container["Id"], volumes=self.remove)
         if container["Id"] == self.object_id:
             self.object_id = ""
         return False
@@ -119,7 +129,7 @@ class Leftovers(LoggingConfigurable):
         if token := ownership.token_of(container):
             self.api_token = token
         if self._wants_fresh():
-            await self._end(self.object_id)
+            await understood("stop", self.stop_object())
         elif container["State"].get("Paused"):
             await perform(self.docker, "unpause", self.object_id)
             return
@@ -185,7 +195,9 @@ class Leftovers(LoggingConfigurable):
                     container = await self._inspect(container_id) if container_id != self.object_id else None
                     if container and ownership.token_of(container) == token:
                         await self._remove(container_id, volumes=True)
-                        await self._leave_network()
+                        # Else the network is that of the next start.
+                        if self._creating is creating:
+                            await self._leave_network()
                         self.log.info("Removed container %s, which a failed start had left", container_id[:12])
                         return
                 if made:

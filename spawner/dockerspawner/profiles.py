@@ -144,9 +144,11 @@ class Profiles(LoggingConfigurable):
         others = {"fresh"}
         if self._get_allowed_images() and not profile.decides_image:
             others.add("image")
-        if isinstance(self.apply_user_options, Mapping):
-            others |= self.apply_user_options.keys()
-        elif self.apply_user_options is not _note_options:
+        # JupyterHub has it since 5.3.
+        hook = getattr(self, "apply_user_options", _note_options)
+        if isinstance(hook, Mapping):
+            others |= hook.keys()
+        elif hook is not _note_options:
             # A hook of the operator's own sees to whatever it wants.
             others |= self.user_options.keys()
         return others
@@ -181,7 +183,7 @@ class Profiles(LoggingConfigurable):
             open_profiles = [self._with_images(profile) for profile in self._open(profiles)]
             form = profileform.form(open_profiles, self._last_options()) if open_profiles else ""
         else:
-            form = self._default_options_form()
+            form = await maybe_future(self._default_options_form())
         return form + profileform.fresh() if form and self._paused_at else form
 
     def _last_options(self) -> Mapping[str, Any]:

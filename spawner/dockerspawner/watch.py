@@ -191,7 +191,8 @@ class Watch:
             self._observer(None)
 
     async def _open(self) -> None:
-        stream = _Stream(self._engine, None if self._observer else self._label, self._hear)
+        observer = self._observer
+        stream = _Stream(self._engine, None if observer else self._label, self._hear)
         await asyncio.wait({stream.opened}, timeout=self._patience)
         if not stream.opened.done():
             stream.close()
@@ -199,6 +200,10 @@ class Watch:
         if self._stream is not None:
             self._stream.close()
         self._stream = stream
+        if observer is None and self._observer is not None:
+            # Set meanwhile: this one tells of ours only.
+            await self._open()
+            return
         error = stream.opened.result()
         if isinstance(error, Unavailable):
             raise error

@@ -236,6 +236,32 @@ async def test_extra_settings_may_be_coroutines_and_templates(port: int) -> None
     assert (labels["mine"], labels["dockyard.user"]) == ("ann", "ann")
 
 
+async def test_the_hook_has_the_last_word_on_the_spec(port: int) -> None:
+    class Client(FakeClient):
+        def create_container(self, **spec: Any) -> dict[str, Any]:
+            sent.append(spec)
+            return super().create_container(**spec)
+
+    def in_place(spawner: Any, spec: dict[str, Any]) -> None:
+        spec["hostname"] = spawner.user.name
+        spec["host_config"]["Init"] = True
+        spec["labels"] = {"mine": "1", "dockyard.user": "forged"}
+
+    async def another(spawner: Any, spec: dict[str, Any]) -> dict[str, Any]:
+        return {**spec, "hostname": "other", "name": "forged"}
+
+    sent: list[dict[str, Any]] = []
+    hashes = set()
+    for hook, hostname in ((None, None), (in_place, "ann"), (another, "other")):
+        await spawner_on(Client(), port, modify_spec_hook=hook, extra_create_kwargs={"labels": {"a": "1"}}).start()
+        assert (sent[-1].get("hostname"), sent[-1]["name"]) == (hostname, "jupyter-ann")
+        assert sent[-1]["labels"]["dockyard.user"] == "ann"
+        hashes.add(sent[-1]["labels"]["dockyard.spec"])
+    assert sent[1]["host_config"]["Init"] is True
+    assert "a" not in sent[1]["labels"]
+    assert len(hashes) == 3
+
+
 @pytest.mark.parametrize(
     ("traits", "command"),
     [

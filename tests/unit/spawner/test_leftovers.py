@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import requests
 
 from dockerspawner import DockerSpawner
 from support.fake_engine import FakeClient, api_error, fake_engine
@@ -38,3 +39,93 @@ async def test_what_can_not_be_undone_hides_no_failure_and_holds_up_no_start(por
     assert spawner.engine.preparing == {}
     assert await spawner.start() == ("127.0.0.1", port)
     await spawner.stop()
+
+
+async def kept(client: FakeClient, port: int, **traits: Any) -> Any:
+    """A spawner that knows a stopped container, which holds nobody's files."""
+    first = spawner_on(client, port, **traits)
+    await first.start()
+    await first.stop()
+    client.existing["jupyter-ann"]["Mounts"] = [{"Type": "bind", "Destination": "/home"}]
+    spawner = spawner_on(client, port, **traits)
+    spawner.load_state(first.get_state())
+    client.calls.clear()
+    return spawner
+
+
+@pytest.mark.parametrize(("environment", "made"), [({}, 0), ({"MORE": "1"}, 1)])
+async def test_what_an_override_of_get_object_finds_is_resumed_where_it_fits(
+    port: int, environment: dict[str, str], made: int
+) -> None:
+    class Custom(DockerSpawner):
+        async def get_object(self) -> Any:
+            return await super().get_object()
+
+    client = FakeClient()
+    spawner = await kept(client, port, cls=Custom)
+    spawner.environment = environment
+    await spawner.start()
+    assert client.calls.count("create_container") == made
+    await spawner.stop()
+    # What this one should be made of is not what the last one was.
+    client.existing["jupyter-ann"]["Mounts"] = [{"Type": "bind", "Destination": "/home"}]
+    spawner.environment = {"OTHER": "1"}
+    await spawner.start()
+    assert client.calls.count("create_container") == made + 1
+
+
+async def test_overrides_see_to_a_kept_container_too(port: int) -> None:
+    class Custom(DockerSpawner):
+        async def remove_object(self) -> None:
+            done.append("remove")
+            await super().remove_object()
+
+        async def stop_object(self, timeout: int | None = None) -> None:
+            done.append("stop")
+            await super().stop_object(timeout)
+
+    client, done = FakeClient(), list[str]()
+    spawner = await kept(client, port, cls=Custom)
+    done.clear()
+    spawner.environment = {"MORE": "1"}
+    await spawner.start()
+    assert done == ["remove"]
+    # It holds its user's files now: ended, and resumed.
+    client.existing["jupyter-ann"]["Mounts"] = []
+    spawner.user_options = {"fresh": True}
+    await spawner.start()
+    assert done == ["remove", "stop"]
+
+
+async def test_a_container_on_other_networks_than_it_should_be_is_replaced(port: int) -> None:
+    class Client(FakeClient):
+        def connect_container_to_network(self, container: str, network: str) -> None:
+            connected.append(network)
+
+    client, connected = Client(), list[str]()
+    spawner = await kept(client, port)
+    for networks in ([], ["more"], ["more"], ["more", "other-{username}"]):
+        spawner.extra_networks = networks
+        await spawner.start()
+        await spawner.stop()
+        client.existing["jupyter-ann"]["Mounts"] = [{"Type": "bind", "Destination": "/home"}]
+    assert connected == ["more", "more", "other-ann"]
+
+
+async def test_a_start_keeps_its_network_while_what_the_last_one_left_is_removed() -> None:
+    class Custom(DockerSpawner):
+        async def _remove(self, container_id: str, volumes: bool) -> None:
+            await super()._remove(container_id, volumes)
+            # Another start begins.
+            self._creating = None
+
+        async def _leave_network(self) -> None:
+            left.append(self.object_name)
+
+    client, left = FakeClient(), list[str]()
+    spawner = spawner_on(client, cls=Custom, remove=True)
+    client.fail = {method: [requests.ConnectionError("down")] for method in ("start", "remove_container")}
+    with pytest.raises(Exception, match="does not answer"):
+        await spawner.start()
+    await spawner._sweeping
+    assert (client.existing, left) == ({}, [])

@@ -400,4 +400,20 @@ async def test_a_form_of_a_subclass() -> None:
         def _default_options_form(self) -> str:
             return "mine"
 
+    class Asking(DockerSpawner):
+        async def _default_options_form(self) -> str:  # type: ignore[override]
+            return "asked"
+
     assert await make_spawner(cls=Custom).get_options_form() == "mine"
+    assert await make_spawner(cls=Asking).get_options_form() == "asked"
+
+
+async def test_a_hub_without_apply_user_options_has_profiles() -> None:
+    class Old(DockerSpawner):
+        @property
+        def apply_user_options(self) -> Any:
+            raise AttributeError("new in JupyterHub 5.3")
+
+    spawner: Any = make_spawner(cls=Old, profile_list=PROFILES, pull_policy="skip", user_options={"profile": "large"})
+    await spawner.run_pre_spawn_hook()
+    assert spawner.image == "large:1"

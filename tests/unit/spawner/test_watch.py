@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -109,6 +110,27 @@ async def test_what_happened_while_the_stream_was_cut_shows_in_the_list_that_fol
     await heard(lambda: len(listener.heard) == 2)
     assert sorted(listener.heard) == [("dies", False, True), ("goes", False, False)]
     assert (await watch.word(ids[2])).running  # type: ignore[union-attr]
+
+
+async def test_who_observes_while_the_first_stream_opens_is_told_of_all_containers() -> None:
+    class Slow(FakeClient):
+        may_open = threading.Event()
+
+        def events(self, filters: dict[str, Any], decode: bool) -> Any:
+            asked.append(filters.get("label"))
+            assert self.may_open.wait(10)
+            return super().events(filters, decode)
+
+    asked: list[Any] = []
+    client = Slow()
+    watch = watch_on(client)
+    asking = asyncio.create_task(watch.word("id-of-one"))
+    await heard(lambda: asked)
+    watch.observe(lambda event: None)
+    client.may_open.set()
+    await asking
+    assert asked == ["dockyard.instance=hub", None]
+    assert watch.following
 
 
 async def test_silence_is_not_trusted_for_longer_than_resync(monkeypatch: pytest.MonkeyPatch) -> None:
