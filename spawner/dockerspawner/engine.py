@@ -154,6 +154,7 @@ class Engine:
         self.sleepers: dict[str, Any] = {}
         self.leases: dict[str, Any] = {}
         self.preparing: dict[str, asyncio.Event] = {}
+        self.sweeps: dict[str, asyncio.Task[None]] = {}
         self.networks: dict[str, Any] = {}
 
     def admission(self) -> asyncio.Semaphore:

@@ -79,6 +79,7 @@ class NewVolumes(LoggingConfigurable):
     - A skeleton is copied into a new home, never over a file that is there.
     - A volume that was there before is never changed.
     - Where that fails or the start is cancelled the volume goes, so that the next start begins anew.
+    - One that could not go, or whose start ended with the hub, the next start sees to.
     """
 
     volume_owner = Unicode(
@@ -99,8 +100,18 @@ class NewVolumes(LoggingConfigurable):
     _start_mark = ""
     _new_volumes: dict[str, Bind] = {}
     _helping: asyncio.Task[None] | None = None
+    # Volumes that nobody has seen to yet, and the marks of the starts that have made them: kept in the state.
+    _unprepared: dict[str, str] = {}
     # The `user` that settings ask for.
     _asked_user = ""
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        super().load_state(state)
+        self._unprepared = state.get("unprepared") or {}
+
+    def get_state(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().get_state()
+        return state | {"unprepared": self._unprepared} if self._unprepared else state
 
     @validate("volume_owner")  # type: ignore[untyped-decorator]
     def _validate_volume_owner(self, proposal: Any) -> str:
@@ -119,12 +130,18 @@ class NewVolumes(LoggingConfigurable):
 
     def _note_volume(self, bind: Bind, made: Any, labels: Mapping[str, str]) -> None:
         """What the engine said to an order to make a volume: is it new, and ours to see to?"""
-        if ((made or {}).get("Labels") or {}).get(ownership.START) != self._start_mark:
+        mark = ((made or {}).get("Labels") or {}).get(ownership.START)
+        if not mark or mark not in (self._start_mark, self._unprepared.get(bind.source)):
             return
         # One that is read only here may be written by others: it has the owner that is set.
         if self.volume_owner or (ownership.USER in labels and "ro" not in bind.mode.split(",")):
             self._new_volumes[bind.source] = bind
             self.engine.preparing.setdefault(bind.source, asyncio.Event())
+            self._unprepared = {**self._unprepared, bind.source: mark}
+            if self.orm_spawner and self.db:
+                # Now: the hub, which may be killed meanwhile, asks for the state after the start.
+                self.orm_spawner.state = {**(self.orm_spawner.state or {}), "unprepared": self._unprepared}
+                self.db.commit()
 
     async def _prepare_volumes(self) -> None:
         """See to the volumes that this start has made; wait for those that another one is seeing to."""
@@ -140,12 +157,30 @@ class NewVolumes(LoggingConfigurable):
             await asyncio.shield(self._helping)
 
     async def _prepare_all(self, container_id: str) -> None:
+        sweep = self.engine.sweeps.get(self.instance)
+        if sweep is None:
+            sweep = self.engine.sweeps[self.instance] = asyncio.ensure_future(self._remove_old_helpers())
+        if not sweep.done():
+            await asyncio.wait({sweep})
         for name, bind in list(self._new_volumes.items()):
             owner, skeleton = await self._wanted(container_id, bind)
             if owner or skeleton:
                 self.log.info("Volume %s is new, and made %s's", name, owner or "the image")
                 await self._help(bind, owner, skeleton)
+            self._forget_mark(name)
             self._prepared(name)
+
+    def _forget_mark(self, name: str) -> None:
+        self._unprepared = {other: mark for other, mark in self._unprepared.items() if other != name}
+
+    async def _remove_old_helpers(self) -> None:
+        """Once in a process, before its first helper: those of a hub that was killed are still there."""
+        filters = {"label": [f"{ownership.HELPER}={self.instance}"]}
+        try:
+            for found in await perform(self.docker, "containers", all=True, filters=filters):
+                await self._remove_helper(found["Id"])
+        except EngineError as error:
+            self.log.warning("Containers with label %s may be left: %s", filters["label"][0], error)
 
     def _prepared(self, name: str) -> None:
         self._new_volumes.pop(name, None)
@@ -228,12 +263,17 @@ class NewVolumes(LoggingConfigurable):
             await asyncio.wait({self._helping})
 
     async def _forget_volumes(self) -> None:
-        """Remove the volumes that a start has made and not seen to. Nobody has used them."""
+        """Remove the volumes that a start has made and not seen to. Nobody has used them.
+
+        Those that an earlier start has made somebody may have used since.
+        """
         for name in list(self._new_volumes):
             try:
-                await perform(self.docker, "remove_volume", name)
+                if self._unprepared.get(name) == self._start_mark:
+                    await perform(self.docker, "remove_volume", name)
+                    self._forget_mark(name)
             except EngineError as error:
-                self.log.warning("Volume %s, which is new, stays as the engine has made it: %s", name, error)
+                self.log.warning("Volume %s, which is new, is left for the next start: %s", name, error)
             finally:
                 self._prepared(name)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import tarfile
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from dockerspawner.accounts import Identity, identity, notebook_user
 from dockerspawner.archive import first_entry, may_write, packed, text_of
 from dockerspawner.newvolumes import SCRIPT, helper
 from dockerspawner.volumes import Bind
+from support.fake_engine import FakeClient, api_error, fake_engine
 from support.spawners import make_spawner
 
 PASSWD = "root:x:0:0::/root:/bin/sh\njovyan:x:1000:100::/home/jovyan:/bin/bash\nbroken:x::\n"
@@ -105,3 +107,75 @@ def test_archives_are_read_no_further_than_needed() -> None:
 def test_settings_that_make_no_sense(traits: dict[str, str]) -> None:
     with pytest.raises(TraitError, match=next(iter(traits))):
         make_spawner(**traits)
+
+
+class Client(FakeClient):
+    """With a container that an earlier process has left."""
+
+    helpers = ["old-helper"]
+
+    def containers(self, all: bool, filters: dict[str, Any]) -> list[dict[str, Any]]:
+        if filters["label"] != ["dockyard.helper=hub"]:
+            return super().containers(all, filters)
+        return [{"Id": helper} for helper in self.helpers]
+
+    def remove_container(self, key: str, v: bool, force: bool) -> None:
+        if key not in self.helpers:
+            super().remove_container(key, v, force)
+            return
+        self.calls.append(f"remove {key}")
+
+    def remove_volume(self, name: str) -> None:
+        self.calls.append("remove_volume")
+        raise api_error(409, "volume is in use")
+
+
+def spawner_on(client: FakeClient, port: int = 1, **traits: Any) -> Any:
+    settings = {"image": "tiny", "network_name": "users", "port": port, "instance": "hub", "remove": True}
+    return make_spawner(engine=fake_engine(client), volumes={"home-{username}": "/home"}, **settings, **traits)
+
+
+async def test_a_volume_whose_start_ended_with_the_hub_is_seen_to_by_the_next_one(port: int) -> None:
+    commits: list[Any] = []
+    row = SimpleNamespace(name="", state={"more": 1}, server=None)
+    db = SimpleNamespace(commit=lambda: commits.append(row.state))
+    client = Client()
+    killed = spawner_on(client, orm_spawner=row, db=db)
+    killed._begin_volumes()
+    await killed._have_volumes(None)
+    mark = client.volumes["home-ann"]["dockyard.start"]
+    assert commits == [{"more": 1, "unprepared": {"home-ann": mark}}]
+
+    # Somebody who has no record of it leaves it alone.
+    other = spawner_on(client, port)
+    await other.start()
+    await other.stop()
+    assert "remove old-helper" not in client.calls
+
+    spawner = spawner_on(client, port)
+    spawner.load_state(row.state)
+    asked = client.calls.count("get_archive")
+    await spawner.start()
+    assert client.calls.count("get_archive") == asked + 1
+    assert client.calls.index("remove old-helper") < client.calls.index("get_archive")
+    assert "unprepared" not in spawner.get_state()
+    await spawner.stop()
+    await spawner.start()
+    assert client.calls.count("get_archive") == asked + 1
+    assert client.calls.count("remove old-helper") == 1
+
+
+async def test_a_volume_that_a_failed_start_could_not_remove_is_seen_to_by_the_next_one(port: int) -> None:
+    client = Client()
+    client.fail = {"create_container": [api_error(500, "oops")] * 2}
+    spawner = spawner_on(client, port)
+    for _ in range(2):
+        with pytest.raises(Exception, match="oops"):
+            await spawner.start()
+        spawner.clear_state()
+        assert list(spawner.get_state()["unprepared"]) == ["home-ann"]
+        # By the start that has made it only: since then somebody may have used it.
+        assert client.calls.count("remove_volume") == 1
+    await spawner.start()
+    assert client.calls.count("get_archive") == 1
+    assert "unprepared" not in spawner.get_state()
