@@ -163,7 +163,7 @@ class Volumes(LoggingConfigurable):
             used = self._used_volumes.get(bind.target, bind.source)
             if not bind.is_volume or used == bind.source or ownership.USER not in self._labels_of(bind.template):
                 continue
-            if self._is_of_user(await self._volume(used)) and await self._volume(bind.source) is None:
+            if self._is_of_one_user(await self._volume(used)) and await self._volume(bind.source) is None:
                 older[bind.source] = used
                 self.log.warning("Volume %s is used, since there is no %s as settings name it", used, bind.source)
         self._older_names = older
@@ -175,13 +175,14 @@ class Volumes(LoggingConfigurable):
             return None
         return volume
 
-    def _is_of_user(self, volume: Mapping[str, Any] | None) -> bool:
-        """Is it there, and this user's by its labels, or made by others than us?"""
+    def _is_of_one_user(self, volume: Mapping[str, Any] | None) -> bool:
+        """Is it there, and one user's by its labels, or made by others than us? That it is this one's, whatever the
+        name was then, is on record."""
         if volume is None:
             return False
         labels = volume.get("Labels") or {}
-        whose = (labels.get(ownership.INSTANCE), labels.get(ownership.USER))
-        return whose in ((None, None), (self.instance, self.user.name))
+        instance = labels.get(ownership.INSTANCE)
+        return instance is None or (instance == self.instance and ownership.USER in labels)
 
     async def _have_volumes(self, driver: str | None) -> None:
         """Make the volumes that are missing, so that they carry labels; one that is there stays as it is."""

@@ -139,7 +139,8 @@ ANNS = {"dockyard.instance": "hub", "dockyard.user": "ann"}
     [
         ("new-{username}", ANNS, "old"),
         ("new-{username}", {"made": "by hand"}, "old"),
-        ("new-{username}", {**ANNS, "dockyard.user": "bob"}, "new-ann"),
+        # It is on Ann's record: she was called Bob.
+        ("new-{username}", {**ANNS, "dockyard.user": "bob"}, "old"),
         ("new-{username}", {**ANNS, "dockyard.instance": "other"}, "new-ann"),
         ("new-{username}", {"dockyard.instance": "hub"}, "new-ann"),
         ("new", ANNS, "new"),
