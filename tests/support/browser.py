@@ -98,8 +98,18 @@ def run_cell(page: Page, code: str) -> str:
 
 def stop_server(page: Page, user: User) -> None:
     page.goto(f"{user.hub}/hub/home")
-    page.locator("#stop").click()
-    expect(page.locator("#start")).to_contain_text("Start My Server")
+
+    def is_stopped() -> bool:
+        # Before the page's script has come, the button does nothing; a user presses again.
+        if page.locator("#stop").is_visible():
+            page.locator("#stop").click()
+        try:
+            expect(page.locator("#start")).to_contain_text("Start My Server", timeout=5_000)
+        except AssertionError:
+            return False
+        return True
+
+    wait_until(is_stopped, timeout=60, what="the server is stopped")
 
 
 def authorize(page: Page, hub: str, account: str) -> None:
