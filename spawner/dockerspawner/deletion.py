@@ -89,22 +89,26 @@ class Deletion(LoggingConfigurable):
         found = [container["Id"] for container in listed]
         for container_id in dict.fromkeys([*found, *([self.object_id] if self.object_id else [])]):
             container = await self._inspect(container_id)
-            if container is None or not (container_id in found or owner.owns(container, container_id)):
+            if container is None:
+                self._note_removed(container_id)
+                continue
+            if not (container_id in found or owner.owns(container, container_id)):
                 continue
             name = container["Name"].lstrip("/")
             try:
                 if self.delete_policy == "keep" and ownership.holds_home(container, self._home()):
                     await self._end(container_id)
+                    self._wake(container_id)
                     self.log.warning("Container %s stays: its user's files are in no volume", name)
                 else:
                     await self._remove(container_id, volumes=self.remove or self.delete_policy == "delete")
+                    self._note_removed(container_id)
                     self.log.info("Removed container %s, whose server is deleted", name)
             except EngineError as error:
                 left.append(f"container {name}: {error}")
-                continue
-            self._sleepers.since.pop(container_id, None)
-        self._wake()
-        self._give_gpus_back()
+        if not left:
+            self._give_gpus_back()
+        await self._leave_network()
 
     async def _delete_volumes(self, left: list[str]) -> None:
         used = set(self._used_volumes.values())

@@ -141,7 +141,7 @@ class DockerSpawner(
         deadline = time.monotonic() + self.start_timeout - margin
         self._begin_story()
         self._starting, self._creating, self._ended = True, None, asyncio.Event()
-        self._known_id, self._resumed, self._spec = self.object_id, False, ""
+        self._known_id, self._resumed, self._runs, self._spec = self.object_id, False, False, ""
         self._begin_volumes()
         try:
             if self._undoing:
@@ -149,7 +149,6 @@ class DockerSpawner(
                 await asyncio.wait({self._undoing})
             address = await self._start(deadline)
             self._known_name = self.object_name
-            self._wake()
             self._forget_fresh()
             await self._forget_volumes()
             return address
@@ -202,7 +201,8 @@ class DockerSpawner(
                 await self._obtain()
             self._listen()
             self._enter(2, 70, "Starting the server")
-            self._own_start = True
+            # One that runs already has no event to come.
+            self._own_start = not self._runs
             with metrics.phase("start"):
                 await understood("start", self.start_object())
 
@@ -364,16 +364,16 @@ class DockerSpawner(
             await understood("stop", self.stop_object(**({"timeout": 0} if now else {})))
             self._watch.stopped(self.object_id)
             await self._remove_if_wanted()
-            self._give_gpus_back()
         except BaseException:
             self._listen()
             raise
 
     async def run_post_stop_hook(self) -> None:
         """Remove the container of a server that ended by itself, then run the post_stop_hook."""
-        self._give_gpus_back()
         try:
-            await self._remove_if_wanted()
+            # It runs on where it could not be stopped.
+            if self.remove or not await self._known_to_run():
+                await self._remove_if_wanted()
         except EngineError as error:
             self.log.warning("Container %s is left for the next start: %s", self.object_name, error)
         await maybe_future(super().run_post_stop_hook())
@@ -382,4 +382,5 @@ class DockerSpawner(
         if self.object_id and self.remove:
             await understood("remove_container", self.remove_object())
             self.object_id = ""
+        self._give_gpus_back()
         await self._leave_network()

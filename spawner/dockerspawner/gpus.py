@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 from docker.types import DeviceRequest
@@ -12,7 +12,7 @@ from traitlets import List, Unicode
 from traitlets.config import LoggingConfigurable
 
 from dockerspawner.failures import failure
-from dockerspawner.records import states_on_record
+from dockerspawner.records import servers_on_record
 
 ALL = "all"
 
@@ -25,10 +25,10 @@ class Pool:
     """Which device is leased to whom; a holder is whatever names a server for good."""
 
     def __init__(self) -> None:
-        self.holders: dict[str, str] = {}
+        self.holders: dict[str, Hashable] = {}
         self.loaded = False
 
-    def lease(self, holder: str, count: int, devices: Sequence[str], wanted: Sequence[str] = ()) -> list[str]:
+    def lease(self, holder: Hashable, count: int, devices: Sequence[str], wanted: Sequence[str] = ()) -> list[str]:
         """Lease `count` of `devices` to `holder`, the `wanted` ones before others, and give back all else that it has.
 
         NoneFree where there are not as many; nothing has changed then.
@@ -42,7 +42,7 @@ class Pool:
         self.holders |= dict.fromkeys(leased, holder)
         return leased
 
-    def give_back(self, holder: str) -> None:
+    def give_back(self, holder: Hashable) -> None:
         self.holders = {device: other for device, other in self.holders.items() if other != holder}
 
 
@@ -75,17 +75,24 @@ class Gpus(LoggingConfigurable):
         `nvidia-smi -L` lists them. A server keeps its devices while it sleeps.""",
     )
 
-    # Leased to this server, or the last ones that were: kept in the state, and wanted again.
+    # Leased to this server now; the last ones that were, which it is to have again. Kept in the state.
     _leased: list[str] = []
-    _paused_at = 0.0
+    _last_leased: list[str] = []
 
     def load_state(self, state: dict[str, Any]) -> None:
         super().load_state(state)
         self._leased = state.get("gpus") or []
+        self._last_leased = self._leased or state.get("last_gpus") or []
 
     def get_state(self) -> dict[str, Any]:
         state: dict[str, Any] = super().get_state()
-        return state | {"gpus": self._leased} if self._leased else state
+        if self._leased:
+            return state | {"gpus": self._leased}
+        return state | {"last_gpus": self._last_leased} if self._last_leased else state
+
+    @property
+    def _holder(self) -> tuple[str, str]:
+        return self.user.name, self.name
 
     @property
     def _pool(self) -> Pool:
@@ -93,40 +100,52 @@ class Gpus(LoggingConfigurable):
         pool: Pool = self.engine.leases.setdefault(self.instance, Pool())
         if not pool.loaded:
             pool.loaded = True
-            for state in states_on_record(self):
-                pool.holders |= dict.fromkeys(state.get("gpus") or (), state.get("object_name", ""))
+            for holder, state in servers_on_record(getattr(self.user, "db", None)):
+                pool.holders |= dict.fromkeys(state.get("gpus") or (), holder)
         return pool
 
     async def _gpu_requests(self) -> list[DeviceRequest]:
         """What the container is to have; leases what it takes of the pool."""
         value = await maybe_future(self.gpus(self)) if callable(self.gpus) else self.gpus
         gpus = _valid(value)
-        if not gpus:
-            return []
-        if self.gpu_pool and isinstance(gpus, int):
-            try:
-                gpus = self._leased = self._pool.lease(self.object_name, gpus, self.gpu_pool, self._leased)
-            except NoneFree:
-                raise failure(
-                    f"There is no GPU free: of {len(self.gpu_pool)} in the pool, {gpus} are needed. "
-                    "Please try again when another server has stopped.",
-                    reason="gpus",
-                    status=503,
-                ) from None
-        return [device_request(gpus)]
+        if not (gpus and self.gpu_pool and isinstance(gpus, int)):
+            self._give_gpus_back()
+            return [device_request(gpus)] if gpus else []
+        try:
+            self._lease(gpus, self.gpu_pool)
+        except NoneFree:
+            raise failure(
+                f"There is no GPU free: of {len(self.gpu_pool)} in the pool, {gpus} are needed. "
+                "Please try again when another server has stopped.",
+                reason="gpus",
+                status=503,
+            ) from None
+        return [device_request(self._leased)]
+
+    def _lease(self, count: int, devices: Sequence[str]) -> None:
+        self._leased = self._pool.lease(self._holder, count, devices, self._last_leased)
+        self._last_leased = self._leased or self._last_leased
 
     def _check_devices(self, container: Mapping[str, Any]) -> None:
-        """A failure where a kept container was made with devices of the pool that are not this server's now."""
+        """Lease the devices of the pool that a kept container was made with; a failure where others have them."""
+        if not self.gpu_pool:
+            return
         requests = container["HostConfig"].get("DeviceRequests") or ()
-        devices = {device for request in requests for device in request.get("DeviceIDs") or ()}
-        if others := sorted(devices & set(self.gpu_pool) - set(self._leased)):
+        made_with = {device for request in requests for device in request.get("DeviceIDs") or ()}
+        devices = [device for device in self.gpu_pool if device in made_with]
+        try:
+            self._lease(len(devices), devices)
+        except NoneFree:
+            holders = self._pool.holders
+            others = [device for device in devices if holders.get(device, self._holder) != self._holder]
             message = f"The server's kept container is bound to GPUs that are in use: {', '.join(others)}."
-            raise failure(message, reason="gpus", status=503)
+            raise failure(message, reason="gpus", status=503) from None
 
     def _give_gpus_back(self) -> None:
         """Others may have them; not while the server sleeps, since it holds their memory."""
         if self._leased and not self._paused_at:
-            self._pool.give_back(self.object_name)
+            self._pool.give_back(self._holder)
+            self._leased = []
 
 
 def _valid(value: Any) -> Any:

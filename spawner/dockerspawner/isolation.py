@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import Any
 from urllib.parse import urlsplit
 
-from jupyterhub.utils import maybe_future
 from traitlets import Bool, CaselessStrEnum, List, TraitError, Unicode, Union, validate
 from traitlets.config import LoggingConfigurable
 
@@ -63,7 +61,6 @@ class Isolation(LoggingConfigurable):
 
     # Name of the network that is this server's alone, empty where it is on a shared one. Kept in the state.
     _own_network = ""
-    _paused_at = 0.0
 
     @validate("user_subnet_pool")  # type: ignore[untyped-decorator]
     def _validate_pool(self, proposal: Any) -> list[str]:
@@ -230,13 +227,9 @@ class Isolation(LoggingConfigurable):
             await self._drop_network()
             return
         try:
-            await self._detach(self._own_network)
+            await self._networks.attachments.detach(self._own_network)
         except EngineError as error:
             self.log.warning("Network %s is still attached: %s", self._own_network, error)
-
-    async def _detach(self, network: str) -> None:
-        if self._own_network or self._is_isolated:
-            await self._networks.attachments.detach(network)
 
     async def _drop_network(self) -> None:
         if self._own_network:
@@ -245,10 +238,3 @@ class Isolation(LoggingConfigurable):
                 await self._networks.remove(name)
             except EngineError as error:
                 self.log.warning("Network %s is left for the next start: %s", name, error)
-
-    async def delete_forever(self) -> None:
-        """Remove the network of a server that is deleted for good, where its container has gone."""
-        await maybe_future(super().delete_forever())
-        with contextlib.suppress(EngineError):
-            if self._own_network and not await self._inspect(self.object_id or self.object_name):
-                await self._drop_network()

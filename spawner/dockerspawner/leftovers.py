@@ -31,6 +31,8 @@ class Leftovers(LoggingConfigurable):
     # Of the start under way.
     _creating: asyncio.Future[dict[str, Any]] | None = None
     _resumed = False
+    # Is the container that it has resumed running already?
+    _runs = False
     _undoing: asyncio.Task[None] | None = None
     _sweeping: asyncio.Task[None] | None = None
 
@@ -61,6 +63,7 @@ class Leftovers(LoggingConfigurable):
         self._creating = asyncio.ensure_future(understood("create_container", self.create_object()))
         created = await asyncio.shield(self._creating)
         self.object_id = created[self.object_id_key]
+        self._wake(self._known_id)
         await self._prepare_volumes()
         await self._place_certs()
         await self._connect_networks(self.object_id)
@@ -118,9 +121,13 @@ class Leftovers(LoggingConfigurable):
             await understood("remove_container", self.remove_object())
         else:
             await self._remove(container["Id"], volumes=self.remove)
-        if container["Id"] == self.object_id:
-            self.object_id = ""
+        self._note_removed(container["Id"])
         return False
+
+    def _note_removed(self, container_id: str) -> None:
+        self._wake(container_id)
+        if container_id == self.object_id:
+            self.object_id = ""
 
     async def _resume(self, container: dict[str, Any]) -> None:
         self._check_devices(container)
@@ -128,6 +135,8 @@ class Leftovers(LoggingConfigurable):
         self._environment = ownership.environment_of(container)
         if token := ownership.token_of(container):
             self.api_token = token
+        self._wake(self.object_id)
+        self._runs = container["State"]["Running"] and not self._wants_fresh()
         if self._wants_fresh():
             await understood("stop", self.stop_object())
         elif container["State"].get("Paused"):
@@ -157,7 +166,6 @@ class Leftovers(LoggingConfigurable):
     async def _undo_container(self) -> None:
         made = await self._made()
         await self._volumes_settled()
-        self._give_gpus_back()
         try:
             if made:
                 self.object_id = made
@@ -165,6 +173,7 @@ class Leftovers(LoggingConfigurable):
                 self.object_id = ""
             elif self._resumed:
                 await understood("stop", self.stop_object())
+            self._give_gpus_back()
             await self._leave_network()
             done = not self._may_have_made()
         except Exception as error:
@@ -195,8 +204,9 @@ class Leftovers(LoggingConfigurable):
                     container = await self._inspect(container_id) if container_id != self.object_id else None
                     if container and ownership.token_of(container) == token:
                         await self._remove(container_id, volumes=True)
-                        # Else the network is that of the next start.
+                        # Else they are the next start's.
                         if self._creating is creating:
+                            self._give_gpus_back()
                             await self._leave_network()
                         self.log.info("Removed container %s, which a failed start had left", container_id[:12])
                         return
@@ -236,6 +246,8 @@ class Leftovers(LoggingConfigurable):
                     status=409,
                 )
             await self._remove(container["Id"], volumes=False)
+        self._wake(self.object_id)
+        self._give_gpus_back()
         self.object_id = ""
         await self._leave_network()
         self.orm_spawner.state = self.get_state()

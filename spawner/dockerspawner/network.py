@@ -107,9 +107,6 @@ class Networking(LoggingConfigurable):
     async def _reach(self) -> None:
         """Have the hub where it reaches the server."""
 
-    async def _detach(self, network: str) -> None:
-        """Have the hub away from a network, where it is another server's own."""
-
     async def _leave_network(self) -> None:
         """The server has ended, its container may have gone."""
 

@@ -6,14 +6,30 @@ from typing import Any
 
 from jupyterhub import orm
 
+from dockerspawner.ownership import Owner
 
-def states_on_record(spawner: Any) -> list[dict[str, Any]]:
-    """The states of every server that runs or sleeps, of the hub that `spawner` belongs to; none without a hub."""
-    db = getattr(spawner.user, "db", None)
+
+def servers_on_record(db: Any) -> list[tuple[tuple[str, str], dict[str, Any]]]:
+    """Every server that runs or sleeps, as the names of its user and its own, with its state; none without a hub."""
     if db is None:
         return []
-    rows = db.query(orm.Spawner.state, orm.Spawner.server_id)
-    return [state for state, server in rows if state and (server is not None or "paused_at" in state)]
+    rows = db.query(orm.User.name, orm.Spawner.name, orm.Spawner.state, orm.Spawner.server_id).join(orm.Spawner.user)
+    return [
+        ((user, name), state)
+        for user, name, state, server in rows
+        if state and (server is not None or "paused_at" in state)
+    ]
+
+
+def forget_sleep(db: Any, owner: Owner, container_id: str) -> None:
+    """A server whose state says that it sleeps in that container does so no more; nothing without a hub."""
+    if db is None:
+        return
+    whose = orm.User.name == owner.user, orm.Spawner.name == owner.server
+    row = db.query(orm.Spawner).join(orm.Spawner.user).filter(*whose).first()
+    if row is not None and (row.state or {}).get("object_id") == container_id:
+        row.state = {name: value for name, value in row.state.items() if name != "paused_at"}
+        db.commit()
 
 
 def volumes_of_others(spawner: Any) -> set[str]:

@@ -2,44 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from traitlets import CaselessStrEnum, Float, Integer, validate
 from traitlets.config import LoggingConfigurable
 
 from dockerspawner.engine import perform
-from dockerspawner.errors import Conflict, EngineError, Gone
+from dockerspawner.errors import Conflict, Failed, Gone, Refused
 from dockerspawner.failures import failure
-from dockerspawner.records import states_on_record
-
-# Seconds between two looks for sleepers that have slept too long.
-_LOOK_EVERY = 60.0
-
-
-def overdue(since: Mapping[str, float], now: float, most: int, longest: float) -> list[str]:
-    """Of the sleepers, by when they fell asleep, those to end: who slept too long, and the oldest beyond `most`.
-
-    Times in seconds; 0 is no limit.
-    """
-    oldest_first = sorted(since, key=lambda sleeper: since[sleeper])
-    too_many = max(0, len(oldest_first) - most) if most else 0
-    return [
-        sleeper
-        for number, sleeper in enumerate(oldest_first)
-        if number < too_many or (longest and now - since[sleeper] > longest)
-    ]
-
-
-class Sleepers:
-    """Who sleeps on one engine, by container, since when. Known from the states that the hub keeps."""
-
-    def __init__(self) -> None:
-        self.since: dict[str, float] = {}
-        self.loaded = False
-        self.keeper: asyncio.Task[None] | None = None
+from dockerspawner.sleepers import Sleeper, Sleepers
 
 
 class Sleep(LoggingConfigurable):
@@ -67,8 +39,20 @@ class Sleep(LoggingConfigurable):
 
     @property
     def _sleepers(self) -> Sleepers:
-        sleepers: Sleepers = self.engine.sleepers.setdefault(self.instance, Sleepers())
+        sleepers: Sleepers | None = self.engine.sleepers.get(self.instance)
+        if sleepers is None:
+            sleepers = Sleepers(self.engine, self.instance, getattr(self.user, "db", None), self.log)
+            self.engine.sleepers[self.instance] = sleepers
         return sleepers
+
+    def _listen(self) -> None:
+        super()._listen()
+        self._sleepers.keep(self.max_sleeping, self.pause_max_age, self.stop_timeout)
+
+    async def _obtain(self) -> None:
+        # Where it is just being ended, this is waited for.
+        async with self._sleepers.lock(self.object_id or self.object_name):
+            await super()._obtain()
 
     def _check_sleep(self) -> None:
         if self.stop_action == "pause" and self.remove:
@@ -88,20 +72,22 @@ class Sleep(LoggingConfigurable):
             return False
         try:
             await perform(self.docker, "pause", self.object_id)
-        except Gone:
+        except (Gone, Failed, Refused):
             return False
         except Conflict as error:
             if "already paused" not in str(error):
                 return False
         self._paused_at = time.time()
-        self._sleepers.since[self.object_id] = self._paused_at
+        self._watch.paused(self.object_id)
+        self._sleepers.keep(self.max_sleeping, self.pause_max_age, self.stop_timeout)
+        self._sleepers.add(self.object_id, Sleeper(self._paused_at, self._own_network))
         self.log.info("%s sleeps", self.object_name)
-        await self._end_sleepers()
         return True
 
-    def _wake(self) -> None:
+    def _wake(self, container_id: str) -> None:
+        """The server sleeps no more in that container, which goes on, ends, or has gone."""
         self._paused_at = 0.0
-        self._sleepers.since.pop(self.object_id, None)
+        self._sleepers.asleep.pop(container_id, None)
 
     def _wants_fresh(self) -> bool:
         return bool(self.user_options.get("fresh"))
@@ -119,33 +105,3 @@ class Sleep(LoggingConfigurable):
             self.set_trait("user_options", others)
             if self.orm_spawner:
                 self.orm_spawner.user_options = others
-
-    # The oldest
-
-    async def _end_sleepers(self) -> None:
-        """End those who have slept too long, or are too many; and go on looking for them."""
-        if not self.max_sleeping and not self.pause_max_age:
-            return
-        sleepers = self._sleepers
-        if not sleepers.loaded:
-            states = [state for state in states_on_record(self) if "paused_at" in state]
-            sleepers.since = {state["object_id"]: state["paused_at"] for state in states} | sleepers.since
-            sleepers.loaded = True
-        if self.pause_max_age and (sleepers.keeper is None or sleepers.keeper.done()):
-            sleepers.keeper = asyncio.get_running_loop().create_task(self._keep_looking())
-        for container_id in overdue(sleepers.since, time.time(), self.max_sleeping, self.pause_max_age):
-            try:
-                word = await self._watch.word(container_id)
-                if word is not None and word.running:
-                    self.log.info("%s has slept long enough: its server is ended", word.name)
-                    await self._end(container_id)
-                    await self._detach(word.name)
-            except EngineError as error:
-                self.log.warning("Sleeping container %s can't be ended now: %s", container_id[:12], error)
-                continue
-            sleepers.since.pop(container_id, None)
-
-    async def _keep_looking(self) -> None:
-        while True:
-            await asyncio.sleep(min(_LOOK_EVERY, self.pause_max_age))
-            await self._end_sleepers()

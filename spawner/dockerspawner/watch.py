@@ -119,6 +119,12 @@ class Watch:
         await self._up_to_date()
         return {word.owner for word in self._words.values()}
 
+    async def frozen(self) -> set[str]:
+        """Ids of all containers that are paused. Unavailable where nobody can tell."""
+        await self._up_to_date()
+        await asyncio.sleep(EVENT_DELAY)
+        return {word.id for word in self._words.values() if word.running and word.paused}
+
     async def _up_to_date(self) -> None:
         if not self.following:
             await self._sync()
@@ -146,6 +152,11 @@ class Watch:
         """The engine has stopped a container by order; the event that says so may be late."""
         if word := self._words.get(container_id):
             word.running = False
+
+    def paused(self, container_id: str) -> None:
+        """As `stopped`, of one that is paused."""
+        if word := self._words.get(container_id):
+            word.paused = True
 
     # Following
 

@@ -93,7 +93,11 @@ async def test_other_settings_mean_another_container(make: Any, client: Any) -> 
 
 async def test_the_oldest_are_ended_where_there_are_too_many(make: Any, client: Any) -> None:
     sleepers = [await asleep(make, name, max_sleeping=2) for name in ("ann", "bob", "cyd", "dan")]
-    assert [status(client, one) for one in sleepers] == ["exited", "exited", "paused", "paused"]
+
+    async def ended() -> bool:
+        return [status(client, one) for one in sleepers] == ["exited", "exited", "paused", "paused"]
+
+    await until(ended, timeout=30)
     woken = again(make, sleepers[0])
     await woken.start()
     assert await woken.poll() is None

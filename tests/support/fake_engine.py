@@ -145,7 +145,7 @@ class FakeClient:
                 "Id": container["Id"],
                 "Names": [f"/{name}"],
                 "Labels": container["Config"]["Labels"],
-                "State": "running" if container["State"]["Running"] else "exited",
+                "State": _state(container["State"]),
                 "HostConfig": container["HostConfig"],
                 "NetworkSettings": container["NetworkSettings"],
                 "Ports": [],
@@ -166,8 +166,22 @@ class FakeClient:
     def start(self, key: str) -> None:
         self._call("start")
         name, container = self._find(key)
-        container["State"]["Running"] = True
-        self.emit("start", name)
+        if not container["State"]["Running"]:
+            container["State"]["Running"] = True
+            self.emit("start", name)
+
+    def pause(self, key: str) -> None:
+        self._call("pause")
+        self._freeze(key, True)
+
+    def unpause(self, key: str) -> None:
+        self._call("unpause")
+        self._freeze(key, False)
+
+    def _freeze(self, key: str, paused: bool) -> None:
+        name, container = self._find(key)
+        container["State"]["Paused"] = paused
+        self.emit("pause" if paused else "unpause", name)
 
     def stop(self, key: str, timeout: int | None) -> None:
         self._call("stop")
@@ -175,7 +189,7 @@ class FakeClient:
 
     def die(self, name: str, code: int, **state: Any) -> None:
         """End a container's main process."""
-        self.existing[name]["State"].update(Running=False, ExitCode=code, **state)
+        self.existing[name]["State"].update(Running=False, Paused=False, ExitCode=code, **state)
         self.emit("die", name, exitCode=str(code))
 
     def remove_container(self, key: str, v: bool, force: bool) -> None:
@@ -187,6 +201,12 @@ class FakeClient:
     def logs(self, key: str, tail: int) -> bytes:
         self._call("logs")
         return b"last line"
+
+
+def _state(state: dict[str, Any]) -> str:
+    if state.get("Paused"):
+        return "paused"
+    return "running" if state["Running"] else "exited"
 
 
 def fake_engine(client: Any, **sizes: Any) -> Engine:

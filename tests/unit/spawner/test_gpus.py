@@ -84,10 +84,32 @@ async def test_a_pool_is_shared_by_all_servers_of_a_hub() -> None:
 
 
 async def test_leases_are_those_of_the_states_on_record(monkeypatch: pytest.MonkeyPatch) -> None:
-    states = [{"object_name": "jupyter-bob", "gpus": ["0"]}, {"object_name": "jupyter-dan"}]
-    monkeypatch.setattr("dockerspawner.gpus.states_on_record", lambda spawner: states)
+    servers = [(("bob", ""), {"gpus": ["0"]}), (("u0", "lab"), {"gpus": ["1"]}), (("dan", ""), {"last_gpus": ["2"]})]
+    monkeypatch.setattr("dockerspawner.gpus.servers_on_record", lambda db: servers)
     (spawner,) = spawners(1, gpus=2, gpu_pool=POOL)
-    assert await ids(spawner) == ["1", "GPU-5c3"]
+    assert await ids(spawner) == ["GPU-5c3", "MIG-GPU-5c3/1/0"]
+
+
+async def test_who_has_none_any_more_has_none_in_the_state_but_wants_the_same_again() -> None:
+    ann, bob = spawners(2, gpus=1, gpu_pool=POOL)
+    await ids(ann)
+    await ids(bob)
+    assert bob.get_state() == {"gpus": ["1"]}
+    bob._give_gpus_back()
+    again, ann.gpus = bob.get_state(), 0
+    assert await ann._gpu_requests() == []
+    assert ann._pool.holders == {}
+    assert ann.get_state() == {"last_gpus": ["0"]}
+    bob.load_state(again)
+    assert await ids(bob) == ["1"]
+
+
+async def test_a_lease_is_the_servers_whatever_its_container_is_called() -> None:
+    (spawner,) = spawners(1, gpus=1, gpu_pool=POOL)
+    await ids(spawner)
+    spawner.object_name = "another"
+    spawner._give_gpus_back()
+    assert spawner._pool.holders == {}
 
 
 @pytest.mark.parametrize(
@@ -106,11 +128,16 @@ async def test_what_is_no_setting(gpus: Any) -> None:
 
 
 def test_a_kept_container_with_devices_that_others_have_now() -> None:
-    (spawner,) = spawners(1, gpu_pool=POOL)
-    spawner._leased = ["0"]
+    """By the leases of all, whatever the server itself has had or is to have."""
+    spawner, bob = spawners(2, gpu_pool=POOL)
+    bob._lease(1, ["1"])
+    spawner._leased = spawner._last_leased = ["0", "1"]
     requests = [{"DeviceIDs": ["0"]}]
     spawner._check_devices({"HostConfig": {"DeviceRequests": requests}})
+    assert spawner.get_state() == {"gpus": ["0"]}
+    assert spawner._pool.holders == {"0": ("u0", ""), "1": ("u1", "")}
     spawner._check_devices({"HostConfig": {"DeviceRequests": None}})
+    assert spawner.get_state() == {"last_gpus": ["0"]}
     requests[0]["DeviceIDs"].append("1")
     with pytest.raises(Exception, match="bound to GPUs that are in use: 1"):
         spawner._check_devices({"HostConfig": {"DeviceRequests": requests}})

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from jupyterhub import orm
 
-from dockerspawner.sleep import overdue
+from dockerspawner import sleepers
+from dockerspawner.sleepers import overdue
+from support.fake_engine import FakeClient, api_error, fake_engine
 from support.spawners import make_spawner
+from support.wait import until
 
 
 @pytest.mark.parametrize(
@@ -21,3 +27,228 @@ def test_since_when_it_sleeps_is_in_the_state() -> None:
     state: dict[str, Any] = {"object_id": "1", "object_name": "x", "paused_at": 5.0}
     spawner.load_state(state)
     assert spawner.get_state() == state
+
+
+# On an engine
+
+
+@pytest.fixture
+def make(port: int) -> Callable[..., Any]:
+    """Makes servers of one engine that sleep where they are stopped; their homes are on volumes."""
+
+    def make(client: FakeClient, name: str = "ann", before: Any = None, **traits: Any) -> Any:
+        engine = traits.pop("engine", None) or (before.engine if before else fake_engine(client))
+        settings = {"image": "tiny", "network_name": "users", "port": port, "quick_timeout": 2}
+        spawner: Any = make_spawner(name, engine=engine, **{"stop_action": "pause", **settings, **traits})
+        # Its working directory is on no volume otherwise.
+        spawner._home = lambda: "/home"
+        if before:
+            spawner.load_state(before.get_state())
+            spawner.clear_state()
+        return spawner
+
+    return make
+
+
+class Volumes(FakeClient):
+    """Containers with a volume at /home; `held` stops wait until they are let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: set[str] = set()
+        self.go_on = threading.Event()
+
+    def create_container(self, **spec: Any) -> dict[str, Any]:
+        created = super().create_container(**spec)
+        self.existing[spec["name"]]["Mounts"] = [{"Type": "volume", "Name": "home", "Destination": "/home"}]
+        return created
+
+    def stop(self, key: str, timeout: int | None) -> None:
+        if key in self.held:
+            self.calls.append("stop")
+            assert self.go_on.wait(10)
+        super().stop(key, timeout)
+
+    def state(self, name: str) -> str:
+        state = self.existing[f"jupyter-{name}"]["State"]
+        return "paused" if state.get("Paused") else "running" if state["Running"] else "exited"
+
+
+async def states(client: Volumes, **expected: str) -> None:
+    async def reached() -> bool:
+        return {name: client.state(name) for name in expected} == expected
+
+    await until(reached, timeout=10, interval=0.01, what=str(expected))
+
+
+async def asleep(make: Any, client: Volumes, *names: str, **traits: Any) -> list[Any]:
+    engine, found = fake_engine(client), []
+    for name in names:
+        found.append(make(client, name, engine=engine, **traits))
+        await found[-1].start()
+        await found[-1].stop()
+    return found
+
+
+async def test_who_is_woken_while_another_is_ended_goes_on(make: Any) -> None:
+    client = Volumes()
+    ann, bob, cyd = await asleep(make, client, "ann", "bob", "cyd")
+    client.held.add(ann.object_id)
+    last = make(client, "dan", engine=ann.engine, max_sleeping=1)
+    await last.start()
+    # The stop of the last one doesn't wait for the ends of others.
+    await last.stop()
+
+    async def ending() -> bool:
+        return "stop" in client.calls
+
+    await until(ending, timeout=10, interval=0.01)
+    woken = make(client, "bob", before=bob)
+    await woken.start()
+    client.go_on.set()
+    await states(client, ann="exited", bob="running", cyd="exited", dan="paused")
+    assert set(ann._sleepers.asleep) == {last.object_id}
+    assert cyd.object_id not in ann._sleepers.asleep
+
+
+async def test_a_start_waits_for_the_end_of_its_sleeper(make: Any) -> None:
+    client = Volumes()
+    ann, bob = await asleep(make, client, "ann", "bob")
+    client.held.add(ann.object_id)
+    ann._sleepers.keep(1, 0, None)
+    ann._sleepers._news.set()
+
+    async def ending() -> bool:
+        return "stop" in client.calls
+
+    await until(ending, timeout=10, interval=0.01)
+    threading.Timer(0.2, client.go_on.set).start()
+    woken = make(client, "ann", before=ann)
+    await woken.start()
+    assert client.state("ann") == "running"
+    assert "unpause" not in client.calls
+    assert bob._sleepers.asleep.keys() == {bob.object_id}
+
+
+async def test_a_thaw_that_fails_leaves_no_sleeper(make: Any) -> None:
+    client = Volumes()
+    (before,) = await asleep(make, client, "ann")
+    after = make(client, before=before)
+    client.fail["unpause"] = [api_error(500, "the engine is unwell")]
+    with pytest.raises(Exception, match="the engine is unwell"):
+        await after.start()
+    assert client.state("ann") == "exited"
+    assert "paused_at" not in after.get_state()
+    assert after._sleepers.asleep == {}
+
+
+async def test_a_sleeper_that_is_replaced_is_none(make: Any) -> None:
+    client = Volumes()
+    (before,) = await asleep(make, client, "ann")
+    after = make(client, before=before, environment={"NEW": "1"})
+    client.fail["start"] = [api_error(500, "the engine is unwell")]
+    with pytest.raises(Exception, match="the engine is unwell"):
+        await after.start()
+    assert client.existing == {}
+    assert after.get_state() == {}
+    assert after._sleepers.asleep == {}
+
+
+async def test_a_sleeper_that_somebody_has_ended_does_not_count(make: Any) -> None:
+    client = Volumes()
+    ann, bob, _ = await asleep(make, client, "ann", "bob", "cyd")
+    client.die("jupyter-cyd", 137)
+    ann._sleepers.keep(2, 0, None)
+    ann._sleepers._news.set()
+
+    async def seen() -> bool:
+        return ann._sleepers.asleep.keys() == {ann.object_id, bob.object_id}
+
+    await until(seen, timeout=10, interval=0.01)
+    assert client.state("ann") == "paused"
+
+
+@pytest.mark.parametrize("status", [500, 400, 404])
+async def test_who_can_not_be_frozen_is_stopped(make: Any, status: int) -> None:
+    client = Volumes()
+    spawner = make(client)
+    await spawner.start()
+    client.fail["pause"] = [api_error(status, "cgroup can't be frozen")]
+    await spawner.stop()
+    assert client.state("ann") == "exited"
+
+
+async def test_a_renamed_sleeper_leaves_nothing(make: Any) -> None:
+    client = Volumes()
+    (spawner,) = await asleep(make, client, "ann", gpus=1, gpu_pool=["0"])
+    spawner.orm_spawner = orm.Spawner(name="", state={})
+    left: list[str] = []
+
+    async def leave_network() -> None:
+        left.append(spawner.object_id)
+
+    spawner._leave_network = leave_network
+    await spawner.rename("", "lab")
+    assert (spawner._sleepers.asleep, spawner._pool.holders, left) == ({}, {}, [""])
+    assert spawner.orm_spawner.state == {"last_gpus": ["0"]}
+
+
+async def test_a_thawed_server_has_no_event_of_a_start_to_come(make: Any) -> None:
+    client = Volumes()
+    (before,) = await asleep(make, client, "ann")
+    after = make(client, before=before)
+    await after.start()
+    assert after._own_start is False
+
+
+# After a restart of the hub
+
+
+@pytest.fixture
+def db() -> Any:
+    session = orm.new_session_factory("sqlite:///:memory:")()
+    yield session
+    session.close()
+    session.get_bind().dispose()
+
+
+@pytest.mark.filterwarnings("ignore:TypeDecorator JSONDict")
+async def test_a_hub_that_was_restarted_ends_who_has_slept_too_long(
+    make: Any, db: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever starts first sees to it; what fails is tried again; the record is told, and others have the GPUs."""
+    monkeypatch.setattr(sleepers, "_LOOK_EVERY", 0.01)
+    client = Volumes()
+    limits = {"pause_max_age": 1000.0, "gpu_pool": ["0"]}
+    (ann,) = await asleep(make, client, "ann", gpus=1, **limits)
+    user = orm.User(name="ann")
+    state = {**ann.get_state(), "paused_at": 1.0}
+    user._orm_spawners.append(orm.Spawner(name="", state=state))
+    db.add(user)
+    db.commit()
+    bob = make(client, "bob", instance=ann.instance, **limits)
+    bob.user.db = db
+    bob.log.propagate = True
+    assert bob._pool.holders == {"0": ("ann", "")}
+    monkeypatch.setattr(sleepers, "overdue", fails_once(sleepers.overdue))
+    await bob.start()
+    await states(client, ann="exited", bob="running")
+
+    async def told() -> bool:
+        return "paused_at" not in user.orm_spawners[""].state
+
+    await until(told, timeout=10, interval=0.01)
+    assert user.orm_spawners[""].state == {name: value for name, value in state.items() if name != "paused_at"}
+    assert bob._pool.holders == {}
+    assert "can't be ended now" in caplog.text
+
+
+def fails_once(function: Any) -> Any:
+    failures = [RuntimeError("for once")]
+
+    def wrapped(*args: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return function(*args)
+
+    return wrapped

@@ -1,0 +1,127 @@
+"""Who sleeps on one engine, and the end of those who have slept enough."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakValueDictionary
+
+from dockerspawner.engine import Engine, perform
+from dockerspawner.errors import BeingRemoved, EngineError, Gone
+from dockerspawner.records import forget_sleep, servers_on_record
+from dockerspawner.watch import watch_of
+
+# Seconds between two looks for sleepers that have slept too long.
+_LOOK_EVERY = 60.0
+
+
+def overdue(since: Mapping[str, float], now: float, most: int, longest: float) -> list[str]:
+    """Of the sleepers, by when they fell asleep, those to end: who slept too long, and the oldest beyond `most`.
+
+    Times in seconds; 0 is no limit.
+    """
+    oldest_first = sorted(since, key=lambda sleeper: since[sleeper])
+    too_many = max(0, len(oldest_first) - most) if most else 0
+    return [
+        sleeper
+        for number, sleeper in enumerate(oldest_first)
+        if number < too_many or (longest and now - since[sleeper] > longest)
+    ]
+
+
+@dataclass(frozen=True)
+class Sleeper:
+    """A frozen server: since when, in seconds since the epoch, and the network that is its own, if any."""
+
+    since: float
+    network: str = ""
+
+
+class Sleepers:
+    """The sleepers of one hub, by container.
+
+    - Ends who has slept too long, and the oldest of too many; tells the hub's record so.
+    - One that is woken meanwhile is left alone.
+    - Holds no spawner. What goes wrong is logged, and tried again at the next look.
+    """
+
+    def __init__(self, engine: Engine, instance: str, db: Any, log: logging.Logger) -> None:
+        self.asleep: dict[str, Sleeper] = {}
+        self._engine = engine
+        self._instance = instance
+        self._db = db
+        self._log = log
+        self._loaded = False
+        self._limits: tuple[int, float, int | None] = (0, 0.0, None)
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._keeper: asyncio.Task[None] | None = None
+        self._news = asyncio.Event()
+
+    def docker(self, method: str, *args: Any, **kwargs: Any) -> asyncio.Future[Any]:
+        return asyncio.wrap_future(self._engine.call(method, args, kwargs))
+
+    def lock(self, container_id: str) -> asyncio.Lock:
+        """To be held while a container is obtained for a start, and while a sleeper is ended: never both."""
+        return self._locks.setdefault(container_id, asyncio.Lock())
+
+    def add(self, container_id: str, sleeper: Sleeper) -> None:
+        self.asleep[container_id] = sleeper
+        self._news.set()
+
+    def keep(self, most: int, longest: float, stop_timeout: int | None) -> None:
+        """Look from now on, by these limits, for who has slept enough; 0 is no limit."""
+        self._limits = most, longest, stop_timeout
+        if (most or longest) and (self._keeper is None or self._keeper.done()):
+            self._news = asyncio.Event()
+            self._keeper = asyncio.get_running_loop().create_task(self._keep_looking())
+
+    async def _keep_looking(self) -> None:
+        while True:
+            longest = self._limits[1]
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._news.wait(), min(_LOOK_EVERY, longest or _LOOK_EVERY))
+            self._news.clear()
+            try:
+                await self._end_overdue()
+            except EngineError as error:
+                self._log.warning("Who sleeps can't be told now: %s", error)
+            except Exception:
+                self._log.exception("Who has slept long enough can't be ended now")
+
+    async def _end_overdue(self) -> None:
+        if not self._loaded:
+            states = [state for _, state in servers_on_record(self._db) if state.get("paused_at")]
+            known = {one["object_id"]: Sleeper(one["paused_at"], one.get("network") or "") for one in states}
+            self.asleep, self._loaded = known | self.asleep, True
+        frozen = await watch_of(self._engine, self._instance, self._log).frozen()
+        self.asleep = {one: sleeper for one, sleeper in self.asleep.items() if one in frozen}
+        since = {one: sleeper.since for one, sleeper in self.asleep.items()}
+        for container_id in overdue(since, time.time(), *self._limits[:2]):
+            async with self.lock(container_id):
+                try:
+                    await self._end(container_id)
+                except EngineError as error:
+                    self._log.warning("Sleeping container %s can't be ended now: %s", container_id[:12], error)
+
+    async def _end(self, container_id: str) -> None:
+        watch = watch_of(self._engine, self._instance, self._log)
+        word = await watch.word(container_id)
+        sleeper = self.asleep.get(container_id)
+        if sleeper is None or word is None or not word.running or not word.paused:
+            return
+        self._log.info("%s has slept long enough: its server is ended", word.name)
+        with contextlib.suppress(Gone, BeingRemoved):
+            await perform(self.docker, "stop", container_id, timeout=self._limits[2])
+        watch.stopped(container_id)
+        self.asleep.pop(container_id, None)
+        forget_sleep(self._db, word.owner, container_id)
+        if pool := self._engine.leases.get(self._instance):
+            pool.give_back((word.owner.user, word.owner.server))
+        networks = self._engine.networks.get(self._instance)
+        if networks and sleeper.network:
+            await networks.attachments.detach(sleeper.network)
