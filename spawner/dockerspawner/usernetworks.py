@@ -110,11 +110,13 @@ class UserNetworks:
     async def make(self, name: str, owner: Owner) -> None:
         """Have the network of a server; a failure where there is one of somebody else, or the pool is used up."""
         await self._listed()
+        is_new = name not in self._held
         self._held.setdefault(name, None)
         try:
             await self._make(name, owner)
         except BaseException:
-            self._held.pop(name, None)
+            if is_new:
+                self._held.pop(name, None)
             raise
 
     async def _make(self, name: str, owner: Owner) -> None:
@@ -146,10 +148,15 @@ class UserNetworks:
             return False
         except asyncio.CancelledError:
             # What was sent can't be called back.
-            await asyncio.wait({creating})
-            if not creating.exception():
-                await self.remove(name)
-            self._subnets.give_back(subnet)
+            try:
+                await asyncio.wait({creating})
+                if not creating.exception():
+                    await self.remove(name)
+            except BaseException:
+                self._listing = None
+                raise
+            finally:
+                self._subnets.give_back(subnet)
             raise
         except BaseException:
             # It may have been made: listing it anew will tell.
@@ -194,14 +201,14 @@ class UserNetworks:
         try:
             await self.attachments.detach(name)
             await self._remove(name)
-        except EngineError:
+        except BaseException:
             # The next start sees to it.
             self._listing = None
             raise
         finally:
             subnet = self._held.pop(name, None)
-        if subnet is not None:
-            self._subnets.give_back(subnet)
+            if subnet is not None:
+                self._subnets.give_back(subnet)
 
     async def _remove(self, name: str) -> None:
         try:

@@ -83,13 +83,14 @@ class FakeClient:
             raise api_error(409, f'The container name "/{spec["name"]}" is already in use by container "x".')
         self.existing[spec["name"]] = {
             "Id": f"id-of-{spec['name']}",
+            "Name": f"/{spec['name']}",
             "Image": f"sha256:{spec['image']}",
             "Config": {
                 "Labels": spec["labels"],
                 "Env": [f"{name}={value}" for name, value in spec["environment"].items()],
                 "WorkingDir": "",
             },
-            "HostConfig": {"NetworkMode": spec["host_config"]["NetworkMode"]},
+            "HostConfig": {name: spec["host_config"].get(name) for name in ("NetworkMode", "DeviceRequests")},
             "State": {"Running": False, "ExitCode": 0},
             "NetworkSettings": {"Networks": {"users": {"IPAddress": "127.0.0.1"}}, "Ports": {}},
             "Mounts": [],
@@ -151,6 +152,7 @@ class FakeClient:
                 "Ports": [],
             }
             for name, container in self.existing.items()
+            if _labels(container).issuperset(filters.get("label", ()))
         ]
 
     def _find(self, key: str) -> tuple[str, dict[str, Any]]:
@@ -201,6 +203,11 @@ class FakeClient:
     def logs(self, key: str, tail: int) -> bytes:
         self._call("logs")
         return b"last line"
+
+
+def _labels(container: dict[str, Any]) -> set[str]:
+    labels = container["Config"]["Labels"]
+    return {*labels, *(f"{name}={value}" for name, value in labels.items())}
 
 
 def _state(state: dict[str, Any]) -> str:

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 from jupyterhub import orm
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session
 
 from dockerspawner import sleepers
 from dockerspawner.sleepers import overdue
@@ -206,10 +208,11 @@ async def test_a_thawed_server_has_no_event_of_a_start_to_come(make: Any) -> Non
 
 @pytest.fixture
 def db() -> Any:
-    session = orm.new_session_factory("sqlite:///:memory:")()
-    yield session
-    session.close()
-    session.get_bind().dispose()
+    engine = create_engine("sqlite://")
+    orm.Base.metadata.create_all(engine)
+    with Session(engine) as session:
+        yield session
+    engine.dispose()
 
 
 @pytest.mark.filterwarnings("ignore:TypeDecorator JSONDict")
