@@ -50,7 +50,7 @@ class Sleep(LoggingConfigurable):
         self._sleepers.keep(self.max_sleeping, self.pause_max_age, self.stop_timeout)
 
     async def _obtain(self) -> None:
-        # Where it is just being ended, this is waited for.
+        # Where a keeper is just ending the sleeper, that is waited for; it ends none that starts.
         async with self._sleepers.lock(self.object_id or self.object_name):
             await super()._obtain()
 

@@ -119,9 +119,9 @@ class Sleepers:
             await perform(self.docker, "stop", container_id, timeout=self._limits[2])
         watch.stopped(container_id)
         self.asleep.pop(container_id, None)
-        forget_sleep(self._db, word.owner, container_id)
         if pool := self._engine.leases.get(self._instance):
             pool.give_back((word.owner.user, word.owner.server))
+        forget_sleep(self._db, word.owner, container_id)
         networks = self._engine.networks.get(self._instance)
         if networks and sleeper.network:
             await networks.attachments.detach(sleeper.network)

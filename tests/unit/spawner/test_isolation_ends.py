@@ -27,6 +27,21 @@ async def test_a_deleted_sleeper_has_no_network_or_nobody_on_it(port: int, files
     assert spawner._sleepers.asleep == {}
 
 
+async def test_a_sleeper_that_was_removed_by_hand_holds_nothing_for_a_start_that_fails(port: int) -> None:
+    client = FakeNetworks()
+    spawner = isolated(client, port, remove=False, stop_action="pause", gpus=1, gpu_pool=["0"])
+    await spawner.start()
+    await spawner.stop()
+    client.remove_container(spawner.object_id, v=True, force=True)
+    client.fail["start"] = [api_error(500, "the engine is unwell")]
+    with pytest.raises(Exception, match="unwell"):
+        await spawner.start()
+    assert list(client.made) == [spawner._networks.egress]
+    assert client.on("hub") == set()
+    assert spawner._pool.holders == {}
+    assert spawner.get_state() == {"last_gpus": ["0"]}
+
+
 async def test_whose_network_a_sleeper_was_on_says_the_sleeper(port: int) -> None:
     """Whether the one that looks is isolated says nothing, nor what the container is called."""
     client = FakeNetworks()
