@@ -14,12 +14,15 @@ from dockerspawner.profilechoice import Choice, Option, Profile, Unlisted
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&amp;"
 
+# Longer than any text that is made up.
+ANOTHER = "another" * 3
+
 
 def profiles(text: str) -> list[Profile]:
     unlisted = Unlisted(text, text, text, text, {"image": text})
     own = Option(text, text, (), "", Unlisted(text, text, text, text, {"image": text}))
-    listed = Option(f"{text}2", text, (Choice(text, text), Choice("b", "b")), "b", unlisted)
-    return [Profile(text, text, text, options=(listed, own)), Profile("other", "Other", options=(own,))]
+    listed = Option(f"{text}2", text, (Choice(text, text), Choice(ANOTHER, "b")), ANOTHER, unlisted)
+    return [Profile(text, text, text, options=(listed, own)), Profile(ANOTHER, "Other", options=(own,))]
 
 
 class Tags(HTMLParser):
