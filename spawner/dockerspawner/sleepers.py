@@ -60,7 +60,7 @@ class Sleepers:
         self._limits: tuple[int, float, int | None] = (0, 0.0, None)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._keeper: asyncio.Task[None] | None = None
-        self._news = asyncio.Event()
+        self._news: asyncio.Future[None] | None = None
 
     def docker(self, method: str, *args: Any, **kwargs: Any) -> asyncio.Future[Any]:
         return asyncio.wrap_future(self._engine.call(method, args, kwargs))
@@ -71,21 +71,23 @@ class Sleepers:
 
     def add(self, container_id: str, sleeper: Sleeper) -> None:
         self.asleep[container_id] = sleeper
-        self._news.set()
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)
 
     def keep(self, most: int, longest: float, stop_timeout: int | None) -> None:
         """Look from now on, by these limits, for who has slept enough; 0 is no limit."""
         self._limits = most, longest, stop_timeout
         if (most or longest) and (self._keeper is None or self._keeper.done()):
-            self._news = asyncio.Event()
-            self._keeper = asyncio.get_running_loop().create_task(self._keep_looking())
+            loop = asyncio.get_running_loop()
+            self._news = loop.create_future()
+            self._keeper = loop.create_task(self._keep_looking(self._news))
 
-    async def _keep_looking(self) -> None:
+    async def _keep_looking(self, news: asyncio.Future[None]) -> None:
         while True:
             longest = self._limits[1]
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._news.wait(), min(_LOOK_EVERY, longest or _LOOK_EVERY))
-            self._news.clear()
+            # wait_for would swallow a cancel that comes together with news.
+            await asyncio.wait({news}, timeout=min(_LOOK_EVERY, longest or _LOOK_EVERY))
+            news = self._news = asyncio.get_running_loop().create_future()
             try:
                 await self._end_overdue()
             except EngineError as error:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -118,7 +119,7 @@ async def test_a_start_waits_for_the_end_of_its_sleeper(make: Any) -> None:
     ann, bob = await asleep(make, client, "ann", "bob")
     client.held.add(ann.object_id)
     ann._sleepers.keep(1, 0, None)
-    ann._sleepers._news.set()
+    ann._sleepers._news.set_result(None)
 
     async def ending() -> bool:
         return "stop" in client.calls
@@ -130,6 +131,19 @@ async def test_a_start_waits_for_the_end_of_its_sleeper(make: Any) -> None:
     assert client.state("ann") == "running"
     assert "unpause" not in client.calls
     assert bob._sleepers.asleep.keys() == {bob.object_id}
+
+
+async def test_news_do_not_swallow_the_end_of_the_loop(make: Any) -> None:
+    client = Volumes()
+    (ann,) = await asleep(make, client, "ann", max_sleeping=1)
+    keeper = ann._sleepers._keeper
+    # Until it waits.
+    await asyncio.sleep(0.1)
+    ann._sleepers.add(ann.object_id, ann._sleepers.asleep[ann.object_id])
+    keeper.cancel()
+    done, _ = await asyncio.wait({keeper}, timeout=5)
+    assert done
+    assert keeper.cancelled()
 
 
 async def test_a_thaw_that_fails_leaves_no_sleeper(make: Any) -> None:
@@ -161,7 +175,7 @@ async def test_a_sleeper_that_somebody_has_ended_does_not_count(make: Any) -> No
     ann, bob, _ = await asleep(make, client, "ann", "bob", "cyd")
     client.die("jupyter-cyd", 137)
     ann._sleepers.keep(2, 0, None)
-    ann._sleepers._news.set()
+    ann._sleepers._news.set_result(None)
 
     async def seen() -> bool:
         return ann._sleepers.asleep.keys() == {ann.object_id, bob.object_id}
