@@ -46,9 +46,12 @@ def test_a_shared_volume_is_written_by_its_group_and_read_by_all(running: Kit) -
     write = "open('/shared/notes/today', 'a').write('read this')"
     with tom.kernel() as kernel, pytest.raises(AssertionError, match="Read-only file system"):
         kernel.run(write)
+    # Before the culler does.
+    tom.stop()
     sam = running.user("sam").sign_in().started()
     with sam.kernel() as kernel:
         kernel.run(write)
+    tom.started()
     with tom.kernel() as kernel:
         assert kernel.run("print(open('/shared/notes/today').read())") == "read this\n"
 
