@@ -314,10 +314,15 @@ class _Stream:
             return
         self._response = client.events(filters=self._filters, decode=True)
         self._on_loop(self._settle, self.opened, None)
-        for event in self._response:
-            if self._closed:
-                return
-            self._on_loop(self._hear_unless_closed, event)
+        try:
+            for event in self._response:
+                if self._closed:
+                    return
+                self._on_loop(self._hear_unless_closed, event)
+        finally:
+            # The SDK closes the socket, but not the response that reads from it.
+            if response := getattr(self._response, "_response", None):
+                response.close()
 
     def _done(self, read: Future[None]) -> None:
         error = read.exception()
