@@ -119,12 +119,13 @@ class Kit:
         """What of this kit is still on the engine, by kind."""
         client = docker.from_env()
         name = self.project
-        return {
+        found = {
             "containers": [c["Names"][0] for c in client.api.containers(all=True) if name in c["Names"][0]],
             "networks": [n.name for n in client.networks.list() if name in n.name],
             "volumes": [v.name for v in client.volumes.list() if name in v.name],
             "images": [tag for image in client.images.list() for tag in image.tags if name in tag],
         }
+        return {kind: sorted(names) for kind, names in found.items()}
 
     def destroy(self) -> None:
         """Remove the kit and all its data, however far it came."""
