@@ -66,7 +66,7 @@ def secure(running: Kit, authority: Authority) -> Kit:
     return running
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def local_browser(browser: Browser, address: str) -> Iterator[Browser]:
     """A browser that finds HOST.
 

@@ -45,7 +45,7 @@ def test_down_stops_all_and_up_finds_users_and_files_again(up: Kit) -> None:
     with ivan.kernel() as kernel:
         kernel.run("open('kept.txt', 'w').write('still here')")
     said = up.make("down").stdout
-    assert "Stopping the servers of 1 users" in said
+    assert "Stopping 1 servers of users" in said
     left = up.leftovers()
     assert (left["containers"], left["networks"]) == ([], [])
     assert f"{up.project}-home-ivan" in left["volumes"]
