@@ -152,3 +152,9 @@ def test_overlays_in_any_combination(overlays: tuple[str, ...]) -> None:
 @needs_compose
 def test_every_overlay_is_in_the_combinations() -> None:
     assert {path.name for path in tracked("compose/compose.*.yaml")} == {f"compose.{name}.yaml" for name in OVERLAYS}
+
+
+def test_every_scenario_is_a_package_so_that_its_kit_ends_with_it() -> None:
+    scenarios = {path.parent for path in tracked("tests/e2e/*/conftest.py")}
+    assert len(scenarios) >= 7
+    assert [name(scenario) for scenario in scenarios if not (scenario / "__init__.py").exists()] == []

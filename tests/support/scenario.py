@@ -1,7 +1,7 @@
 """The fixtures of a scenario: a kit of its own for the folder, brought up by compose, destroyed at the end.
 
 A scenario's conftest.py says `from support.scenario import *`; where it wants other settings, it replaces
-`kit_settings`.
+`kit_settings`. Its folder is a package, with an `__init__.py`: else pytest would keep its kit up to the end of the run.
 """
 
 from __future__ import annotations
