@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dockerspawner.engine import Engine, perform
+from dockerspawner.engine import Engine, described, perform
 from dockerspawner.errors import EngineError, Gone, NoSuchNetwork, Refused, Unavailable
 
 # The engine mounts files of its own into each container, from a folder that is called by the container's id.
@@ -170,7 +170,7 @@ class Attachments:
 
     async def _own(self) -> dict[str, Any] | None:
         for name in own_names(_mounts(), socket.gethostname()):
-            container = await self._inspect(name)
+            container = await described(self.docker, "inspect_container", name)
             if container is not None and is_own(container, name):
                 return container
         return None
@@ -180,14 +180,7 @@ class Attachments:
         if "=" in entry:
             listed = await perform(self.docker, "containers", filters={"label": entry.split(",")})
             ids = [summary["Id"] for summary in listed]
-        return [container for one in ids if (container := await self._inspect(one))]
-
-    async def _inspect(self, name: str) -> dict[str, Any] | None:
-        try:
-            container: dict[str, Any] = await perform(self.docker, "inspect_container", name)
-        except Gone:
-            return None
-        return container
+        return [container for one in ids if (container := await described(self.docker, "inspect_container", one))]
 
     async def _connect_all(self, found: Iterable[Attached], networks: Sequence[str]) -> None:
         wanted = [(one, network) for one in found for network in networks if network not in one.networks]
@@ -216,7 +209,7 @@ class Attachments:
         except Refused as error:
             if "already exists in network" not in str(error):
                 raise
-            now = await self._inspect(one.id)
+            now = await described(self.docker, "inspect_container", one.id)
             if now is not None and network not in now["NetworkSettings"]["Networks"]:
                 # What the one before of this name has left.
                 await perform(self.docker, "disconnect_container_from_network", one.name, network, force=True)

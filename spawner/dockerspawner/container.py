@@ -14,7 +14,7 @@ from traitlets import Bool, Dict, Integer, Unicode, Union
 from traitlets.config import LoggingConfigurable
 
 from dockerspawner import specs
-from dockerspawner.engine import perform
+from dockerspawner.engine import described, perform
 from dockerspawner.errors import BeingRemoved, Gone, Unavailable
 from dockerspawner.ownership import Owner, token_of
 
@@ -170,11 +170,7 @@ class Container(LoggingConfigurable):
         return await self._inspect(self.object_id or self.object_name)
 
     async def _inspect(self, name: str) -> dict[str, Any] | None:
-        try:
-            container: dict[str, Any] = await perform(self.docker, "inspect_container", name)
-        except Gone:
-            return None
-        return container
+        return await described(self.docker, "inspect_container", name)
 
     async def create_object(self) -> dict[str, Any]:
         """Create the container; returns at least its Id. NameTaken where there is one of that name."""

@@ -23,7 +23,7 @@ from traitlets import Dict, Float, Integer
 from traitlets.config import LoggingConfigurable
 
 from dockerspawner import metrics
-from dockerspawner.errors import QUESTIONS, Unavailable, meaning, understood
+from dockerspawner.errors import QUESTIONS, Gone, Unavailable, meaning, understood
 
 T = TypeVar("T")
 Client = Any
@@ -65,6 +65,18 @@ async def perform(docker: Callable[..., Any], method: str, *args: Any, **kwargs:
                 raise
         await asyncio.sleep(pause * random.uniform(0.5, 1.5))
     raise AssertionError("the last try returns or raises")
+
+
+async def described(docker: Callable[..., Any], question: str, name: str) -> dict[str, Any] | None:
+    """What the engine says of one thing, asked by a method such as inspect_volume; None where there is none.
+
+    Unavailable where nobody can tell.
+    """
+    try:
+        answer: dict[str, Any] = await perform(docker, question, name)
+    except Gone:
+        return None
+    return answer
 
 
 class Lane:

@@ -49,6 +49,8 @@ class Profiles(LoggingConfigurable):
     _chosen_options: Mapping[str, str] | None = None
     # The same of before the hub was restarted, until the settings are as they were then.
     _recalled: Mapping[str, str] | None = None
+    # Options of the last start that had its profile.
+    _accepted: Mapping[str, Any] = {}
     _profile_taken = False
     _own_image_option = False
     _paused_at = 0.0
@@ -81,6 +83,7 @@ class Profiles(LoggingConfigurable):
     def load_state(self, state: dict[str, Any]) -> None:
         super().load_state(state)
         self._chosen_options = self._recalled = state.get("profile")
+        self._accepted = self.user_options
 
     def get_state(self) -> dict[str, Any]:
         state: dict[str, Any] = super().get_state()
@@ -123,7 +126,7 @@ class Profiles(LoggingConfigurable):
         if profiles:
             chosen = self._choose(self._open(profiles))
             await self._apply(chosen)
-            self._chosen_options = chosen.options
+            self._chosen_options, self._accepted = chosen.options, self.user_options
             self._own_image_option = any(option.key == "image" for option in chosen.profile.options)
             self.log.info("%s has profile %s", self._log_name, chosen.profile.slug)
         elif self.profile_list:
@@ -137,7 +140,14 @@ class Profiles(LoggingConfigurable):
             profile = pick(profiles, self.user_options)
             return choose(profile, self.user_options, self._other_options(profile))
         except NotAllowed as refusal:
+            self._forget_refused()
             raise failure(str(refusal), reason="profile", status=400) from None
+
+    def _forget_refused(self) -> None:
+        """Have on record what was accepted before: else the hub would give the next start, which may say nothing,
+        the options that were refused."""
+        if self.orm_spawner:
+            self.orm_spawner.user_options = dict(self._accepted)
 
     def _other_options(self, profile: Profile) -> set[str]:
         """Names of the options that mean something outside of the profile."""
@@ -160,6 +170,7 @@ class Profiles(LoggingConfigurable):
                     await self._override(name, value)
                 except TraitError as error:
                     self._end_overrides()
+                    self._forget_refused()
                     message = f"Profile {chosen.profile.slug} can't be had: {error}"
                     raise failure(message, reason="profile", status=400 if chosen.typed else 500) from error
 
@@ -187,8 +198,8 @@ class Profiles(LoggingConfigurable):
         return form + profileform.fresh() if form and self._paused_at else form
 
     def _last_options(self) -> Mapping[str, Any]:
-        """What was chosen the last time, as the hub has it on record."""
-        options: Mapping[str, Any] = getattr(self.orm_spawner, "user_options", None) or self.user_options
+        """What was chosen the last time, also where it was refused; else what the hub has on record."""
+        options: Mapping[str, Any] = self.user_options or getattr(self.orm_spawner, "user_options", None) or {}
         return options
 
     def _with_images(self, profile: Profile) -> Profile:

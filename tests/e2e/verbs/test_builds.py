@@ -39,7 +39,7 @@ def test_an_authority_that_is_not_there(another: Kit) -> None:
     assert "the certificates in /nonexistent/ca.pem can't be read: mend EXTRA_CA_FILE" in done.stdout
 
 
-def test_only_root_builds_the_base_and_only_the_default_has_a_stand_in(another: Kit) -> None:
+def test_only_the_default_base_has_a_stand_in(another: Kit) -> None:
     another.write_env(PYTHON_IMAGE="registry.invalid/python:3")
     done = another.make("build", check=False)
     assert done.returncode != 0

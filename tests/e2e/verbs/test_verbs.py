@@ -110,7 +110,7 @@ def test_a_kit_of_the_same_name_elsewhere_is_not_taken_over(up: Kit, another: Ki
 
 
 def test_interrupted_up_goes_on_at_the_next(another: Kit) -> None:
-    """Ctrl-C at three moments: while images are built, while containers start, and once in the checker."""
+    """Ctrl-C while images are built, and again while containers start."""
     another.write_env()
     for moment in ("Building", "Starting"):
         environ = {name: value for name, value in os.environ.items() if name != "MAKEFLAGS"}

@@ -227,6 +227,19 @@ async def test_what_is_refused(options: dict[str, Any], status: int, why: str) -
     assert spawner.image == "plain:1"
 
 
+@pytest.mark.parametrize("refused", [{"profile": "huge"}, {"profile": "own", "limit--unlisted-choice": "lots"}])
+async def test_what_was_refused_is_shown_again_but_not_on_record(refused: dict[str, Any]) -> None:
+    record = SimpleNamespace(name="lab", server=None, display_name="", user_options={"profile": "large"})
+    spawner = spawner_with(user_options={"profile": "large"}, orm_spawner=record)
+    spawner.load_state({})
+    # As the hub does before a start.
+    spawner.user_options = record.user_options = refused
+    with pytest.raises(Exception, match=r"There is no profile huge|can't be had"):
+        await spawner.run_pre_spawn_hook()
+    assert record.user_options == {"profile": "large"}
+    assert spawner._last_options() == refused
+
+
 async def test_a_text_of_the_users_own() -> None:
     options = {"profile": "own", "image--unlisted-choice": "own:1", "limit--unlisted-choice": "3G"}
     spawner = spawner_with(user_options=options)
