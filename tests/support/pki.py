@@ -26,6 +26,7 @@ class Authority:
             _draft(self._name, self._name, self._key, -DAY, 30 * DAY)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .add_extension(_USAGE, critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
             .sign(self._key, SHA256())
         )
         self.root = self._write("root", [self._root], self._key)[0]
@@ -36,8 +37,14 @@ class Authority:
         The paths of it and of its key."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = x509.SubjectAlternativeName([_name(host) for host in hosts])
-        draft = _draft(_named(hosts[0]), self._name, key, begins, ends).add_extension(names, critical=False)
-        return self._write(name, [draft.sign(self._key, SHA256()), self._root], key)
+        signed = (
+            _draft(_named(hosts[0]), self._name, key, begins, ends)
+            .add_extension(names, critical=False)
+            # Python 3.13 takes no certificate that doesn't name its signer's key.
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
+            .sign(self._key, SHA256())
+        )
+        return self._write(name, [signed, self._root], key)
 
     def _write(self, name: str, chain: list[x509.Certificate], key: ec.EllipticCurvePrivateKey) -> tuple[Path, Path]:
         paths = self.folder / f"{name}.crt", self.folder / f"{name}.key"
