@@ -4,9 +4,10 @@ import warnings
 from importlib.metadata import PackageNotFoundError, version
 
 from dockerspawner.dockerspawner import DockerSpawner
+from dockerspawner.swarmspawner import SwarmSpawner, SwarmSystemUserSpawner
 from dockerspawner.systemuserspawner import SystemUserSpawner
 
-__all__ = ["DockerSpawner", "SystemUserSpawner", "__version__"]
+__all__ = ["DockerSpawner", "SwarmSpawner", "SwarmSystemUserSpawner", "SystemUserSpawner", "__version__"]
 
 
 def _installed(distribution: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from jupyterhub.traitlets import Callable as CallableTrait
@@ -171,6 +172,18 @@ class Container(LoggingConfigurable):
 
     async def _inspect(self, name: str) -> dict[str, Any] | None:
         return await described(self.docker, "inspect_container", name)
+
+    async def _existing(self) -> dict[str, Any]:
+        """The container in use; Gone where there is none."""
+        found = await self._inspect(self.object_id)
+        if found is None:
+            raise Gone(f"No such {self.object_type}: {self.object_name}")
+        return found
+
+    async def _ids(self, labels: Mapping[str, str]) -> list[str]:
+        """Ids of all containers with these labels, running or not."""
+        filters = {"label": [f"{name}={value}" for name, value in labels.items()]}
+        return [found["Id"] for found in await perform(self.docker, "containers", all=True, filters=filters)]
 
     async def create_object(self) -> dict[str, Any]:
         """Create the container; returns at least its Id. NameTaken where there is one of that name."""

@@ -69,7 +69,7 @@ class Deletion(LoggingConfigurable):
                 await self._delete_volumes(left)
         except EngineError as error:
             # It can't be asked what there is.
-            left.append(f"whatever there is of container {self.object_name}, because {error}")
+            left.append(f"whatever there is of {self.object_type} {self.object_name}, because {error}")
             if self.delete_policy == "delete":
                 left.append(f"volumes {', '.join(sorted(self._own_volumes())) or 'of whatever name'}")
         if left:
@@ -85,8 +85,7 @@ class Deletion(LoggingConfigurable):
         labels = {ownership.INSTANCE: owner.instance, ownership.USER: owner.user}
         if owner.server:
             labels[ownership.SERVER] = owner.server
-        listed = await perform(self.docker, "containers", all=True, filters=self._labels(labels))
-        found = [container["Id"] for container in listed]
+        found = await self._ids(labels)
         for container_id in dict.fromkeys([*found, *([self.object_id] if self.object_id else [])]):
             container = await self._inspect(container_id)
             if container is None:
@@ -96,7 +95,7 @@ class Deletion(LoggingConfigurable):
                 continue
             name = container["Name"].lstrip("/")
             try:
-                if self.delete_policy == "keep" and ownership.holds_home(container, self._home()):
+                if self.delete_policy == "keep" and self._holds_home(container):
                     await self._end(container_id)
                     self._wake(container_id)
                     self.log.warning("Container %s stays: its user's files are in no volume", name)
@@ -105,7 +104,7 @@ class Deletion(LoggingConfigurable):
                     self._note_removed(container_id)
                     self.log.info("Removed container %s, whose server is deleted", name)
             except EngineError as error:
-                left.append(f"container {name}: {error}")
+                left.append(f"{self.object_type} {name}: {error}")
         if not left:
             self._give_gpus_back()
         await self._leave_network()
@@ -119,12 +118,15 @@ class Deletion(LoggingConfigurable):
                 self.log.info("Volume %s stays: %s", name, reason)
                 continue
             try:
-                await perform(self.docker, "remove_volume", name)
+                await self._remove_volume(name)
                 self.log.info("Removed volume %s, whose %s is deleted", name, "server" if self.name else "user")
             except Gone:
                 self.log.debug("Volume %s is gone already", name)
             except EngineError as error:
                 left.append(f"volume {name}: {error}")
+
+    async def _remove_volume(self, name: str) -> None:
+        await perform(self.docker, "remove_volume", name)
 
     async def _volumes_of_user(self) -> Iterable[Mapping[str, Any]]:
         """Volumes that this hub has made for the user, and others with the names that settings give now."""

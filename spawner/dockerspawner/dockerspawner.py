@@ -183,9 +183,9 @@ class DockerSpawner(
             # Removed since it was looked for.
             await self._pull()
             await self._create_and_start()
-        started = time.monotonic()
-        self._enter(3, 80, "Waiting for the server to answer")
+        started, self._stage = time.monotonic(), 3
         host, port = await self.get_ip_and_port()
+        self._report_progress(80, "Waiting for the server to answer")
         if self.post_start_cmd:
             await self.post_start_exec()
         with metrics.phase("ready"):
@@ -256,7 +256,7 @@ class DockerSpawner(
                     continue
             ended.clear()
             try:
-                self._fail_if_dead(await perform(self.docker, "inspect_container", self.object_id))
+                self._fail_if_dead(await self._existing())
             except Unavailable:
                 self.log.debug("Nobody can tell how %s is", self.object_name)
 

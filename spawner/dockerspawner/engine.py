@@ -29,10 +29,12 @@ T = TypeVar("T")
 Client = Any
 Call = Callable[[Client], T]
 
-QUICK = (QUESTIONS - {"logs", "events"}) | {
+QUICK = (QUESTIONS - {"events", "logs", "service_logs"}) | {
     "connect_container_to_network",
     "create_container",
     "create_network",
+    "create_secret",
+    "create_service",
     "create_volume",
     "disconnect_container_from_network",
     "get_archive",
@@ -40,6 +42,8 @@ QUICK = (QUESTIONS - {"logs", "events"}) | {
     "put_archive",
     "remove_container",
     "remove_network",
+    "remove_secret",
+    "remove_service",
     "rename",
     "start",
     "unpause",
@@ -162,7 +166,7 @@ class Engine:
         self._starts_at_once = starts_at_once
         self._admissions: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
         self.pulls: dict[str, Any] = {}
-        self.watches: dict[str, Any] = {}
+        self.watches: dict[Any, Any] = {}
         self.sleepers: dict[str, Any] = {}
         self.leases: dict[str, Any] = {}
         self.preparing: dict[str, asyncio.Event] = {}

@@ -35,10 +35,18 @@ QUESTIONS = frozenset(
         "inspect_container",
         "inspect_image",
         "inspect_network",
+        "inspect_node",
+        "inspect_service",
+        "inspect_task",
         "inspect_volume",
         "logs",
         "networks",
+        "nodes",
         "port",
+        "secrets",
+        "service_logs",
+        "services",
+        "tasks",
         "volumes",
     }
 )
@@ -115,12 +123,12 @@ def meaning(method: str, error: Exception) -> Exception:
 
 
 def _kind(method: str, status: int, message: str, error: APIError) -> type[EngineError]:
+    if 400 <= status < 500 and re.search(r"\bnetwork \S+ not found", message):
+        return NoSuchNetwork
     if status == 404:
-        if isinstance(error, ImageNotFound):
-            return NoSuchImage
-        return NoSuchNetwork if re.search(r"\bnetwork \S+ not found", message) else Gone
+        return NoSuchImage if isinstance(error, ImageNotFound) else Gone
     if status == 409:
-        if "is already in use by container" in message:
+        if "is already in use by container" in message or "name conflicts with an existing object" in message:
             return NameTaken
         return BeingRemoved if "removal of container" in message else Conflict
     if status < 500:

@@ -57,7 +57,7 @@ class Leftovers(LoggingConfigurable):
                 existing = await self._inspect(self.object_name)
                 if existing and await self._take_over(existing):
                     return
-        raise failure(f"The container name {self.object_name} is taken again and again.", reason="conflict")
+        raise failure(f"The {self.object_type} name {self.object_name} is taken again and again.", reason="conflict")
 
     async def _create(self) -> None:
         self._creating = asyncio.ensure_future(understood("create_container", self.create_object()))
@@ -100,13 +100,13 @@ class Leftovers(LoggingConfigurable):
         """True: `container` is ours and is resumed. False: it was ours and is removed."""
         if not self._owner.owns(container, self._known_id):
             raise failure(
-                f"There is already a container named {self.object_name} that does not belong to this server. "
+                f"There is already a {self.object_type} named {self.object_name} that does not belong to this server. "
                 "It has to be removed or renamed by whoever made it.",
                 reason="conflict",
             )
         if not self.remove:
             stale = ownership.is_stale(container, self._spec, await self._image_id())
-            holds_home = ownership.holds_home(container, self._home())
+            holds_home = self._holds_home(container)
             if stale and holds_home:
                 self.log.warning(
                     "%s is resumed as it is, although its settings have changed: "
@@ -143,6 +143,10 @@ class Leftovers(LoggingConfigurable):
             await perform(self.docker, "unpause", self.object_id)
             return
         await self._place_certs()
+
+    def _holds_home(self, container: dict[str, Any]) -> bool:
+        """Would the user's files go with a container of theirs?"""
+        return ownership.holds_home(container, self._home())
 
     def _home(self) -> str:
         return self.format_string(self.notebook_dir) if self.notebook_dir else ""
@@ -239,7 +243,7 @@ class Leftovers(LoggingConfigurable):
         """
         container = await self._inspect(self.object_id) if self.object_id else None
         if container is not None:
-            if ownership.holds_home(container, self._home()):
+            if self._holds_home(container):
                 raise failure(
                     f"Server {old_name} can't be renamed: its files are inside its container.",
                     reason="name",

@@ -168,5 +168,4 @@ class Networking(LoggingConfigurable):
             word = await self._watch.word(self.object_id)
             if word is not None and word.described is not None:
                 return dict(word.described)
-        container: dict[str, Any] = await perform(self.docker, "inspect_container", self.object_id)
-        return container
+        return await self._existing()  # type: ignore[no-any-return]

@@ -32,7 +32,8 @@ class Reporting(LoggingConfigurable):
 
     @property
     def _watch(self) -> Watch:
-        return watch_of(self.engine, self.instance, self.log)
+        watch: Watch = watch_of(self.engine, self.instance, self.log)
+        return watch
 
     def _listen(self) -> None:
         if self.object_id:

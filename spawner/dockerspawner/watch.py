@@ -8,13 +8,13 @@ import logging
 import random
 import weakref
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
 from dockerspawner import metrics
-from dockerspawner.engine import Client, Engine
-from dockerspawner.errors import EngineError, Unavailable, meaning, understood
+from dockerspawner.engine import Engine
+from dockerspawner.errors import EngineError, Unavailable, understood
+from dockerspawner.events import Stream
 from dockerspawner.ownership import INSTANCE, Owner
 
 # Seconds after which all is listed again, since silence of a stream looks like health.
@@ -60,7 +60,35 @@ class Word:
         return bool(self.out_of_memory_at and self.at - self.out_of_memory_at > OOM_WINDOW)
 
 
-class Watch:
+class Words:
+    """Last words, by what they are on, and who listens to them."""
+
+    def __init__(self) -> None:
+        self._words: dict[str, Word] = {}
+        self._listeners: dict[str, weakref.WeakMethod[Listener]] = {}
+
+    def last(self, object_id: str) -> Word | None:
+        """The last word that was heard; maybe not the last one by now."""
+        return self._words.get(object_id)
+
+    def listen(self, object_id: str, listener: Listener) -> None:
+        """Call a method on the event loop with every new word, for as long as its object lives."""
+        self._listeners[object_id] = weakref.WeakMethod(listener)
+
+    def ignore(self, object_id: str) -> None:
+        """Tell nobody about it any more."""
+        self._listeners.pop(object_id, None)
+
+    def _tell(self, word: Word) -> None:
+        reference = self._listeners.get(word.id)
+        listener = reference() if reference else None
+        if listener is not None:
+            listener(word)
+        if not word.exists or listener is None:
+            self._listeners.pop(word.id, None)
+
+
+class Watch(Words):
     """The containers of one instance on one engine.
 
     - While the stream of events is open, every word is the engine's last one.
@@ -69,17 +97,16 @@ class Watch:
     """
 
     def __init__(self, engine: Engine, instance: str, log: logging.Logger) -> None:
+        super().__init__()
         self._engine = engine
         self._instance = instance
         self._label = f"{INSTANCE}={instance}"
         self._log = log
         self._patience = min(PATIENCE, engine.quick_timeout)
-        self._words: dict[str, Word] = {}
-        self._listeners: dict[str, weakref.WeakMethod[Listener]] = {}
         # What events have told of since the list was asked for: the list is older than that.
         self._touched: set[str] = set()
         self._observer: Observer | None = None
-        self._stream: _Stream | None = None
+        self._stream: Stream | None = None
         self._listed = False
         self._warned = False
         self._syncing: asyncio.Task[None] | None = None
@@ -129,24 +156,12 @@ class Watch:
         if not self.following:
             await self._sync()
 
-    def last(self, container_id: str) -> Word | None:
-        """As `word`, but maybe not the last one by now."""
-        return self._words.get(container_id)
-
-    def listen(self, container_id: str, listener: Listener) -> None:
-        """Call a method on the event loop with every new word on a container, for as long as its object lives."""
-        self._listeners[container_id] = weakref.WeakMethod(listener)
-
     def observe(self, observer: Observer) -> None:
         """Give the event of each start on the engine, of a container of ours or not, and None after each list."""
         if self._observer is None and self._stream is not None:
             # It tells of ours only; another is opened.
             self._stream.close()
         self._observer = observer
-
-    def ignore(self, container_id: str) -> None:
-        """Tell nobody about this container any more."""
-        self._listeners.pop(container_id, None)
 
     def stopped(self, container_id: str) -> None:
         """The engine has stopped a container by order; the event that says so may be late."""
@@ -203,7 +218,8 @@ class Watch:
 
     async def _open(self) -> None:
         observer = self._observer
-        stream = _Stream(self._engine, None if observer else self._label, self._hear)
+        ours = {} if observer else {"label": self._label}
+        stream = Stream(self._engine, {"type": "container", "event": EVENTS, **ours}, self._hear)
         await asyncio.wait({stream.opened}, timeout=self._patience)
         if not stream.opened.done():
             stream.close()
@@ -277,74 +293,6 @@ class Watch:
             del self._words[container_id]
         self._tell(word)
 
-    def _tell(self, word: Word) -> None:
-        reference = self._listeners.get(word.id)
-        listener = reference() if reference else None
-        if listener is not None:
-            listener(word)
-        if not word.exists or listener is None:
-            self._listeners.pop(word.id, None)
-
-
-class _Stream:
-    """The engine's events, read in a thread and heard on the event loop.
-
-    `opened` gives None, or the error where it could not be opened; `ended` is done when nothing more comes.
-    """
-
-    def __init__(self, engine: Engine, label: str | None, hear: Callable[[Mapping[str, Any]], None]) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._filters = {"type": "container", "event": EVENTS, **({"label": label} if label else {})}
-        self._hear = hear
-        self._response: Any = None
-        self._closed = False
-        self.opened: asyncio.Future[EngineError | None] = self._loop.create_future()
-        self.ended: asyncio.Future[None] = self._loop.create_future()
-        engine.events.submit(self._read).add_done_callback(self._done)
-
-    def close(self) -> None:
-        """Hear nothing more."""
-        self._closed = True
-        if self._response is not None:
-            self._response.close()
-        self._settle(self.ended, None)
-
-    def _read(self, client: Client) -> None:
-        if self._closed:
-            return
-        self._response = client.events(filters=self._filters, decode=True)
-        self._on_loop(self._settle, self.opened, None)
-        try:
-            for event in self._response:
-                if self._closed:
-                    return
-                self._on_loop(self._hear_unless_closed, event)
-        finally:
-            # The SDK closes the socket, but not the response that reads from it.
-            if response := getattr(self._response, "_response", None):
-                response.close()
-
-    def _done(self, read: Future[None]) -> None:
-        error = read.exception()
-        self._on_loop(self._settle, self.opened, meaning("events", error) if isinstance(error, Exception) else None)
-        self._on_loop(self._settle, self.ended, None)
-
-    def _hear_unless_closed(self, event: Mapping[str, Any]) -> None:
-        if not self._closed:
-            self._hear(event)
-
-    @staticmethod
-    def _settle(future: asyncio.Future[Any], result: Any) -> None:
-        if not future.done():
-            future.set_result(result)
-
-    def _on_loop(self, callback: Callable[..., None], *args: Any) -> None:
-        try:
-            self._loop.call_soon_threadsafe(callback, *args)
-        except RuntimeError:
-            # The loop is closed: nobody listens.
-            self._closed = True
-
 
 def _listed_word(summary: Container, before: Word | None) -> Word:
     labels = summary.get("Labels") or {}
@@ -385,9 +333,9 @@ def _addresses(word: Word) -> Any:
     return networks, settings["Ports"]
 
 
-def watch_of(engine: Engine, instance: str, log: logging.Logger) -> Watch:
-    """The watch of an instance on an engine: one for all spawners of this event loop."""
-    watch: Watch | None = engine.watches.get(instance)
+def watch_of(engine: Engine, instance: str, log: logging.Logger, kind: Callable[..., Any] = Watch) -> Any:
+    """The watch of an instance on an engine: one of each kind for all spawners of this event loop."""
+    watch = engine.watches.get((kind, instance))
     if watch is None or not watch.is_of_this_loop():
-        watch = engine.watches[instance] = Watch(engine, instance, log)
+        watch = engine.watches[kind, instance] = kind(engine, instance, log)
     return watch

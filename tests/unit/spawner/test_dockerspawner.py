@@ -39,7 +39,13 @@ async def until_cut(spawner: Any) -> None:
 
 
 def test_public_names() -> None:
-    assert dockerspawner.__all__ == ["DockerSpawner", "SystemUserSpawner", "__version__"]
+    assert dockerspawner.__all__ == [
+        "DockerSpawner",
+        "SwarmSpawner",
+        "SwarmSystemUserSpawner",
+        "SystemUserSpawner",
+        "__version__",
+    ]
     ours = {"docker": dockerspawner.DockerSpawner, "docker-system-user": dockerspawner.SystemUserSpawner}
     for name, spawner in ours.items():
         (entry,) = importlib.metadata.entry_points(group="jupyterhub.spawners", name=name)

@@ -1,0 +1,342 @@
+"""The swarm service of one server: what it is made of, and what can be done with it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from docker.errors import DockerException
+from docker.types import DriverConfig, Mount
+from jupyterhub.traitlets import Callable as CallableTrait
+from jupyterhub.utils import maybe_future
+from traitlets import Bool, Dict, Unicode, Union, validate
+from traitlets.config import LoggingConfigurable
+
+from dockerspawner import servicespecs, specs
+from dockerspawner.engine import described, perform
+from dockerspawner.errors import EngineError, Gone, NoSuchImage, Unavailable
+from dockerspawner.failures import failure
+from dockerspawner.ownership import token_of
+from dockerspawner.tasks import Task, current
+
+# Seconds beyond its own for which an ended server's task is waited for.
+GRACE = 10.0
+# What the engine gives a task to end where nobody says otherwise.
+_STOP_TIMEOUT = 10
+
+
+def _extra(of: str) -> Union:
+    return Union(
+        [CallableTrait(), Dict()],
+        default_value={},
+        config=True,
+        help=f"""Keyword arguments of docker.types.{of}: a dict, or a callable(spawner) or coroutine function that
+        gives one. Templates in it are filled; it has the last word.""",
+    )
+
+
+class Service(LoggingConfigurable):
+    """Settings of the service, and the calls that make, inspect and remove it.
+
+    A server is a service of one task, which the swarm never starts again. It has no state of its own: it goes with
+    its server, whatever `remove` says.
+    """
+
+    object_type = "service"
+    object_id_key = "ID"
+
+    remove = Bool(True, config=True, help="A service is always removed when its server stops.")
+
+    network_name = Unicode(
+        "",
+        config=True,
+        help="""Overlay network that the service is on, and on which the hub reaches it. Without one the node
+        publishes the server's port.""",
+    )
+
+    extra_container_spec = _extra("ContainerSpec")
+    extra_resources_spec = _extra("Resources")
+    extra_placement_spec = _extra("Placement")
+    extra_task_spec = _extra("TaskTemplate")
+    extra_endpoint_spec = _extra("EndpointSpec")
+
+    volume_driver = Unicode(config=True, help="Driver of the volumes that `volumes` names. Default: the engine's own.")
+
+    volume_driver_options = Dict(
+        config=True,
+        help="""Options of that driver, such as {"type": "nfs", "o": "addr=10.0.0.1,rw", "device":
+        ":/homes/{username}"}. Placeholders as in name_template.""",
+    )
+
+    gpu_resource = Unicode(
+        "gpu", config=True, help="Generic resource of the nodes of which a server takes as many as `gpus` says."
+    )
+
+    @validate("remove")  # type: ignore[untyped-decorator]
+    def _always_remove(self, proposal: Any) -> bool:
+        return True
+
+    def _pull_policy_default(self) -> str:
+        """The nodes pull; on the manager nobody needs the image."""
+        return "skip"
+
+    def _use_internal_ip_default(self) -> bool:
+        return bool(self.network_name)
+
+    @property
+    def service_id(self) -> str:
+        return self.object_id or ""
+
+    @property
+    def service_name(self) -> str:
+        return self.object_name  # type: ignore[no-any-return]
+
+    def _overrides(self, name: str) -> bool:
+        return name in vars(self) or getattr(type(self), name) is not getattr(Service, name)
+
+    def _holds_home(self, container: Mapping[str, Any]) -> bool:
+        # Where no volume holds its files, they end with each task.
+        return False
+
+    # What it is made of
+
+    async def _image_command(self) -> list[str]:
+        try:
+            return await super()._image_command()  # type: ignore[no-any-return]
+        except Gone:
+            raise failure(
+                f"The command of image {self.image} is not known: the manager does not have the image. "
+                "Set cmd, or have the image there.",
+                reason="image",
+            ) from None
+
+    @property
+    def mount_driver_config(self) -> DriverConfig | None:
+        """Driver of the volumes that `volumes` names; None is the engine's own."""
+        if not (self.volume_driver or self.volume_driver_options):
+            return None
+        options = specs.render(dict(self.volume_driver_options), self.template_namespace())
+        return DriverConfig(self.volume_driver or "local", options)
+
+    def _service_mounts(self) -> list[Mount]:
+        """All mounts, typed; a volume carries the labels and the driver with which a node makes it."""
+        templates = {bind.source: bind.template for bind in self._binds()}
+        found = []
+        for source, bind in self.volume_binds.items():
+            about: dict[str, Any] = {"type": "bind", "propagation": bind.get("propagation")}
+            if not source.startswith("/"):
+                labels = self._labels_of(templates.get(source, ""))
+                about = {"type": "volume", "labels": labels, "driver_config": self.mount_driver_config}
+            read_only = "ro" in bind["mode"].split(",")
+            found.append(Mount(bind["bind"], source, read_only=read_only, **about))
+        return [*found, *self.mount_binds]
+
+    async def _generic_resources(self) -> dict[str, int]:
+        gpus = await self._evaluate(self.gpus)
+        if not gpus:
+            return {}
+        if not isinstance(gpus, int):
+            raise failure(f"The setting gpus is {gpus!r}: on a swarm it takes a number.", reason="settings")
+        return {self.gpu_resource: gpus}
+
+    async def _rendered(self, setting: Any) -> Any:
+        return specs.render(await self._evaluate(setting), self.template_namespace())
+
+    async def _create_kwargs(self) -> dict[str, Any]:
+        defaults = self._create_defaults()
+        container = {
+            new: defaults[old] for old, new in (("working_dir", "workdir"), ("user", "user")) if old in defaults
+        }
+        environment = self.get_env()
+        networks = [self.network_name, *self.extra_networks] if self.network_name else list(self.extra_networks)
+        server = servicespecs.Service(
+            image=self.image,
+            name=self.object_name,
+            command=await self.get_command(),
+            environment=environment,
+            port=self.port,
+            networks=[name.format(**self.template_namespace()) for name in networks],
+            publish=not self.use_internal_ip,
+            mounts=self._service_mounts(),
+            secrets=await self._own_secrets(),
+            mem_limit=self.mem_limit,
+            cpu_limit=self.cpu_limit,
+            mem_guarantee=self.mem_guarantee,
+            cpu_guarantee=self.cpu_guarantee,
+            generic_resources=await self._generic_resources(),
+            stop_timeout=self.stop_timeout,
+            node=self._wanted_node(),
+            extra_container={**container, **await self._rendered(self.extra_container_spec)},
+            extra_resources=await self._rendered(self.extra_resources_spec),
+            extra_placement=await self._rendered(self.extra_placement_spec),
+            extra_task=await self._rendered(self.extra_task_spec),
+            extra_endpoint=await self._rendered(self.extra_endpoint_spec),
+            extra_create=await self._rendered(self.extra_create_kwargs),
+        )
+        try:
+            spec = servicespecs.service(server)
+        except (TypeError, ValueError, DockerException) as error:
+            raise failure(f"The settings of the service have a mistake: {error}", reason="settings") from None
+        if self.modify_spec_hook:
+            spec = await maybe_future(self.modify_spec_hook(self, spec)) or spec
+            spec["name"] = self.object_name
+        return self._labelled(spec)
+
+    def _labelled(self, spec: dict[str, Any]) -> dict[str, Any]:
+        container = spec["task_template"]["ContainerSpec"]
+        self._environment = specs.as_dict(container.get("Env"))
+        hashed = {**container, "Env": None, "Secrets": None}
+        task = {**spec["task_template"], "ContainerSpec": hashed}
+        self._spec = specs.spec_hash({**spec, "task_template": task, "environment": self._environment})
+        labels = self._owner.labels(self._spec)
+        # On the container, too: tasks are told apart by it, and an operator finds it on its node.
+        container["Labels"] = {**(container.get("Labels") or {}), **labels}
+        return {**spec, "labels": {**specs.as_dict(spec.get("labels")), **labels}}
+
+    # Calls
+
+    async def _inspect(self, name: str) -> dict[str, Any] | None:
+        """The service in the shape of an inspected container, None where there is none."""
+        service = await described(self.docker, "inspect_service", name)
+        if service is None:
+            return None
+        task = await self._task_of(service["ID"])
+        spec = service["Spec"]
+        container = spec["TaskTemplate"]["ContainerSpec"]
+        seen: dict[str, Any] = {"State": {"Status": "new", "Running": False}}
+        if task is not None:
+            address = await self._node_address(task.node) if task.ports else ""
+            seen = task.as_inspected(service["ID"], address)
+        return {
+            **seen,
+            "Id": service["ID"],
+            "ID": service["ID"],
+            "Name": spec["Name"],
+            "Config": {"Labels": spec.get("Labels") or {}, "Env": container.get("Env") or []},
+        }
+
+    async def _task_of(self, service_id: str) -> Task | None:
+        try:
+            answers = await perform(self.docker, "tasks", filters={"service": service_id})
+        except Gone:
+            return None
+        return current(Task.of(answer) for answer in answers)
+
+    async def get_task(self) -> dict[str, Any] | None:
+        """The task of the server as `GET /tasks` has it, None where there is none."""
+        try:
+            answers = await perform(self.docker, "tasks", filters={"service": self.service_id or self.service_name})
+        except Gone:
+            return None
+        found: Mapping[str, dict[str, Any]] = {answer["ID"]: answer for answer in answers}
+        task = current(Task.of(answer) for answer in answers)
+        return found[task.id] if task else None
+
+    async def _node(self, node_id: str) -> dict[str, Any] | None:
+        return await described(self.docker, "inspect_node", node_id) if node_id else None
+
+    async def _node_address(self, node_id: str) -> str:
+        node = await self._node(node_id)
+        return str(((node or {}).get("Status") or {}).get("Addr") or "")
+
+    async def get_object(self) -> dict[str, Any] | None:
+        """The service, with the state of its task, in the shape of an inspected container; None where there is none.
+
+        Unavailable where nobody can tell.
+        """
+        return await self._inspect(self.object_id or self.object_name)
+
+    async def create_object(self) -> dict[str, Any]:
+        """Create the service; returns at least its ID. NameTaken where there is one of that name."""
+        await self._check_home()
+        self._note_volumes()
+        spec = await self._create_kwargs()
+        try:
+            created: dict[str, Any] = await perform(self.docker, "create_service", **spec)
+        except Unavailable as error:
+            made = await self._made_after_all() if error.timed_out else None
+            if made is None:
+                raise
+            created = made
+        self._watch.made(created["ID"], self.object_name, self._owner)
+        return created
+
+    async def _made_after_all(self) -> dict[str, Any] | None:
+        """The service of a create whose manager was lost: the swarm may have made it."""
+        service = await self._inspect(self.object_name)
+        ours = service and self._owner.owns(service) and token_of(service) == self.api_token
+        return service if ours else None
+
+    async def start_object(self) -> None:
+        """Nothing: the swarm starts a service when it is created."""
+
+    async def stop_object(self, timeout: int | None = None) -> None:
+        """Nothing: removing a service ends it."""
+
+    async def remove_object(self) -> None:
+        """Remove the service; return when its name is free and its task has ended, as far as its node tells."""
+        await self._remove(self.service_id, volumes=True)
+
+    async def _remove(self, container_id: str, volumes: bool) -> None:
+        task = await self._task_of(container_id)
+        if task is not None:
+            await self._note_end(task)
+        with contextlib.suppress(Gone):
+            await perform(self.docker, "remove_service", container_id)
+        self._watch.stopped(container_id)
+        if task is not None and task.alive:
+            await self._until_ended(task)
+        await self._remove_secrets()
+
+    async def _until_ended(self, task: Task) -> None:
+        """Wait for the task of a removed service: its server may still write. Not for one that nobody hears of."""
+        seconds = _STOP_TIMEOUT if self.stop_timeout is None else self.stop_timeout
+        deadline, pause = time.monotonic() + seconds + GRACE, 0.05
+        while time.monotonic() < deadline:
+            try:
+                answer = await described(self.docker, "inspect_task", task.id)
+            except EngineError as error:
+                self.log.warning("Whether the server of %s has ended can't be asked: %s", self.object_name, error)
+                return
+            if answer is None or not Task.of(answer).occupies:
+                return
+            if not self._is_ready(await self._node(task.node)):
+                return
+            await asyncio.sleep(pause)
+            pause = min(1.5 * pause, 0.5)
+        self.log.warning("The server of %s has not ended in %g s", self.object_name, seconds + GRACE)
+
+    async def _ids(self, labels: Mapping[str, str]) -> list[str]:
+        listed = await perform(self.docker, "services", filters=self._labels(labels))
+        return [service["ID"] for service in listed]
+
+    async def _end(self, container_id: str) -> None:
+        await self._remove(container_id, volumes=True)
+
+    # Why a task does not run
+
+    async def _fail_if_ended(self, task: Task) -> None:
+        """Raise what its user is told of a task that will never run, or runs no more."""
+        if task.alive:
+            return
+        if task.state == "rejected":
+            where = await self._named(task.node)
+            if "o such image" in task.error:
+                raise NoSuchImage(f"Image {self.image} is not on node {where}, which could not pull it: {task.error}")
+            raise failure(f"Node {where} of the swarm refused the server: {task.error}", reason="rejected")
+        if task.state not in ("complete", "failed"):
+            where = await self._named(task.node)
+            raise failure(f"The server on node {where} was lost: {task.error or task.state}.", reason="lost")
+        self._fail_if_dead(task.as_inspected())
+
+    async def _named(self, node_id: str) -> str:
+        """What an operator calls a node."""
+        node = await self._node(node_id)
+        return str(node["Description"]["Hostname"]) if node else node_id or "?"
+
+    @staticmethod
+    def _is_ready(node: Mapping[str, Any] | None) -> bool:
+        return bool(node) and node["Status"]["State"] == "ready"  # type: ignore[index]

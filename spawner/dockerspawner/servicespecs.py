@@ -1,0 +1,127 @@
+"""Settings in, keyword arguments of create_service out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from docker.types import ContainerSpec, EndpointSpec, Mount, Placement, Resources, RestartPolicy, TaskTemplate
+
+from dockerspawner.specs import merge
+
+BILLION = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Service:
+    """All that the service of one server is made of.
+
+    Memory is in bytes; processors may be fractions. `network`, the first of `networks`, is the one by which the hub
+    reaches the server; where there is none, or `publish`, its port is published by the node. `node` is the id of the
+    one that the server has to be on, empty where any will do. The `extra_...` are keyword arguments of the SDK's
+    classes of these names, and have the last word; `extra_resources` also takes `pids_limit`.
+    """
+
+    image: str
+    name: str
+    command: list[str] | None
+    environment: dict[str, str]
+    port: int
+    networks: list[str] = field(default_factory=list)
+    publish: bool = False
+    mounts: list[Mount] = field(default_factory=list)
+    secrets: list[Mapping[str, Any]] = field(default_factory=list)
+    mem_limit: int | None = None
+    cpu_limit: float | None = None
+    mem_guarantee: int | None = None
+    cpu_guarantee: float | None = None
+    generic_resources: dict[str, int] = field(default_factory=dict)
+    stop_timeout: int | None = None
+    node: str = ""
+    extra_container: dict[str, Any] = field(default_factory=dict)
+    extra_resources: dict[str, Any] = field(default_factory=dict)
+    extra_placement: dict[str, Any] = field(default_factory=dict)
+    extra_task: dict[str, Any] = field(default_factory=dict)
+    extra_endpoint: dict[str, Any] = field(default_factory=dict)
+    extra_create: dict[str, Any] = field(default_factory=dict)
+
+
+def service(server: Service) -> dict[str, Any]:
+    """Keyword arguments of create_service.
+
+    One task, which the swarm never starts again: the hub starts servers. Its name resolves to the task's own address.
+    """
+    task: dict[str, Any] = {
+        "container_spec": _container(server),
+        "resources": _resources(server),
+        "placement": _placement(server),
+        "restart_policy": RestartPolicy(condition="none"),
+        "networks": server.networks,
+        **server.extra_task,
+    }
+    spec: dict[str, Any] = {
+        "task_template": TaskTemplate(**task),
+        "name": server.name,
+        "endpoint_spec": _endpoint(server),
+    }
+    return merge(spec, server.extra_create)
+
+
+def _container(server: Service) -> ContainerSpec:
+    given: dict[str, Any] = {
+        "image": server.image,
+        "args": server.command,
+        "env": server.environment,
+        "mounts": server.mounts,
+    }
+    if server.stop_timeout is not None:
+        given["stop_grace_period"] = server.stop_timeout * BILLION
+    extra = dict(server.extra_container)
+    if isinstance(extra.get("env"), Mapping):
+        extra["env"] = {**server.environment, **extra["env"]}
+    for one in ("mounts", "secrets"):
+        # Besides, not instead: the user's home and keys are among them.
+        if both := [*given.pop(one, []), *(server.secrets if one == "secrets" else []), *(extra.pop(one, None) or [])]:
+            given[one] = both
+    return ContainerSpec(**{**given, **extra})
+
+
+def _resources(server: Service) -> Resources:
+    extra = dict(server.extra_resources)
+    pids = extra.pop("pids_limit", None)
+    given = {
+        "mem_limit": server.mem_limit,
+        "cpu_limit": _nano(server.cpu_limit),
+        "mem_reservation": server.mem_guarantee,
+        "cpu_reservation": _nano(server.cpu_guarantee),
+        "generic_resources": server.generic_resources or None,
+    }
+    resources = Resources(**{**given, **extra})
+    if pids:
+        # The SDK knows of no such limit.
+        resources.setdefault("Limits", {})["Pids"] = pids
+    return resources
+
+
+def _placement(server: Service) -> Placement:
+    extra = dict(server.extra_placement)
+    constraints = list(extra.pop("constraints", None) or [])
+    if server.node:
+        constraints.append(f"node.id=={server.node}")
+    return Placement(constraints=constraints or None, **extra)
+
+
+def _endpoint(server: Service) -> EndpointSpec:
+    if "ports" in server.extra_endpoint:
+        # The swarm's own way of publishing them needs its own mode.
+        return EndpointSpec(**server.extra_endpoint)
+    # A virtual address would cut idle websockets, and needs IPVS in the kernel.
+    endpoint: dict[str, Any] = {"mode": "dnsrr"}
+    if server.publish:
+        endpoint["ports"] = [{"TargetPort": server.port, "Protocol": "tcp", "PublishMode": "host"}]
+    return EndpointSpec(**{**endpoint, **server.extra_endpoint})
+
+
+def _nano(processors: float | None) -> int | None:
+    return None if processors is None else int(processors * BILLION)

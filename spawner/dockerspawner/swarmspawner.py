@@ -1,0 +1,171 @@
+"""The life of one user's server as a swarm service."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from traitlets.config import LoggingConfigurable
+
+from dockerspawner.dockerspawner import LOG_LINES, SLOW_START, DockerSpawner
+from dockerspawner.engine import perform
+from dockerspawner.errors import EngineError, Gone, understood
+from dockerspawner.failures import failure, mask, secrets_of
+from dockerspawner.isolation import PER_USER
+from dockerspawner.service import Service
+from dockerspawner.swarmcerts import SwarmCerts
+from dockerspawner.swarmhomes import SwarmHomes
+from dockerspawner.swarmwatch import SwarmWatch
+from dockerspawner.systemuserspawner import SystemUser
+from dockerspawner.tasks import Task
+from dockerspawner.watch import watch_of
+
+# Seconds for which a task that no node can take is left to the swarm.
+UNPLACED = 3.0
+# Seconds that the log of a task may take, which its node has to send.
+LOG_TIMEOUT = 5.0
+
+STORY = {
+    "new": (62, "The swarm looks for a node"),
+    "pending": (62, "The swarm looks for a node"),
+    "assigned": (64, "Node {node} was told to run the server"),
+    "accepted": (65, "Node {node} will run the server"),
+    "preparing": (66, "Node {node} fetches the image and makes the container"),
+    "ready": (74, "Node {node} is ready to start the server"),
+    "starting": (76, "Node {node} starts the server"),
+    "running": (78, "The server runs on node {node}"),
+}
+
+
+class NotForSwarms(LoggingConfigurable):
+    """What a service can't have: refused with a sentence, or done by the swarm itself."""
+
+    def _check_settings(self) -> None:
+        asked = {
+            "stop_action = 'pause': a service can't be frozen": self.stop_action == "pause",
+            "network_isolation = 'per-user': use an overlay network for each group": self.network_isolation == PER_USER,
+            "post_start_cmd: nobody but a node runs commands in its containers": bool(self.post_start_cmd),
+            "links: services find each other by name": bool(self.links),
+        }
+        if found := [text for text, is_asked in asked.items() if is_asked]:
+            raise failure(f"On a swarm there is no {'; no '.join(found)}.", reason="settings")
+        if self.extra_host_config:
+            self.log.warning("extra_host_config is for containers: services take extra_container_spec and its kin")
+        if self.skeleton or self.volume_owner:
+            self.log.warning("skeleton and volume_owner are for one host: nodes make new volumes as the image has them")
+
+    def _note_volumes(self) -> None:
+        """Volumes are made by the node; what is in use is kept in the state."""
+        self._used_volumes = {bind.target: bind.source for bind in self._binds() if bind.is_volume}
+        self._used_profile = self._profile_slug
+
+    async def _find_volumes(self) -> None:
+        pass
+
+    async def _prepare_volumes(self) -> None:
+        pass
+
+    async def _connect_networks(self, container_id: str) -> None:
+        pass
+
+    async def _not_writable(self) -> str:
+        return ""
+
+
+class SwarmSpawner(NotForSwarms, SwarmCerts, SwarmHomes, Service, DockerSpawner):
+    """A user's server as a service of a Docker Swarm, on whatever node the swarm chooses.
+
+    As DockerSpawner, and:
+
+    - What no node can take, or a node refuses, fails within seconds in the swarm's own words, and leaves no service.
+    - A server whose node is lost is shown stopped; where it may start again, see SwarmHomes.
+    """
+
+    # Of the start under way.
+    _deadline = 0.0
+
+    @property
+    def _watch(self) -> Any:
+        return watch_of(self.engine, self.instance, self.log, SwarmWatch)
+
+    async def _start(self, deadline: float) -> tuple[str, int]:
+        self._check_settings()
+        self._deadline = deadline
+        return await super()._start(deadline)
+
+    async def get_ip_and_port(self) -> tuple[str, int]:
+        """Where the hub reaches the server; during a start, once it runs. Gone where there is no such address."""
+        if self._starting:
+            await self._until_running()
+        return await super().get_ip_and_port()
+
+    async def _until_running(self) -> None:
+        """Return when the task runs; tell how far it is. A failure where it never will."""
+        unplaced = slow = 0.0
+        node = state = ""
+        while True:
+            task = await self._look()
+            now = time.monotonic()
+            if task is not None:
+                await self._fail_if_ended(task)
+                if task.running:
+                    await self._remember_node(task)
+                    return
+                # Every task is told of what stands against it for a moment.
+                unplaced = (unplaced or now) if task.state == "pending" and task.error else 0.0
+                if unplaced and now > unplaced + UNPLACED:
+                    raise self._no_node(task)
+                if task.state != state:
+                    state, slow = task.state, now + SLOW_START
+                    node = node or (await self._named(task.node) if task.node else "")
+                    self._report_progress(*self._told(state, node))
+            if now > self._deadline:
+                raise failure(
+                    f"The swarm has not started the server in time: {self._told(state, node)[1]}.", reason="timeout"
+                )
+            if slow and now > slow:
+                self._report_progress(77, f"{self._told(state, node)[1]}, which takes its time")
+                slow = 0.0
+
+    @staticmethod
+    def _told(state: str, node: str) -> tuple[int, str]:
+        progress, text = STORY.get(state, STORY["new"])
+        return progress, text.format(node=node)
+
+    def _no_node(self, task: Task) -> Exception:
+        where = f" (the user's files are on node {self._home_node['name']})" if self._wanted_node() else ""
+        return failure(f"No node of the swarm can take the server{where}: {task.error}.", reason="unschedulable")
+
+    async def _look(self) -> Task | None:
+        try:
+            return await self._watch.look(self.object_id)  # type: ignore[no-any-return]
+        except Gone:
+            raise failure("The server's service was removed while it started.", reason="removed") from None
+
+    async def _watch_over(self) -> None:
+        slow = time.monotonic() + SLOW_START
+        while True:
+            task = await self._look()
+            if task is not None:
+                await self._fail_if_ended(task)
+            if time.monotonic() > slow:
+                self._report_progress(85, "The server is running, but takes its time to answer")
+                slow = float("inf")
+            await asyncio.sleep(0.15)
+
+    async def _last_words(self) -> str:
+        try:
+            log = await asyncio.wait_for(self._log_of_task(), LOG_TIMEOUT)
+        except (EngineError, asyncio.TimeoutError) as error:
+            return f"(its log can't be read: {str(error) or 'its node does not send it'})"
+        return mask(log.decode(errors="replace").strip(), secrets_of(self._environment))
+
+    async def _log_of_task(self) -> bytes:
+        asked = {"stdout": True, "stderr": True, "tail": LOG_LINES, "is_tty": False}
+        lines = await perform(self.docker, "service_logs", self.object_id, **asked)
+        return await understood("service_logs", asyncio.to_thread(b"".join, lines))
+
+
+class SwarmSystemUserSpawner(SystemUser, SwarmSpawner):
+    """A system user's server as a service: their homes are at the same path on every node."""

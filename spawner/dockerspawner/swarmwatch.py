@@ -1,0 +1,215 @@
+"""What a swarm's manager last said of every service that is ours.
+
+A manager tells of no task's end: tasks have to be asked for. So all are listed every few seconds, at once when a node
+or a service has changed, and while a server starts its task alone is looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from dockerspawner import metrics
+from dockerspawner.engine import Engine
+from dockerspawner.errors import EngineError, Gone, understood
+from dockerspawner.events import Stream
+from dockerspawner.ownership import INSTANCE, Owner
+from dockerspawner.tasks import Task, current
+from dockerspawner.watch import Word, Words
+
+# Seconds between two lists of all tasks, and the least between two that events have asked for.
+RESYNC = 4.0
+SOONEST = 0.5
+# Seconds between two looks at the tasks of services that start.
+LOOK_EVERY = 0.1
+# Seconds after which a list that nobody could repeat is too old to answer by.
+TOO_OLD = 2.5 * RESYNC
+
+
+class SwarmWatch(Words):
+    """The services of one instance on one swarm; the face of a Watch.
+
+    - A server that ends is known within RESYNC seconds, whatever the number of servers.
+    - Whoever starts a server looks at its task; one call serves all who look at the time.
+    - Nothing is taken for granted from a list that is too old: whoever asks then waits for a new one.
+    """
+
+    def __init__(self, engine: Engine, instance: str, log: logging.Logger) -> None:
+        super().__init__()
+        self._engine = engine
+        self._label = f"{INSTANCE}={instance}"
+        self._log = log
+        self._listed_at = float("-inf")
+        self._syncing: asyncio.Task[None] | None = None
+        self._prompted = asyncio.Event()
+        self._stream: Stream | None = None
+        self._looks: dict[str, list[asyncio.Future[Task | None]]] = {}
+        self._looker: asyncio.Task[None] | None = None
+        # Made since the list was asked for, which is older than they are.
+        self._fresh: set[str] = set()
+        metrics.count_servers(
+            instance, running=lambda: sum(word.running for word in self._words.values()), sleeping=lambda: 0
+        )
+        self._follower = asyncio.get_running_loop().create_task(self._follow())
+
+    @property
+    def following(self) -> bool:
+        """Are the words young enough to answer by?"""
+        return time.monotonic() - self._listed_at < TOO_OLD
+
+    def is_of_this_loop(self) -> bool:
+        return self._follower.get_loop() is asyncio.get_running_loop() and not self._follower.done()
+
+    async def word(self, service_id: str) -> Word | None:
+        """The last word on a service, at most a few seconds old; None where none of that id is ours.
+
+        Unavailable where nobody can tell.
+        """
+        if not self.following:
+            await self._sync()
+        return self._words.get(service_id)
+
+    async def of(self, owner: Owner) -> list[Word]:
+        """The last words on all services of one server. Unavailable where nobody can tell."""
+        if not self.following:
+            await self._sync()
+        return [word for word in self._words.values() if word.owner == owner]
+
+    def made(self, service_id: str, name: str, owner: Owner) -> None:
+        """A service that was made just now: no list has it yet."""
+        self._words[service_id] = Word(service_id, name, owner, running=True)
+        self._fresh.add(service_id)
+
+    def stopped(self, service_id: str) -> None:
+        """A service was removed by order."""
+        if word := self._words.pop(service_id, None):
+            word.running = word.exists = False
+
+    # Looking at those that start
+
+    async def look(self, service_id: str) -> Task | None:
+        """The task of one service as it is now, None where it has none yet. Gone where there is no such service.
+
+        Looks wait for each other: there are at most ten calls a second, each for all who look.
+        """
+        future: asyncio.Future[Task | None] = asyncio.get_running_loop().create_future()
+        self._looks.setdefault(service_id, []).append(future)
+        if self._looker is None or self._looker.done():
+            self._looker = asyncio.get_running_loop().create_task(self._look())
+        return await future
+
+    async def _look(self) -> None:
+        while self._looks:
+            looks, self._looks = self._looks, {}
+            for service_id, outcome in (await self._ask_for(list(looks))).items():
+                for future in looks[service_id]:
+                    if future.cancelled():
+                        continue
+                    if isinstance(outcome, EngineError):
+                        future.set_exception(outcome)
+                    else:
+                        future.set_result(outcome)
+            await asyncio.sleep(LOOK_EVERY)
+
+    async def _ask_for(self, ids: list[str]) -> dict[str, Task | EngineError | None]:
+        try:
+            tasks = await self._tasks({"service": ids})
+        except Gone as error:
+            # One of them is gone, and the engine tells of none.
+            if len(ids) == 1:
+                return {ids[0]: error}
+            found = await asyncio.gather(*(self._ask_for([one]) for one in ids))
+            return {one: outcome for answer in found for one, outcome in answer.items()}
+        except EngineError as error:
+            return dict.fromkeys(ids, error)
+        by_service = _by_service(tasks)
+        return {one: current(by_service.get(one, ())) for one in ids}
+
+    async def _tasks(self, filters: Mapping[str, Any]) -> list[Task]:
+        return [Task.of(answer) for answer in await self._question("tasks", filters=filters)]
+
+    async def _question(self, method: str, **kwargs: Any) -> Any:
+        return await understood(method, asyncio.wrap_future(self._engine.call(method, (), kwargs)))
+
+    # Following
+
+    async def _follow(self) -> None:
+        try:
+            while True:
+                with contextlib.suppress(EngineError):
+                    await self._sync()
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.sleep(SOONEST)
+                    await asyncio.wait_for(self._prompted.wait(), RESYNC - SOONEST)
+                self._prompted.clear()
+        finally:
+            if self._stream is not None:
+                self._stream.close()
+
+    async def _sync(self) -> None:
+        """List all; one call for all who ask meanwhile."""
+        if self._syncing is None or self._syncing.done():
+            self._syncing = asyncio.get_running_loop().create_task(self._list())
+            # Where every asker was cancelled nobody else looks at the outcome.
+            self._syncing.add_done_callback(lambda done: done.cancelled() or done.exception())
+        await asyncio.shield(self._syncing)
+
+    async def _list(self) -> None:
+        self._open()
+        self._fresh.clear()
+        try:
+            tasks = _by_service(await self._tasks({"label": [self._label]}))
+            unsure = self._words.keys() - tasks.keys() - self._fresh
+            if unsure or tasks.keys() - self._words.keys():
+                # Names, and services that have no task.
+                services = await self._question("services", filters={"label": [self._label]})
+                self._take_services({service["ID"]: service["Spec"] for service in services})
+        except EngineError as error:
+            self._log.debug("The swarm can't be asked: %s", error)
+            raise
+        for service_id, word in self._words.items():
+            if service_id not in self._fresh:
+                self._take(word, current(tasks.get(service_id, ())))
+        self._listed_at = time.monotonic()
+
+    def _take_services(self, services: Mapping[str, Mapping[str, Any]]) -> None:
+        for service_id in self._words.keys() - services.keys() - self._fresh:
+            word = self._words.pop(service_id)
+            word.running = word.exists = False
+            self._tell(word)
+        for service_id, spec in services.items():
+            if service_id not in self._words:
+                owner = Owner.of(spec.get("Labels") or {})
+                self._words[service_id] = Word(service_id, spec["Name"], owner, running=False)
+
+    def _take(self, word: Word, task: Task | None) -> None:
+        described = task.as_inspected() if task and task.running and not task.ports else None
+        before = word.running, word.described and word.described["NetworkSettings"]
+        word.running = bool(task and task.alive)
+        word.exit_code = None if task is None or task.alive else task.exit_code
+        word.described = described
+        if before != (word.running, described and described["NetworkSettings"]):
+            self._tell(word)
+
+    # Events only say that it is time to list.
+
+    def _open(self) -> None:
+        if self._stream is None or self._stream.ended.done():
+            self._stream = Stream(self._engine, {"type": ["service", "node"]}, self._hear)
+
+    def _hear(self, event: Mapping[str, Any]) -> None:
+        attributes = event["Actor"].get("Attributes") or {}
+        changed = event["Type"] == "node" and {"state.new", "availability.new"} & attributes.keys()
+        if changed or (event["Action"] == "remove" and event["Actor"]["ID"] in self._words):
+            self._prompted.set()
+
+
+def _by_service(tasks: Iterable[Task]) -> dict[str, list[Task]]:
+    found: dict[str, list[Task]] = {}
+    for task in tasks:
+        found.setdefault(task.service, []).append(task)
+    return found
