@@ -196,7 +196,7 @@ class DockerSpawner(
     async def _create_and_start(self) -> None:
         # Few at a time: else everybody waits for the last.
         async with self.engine.admission():
-            self._enter(1, 60, "Creating the server's container")
+            self._enter(1, 60, f"Creating the server's {self.object_type}")
             with metrics.phase("create"):
                 await self._obtain()
             self._listen()

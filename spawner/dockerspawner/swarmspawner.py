@@ -27,14 +27,14 @@ UNPLACED = 3.0
 LOG_TIMEOUT = 5.0
 
 STORY = {
-    "new": (62, "The swarm looks for a node"),
-    "pending": (62, "The swarm looks for a node"),
-    "assigned": (64, "Node {node} was told to run the server"),
-    "accepted": (65, "Node {node} will run the server"),
-    "preparing": (66, "Node {node} fetches the image and makes the container"),
-    "ready": (74, "Node {node} is ready to start the server"),
-    "starting": (76, "Node {node} starts the server"),
-    "running": (78, "The server runs on node {node}"),
+    "new": (71, "The swarm looks for a node"),
+    "pending": (71, "The swarm looks for a node"),
+    "assigned": (72, "Node {node} was told to run the server"),
+    "accepted": (73, "Node {node} will run the server"),
+    "preparing": (74, "Node {node} fetches the image and makes the container"),
+    "ready": (76, "Node {node} is ready to start the server"),
+    "starting": (77, "Node {node} starts the server"),
+    "running": (79, "The server runs on node {node}"),
 }
 
 
@@ -125,7 +125,7 @@ class SwarmSpawner(NotForSwarms, SwarmCerts, SwarmHomes, Service, DockerSpawner)
                     f"The swarm has not started the server in time: {self._told(state, node)[1]}.", reason="timeout"
                 )
             if slow and now > slow:
-                self._report_progress(77, f"{self._told(state, node)[1]}, which takes its time")
+                self._report_progress(79, f"{self._told(state, node)[1]}, which takes its time")
                 slow = 0.0
 
     @staticmethod

@@ -43,6 +43,7 @@ class SwarmWatch(Words):
         self._engine = engine
         self._label = f"{INSTANCE}={instance}"
         self._log = log
+        # When all was listed; before the first list, long ago.
         self._listed_at = float("-inf")
         self._syncing: asyncio.Task[None] | None = None
         self._prompted = asyncio.Event()
@@ -164,7 +165,7 @@ class SwarmWatch(Words):
         try:
             tasks = _by_service(await self._tasks({"label": [self._label]}))
             unsure = self._words.keys() - tasks.keys() - self._fresh
-            if unsure or tasks.keys() - self._words.keys():
+            if unsure or tasks.keys() - self._words.keys() or self._listed_at < 0:
                 # Names, and services that have no task.
                 services = await self._question("services", filters={"label": [self._label]})
                 self._take_services({service["ID"]: service["Spec"] for service in services})

@@ -1,0 +1,103 @@
+"""From settings to what the swarm is asked for, field by field."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from docker.types import Mount, RestartPolicy
+
+from dockerspawner.servicespecs import Service, service
+
+
+def spec(**about: Any) -> dict[str, Any]:
+    plain = {"image": "lab:1", "name": "ann", "command": None, "environment": {"A": "1"}, "port": 8888}
+    return service(Service(**{**plain, **about}))
+
+
+def test_the_plainest() -> None:
+    made = spec(networks=["users"])
+    task = made["task_template"]
+    assert made["name"] == "ann"
+    assert made["endpoint_spec"] == {"Mode": "dnsrr"}
+    assert task["ContainerSpec"] == {"Image": "lab:1", "Command": None, "Args": None, "Env": ["A=1"]}
+    assert task["Networks"] == [{"Target": "users"}]
+    assert task["RestartPolicy"]["Condition"] == "none"
+    assert (task.get("Resources"), task.get("Placement")) == (None, None)
+
+
+def test_limits_and_guarantees() -> None:
+    resources = spec(
+        mem_limit=2**30,
+        cpu_limit=1.5,
+        mem_guarantee=2**20,
+        cpu_guarantee=0.25,
+        generic_resources={"gpu": 2},
+        extra_resources={"pids_limit": 512, "cpu_limit": 2_000_000_000},
+    )["task_template"]["Resources"]
+    assert resources == {
+        "Limits": {"NanoCPUs": 2_000_000_000, "MemoryBytes": 2**30, "Pids": 512},
+        "Reservations": {
+            "NanoCPUs": 250_000_000,
+            "MemoryBytes": 2**20,
+            "GenericResources": [{"DiscreteResourceSpec": {"Kind": "gpu", "Value": 2}}],
+        },
+    }
+
+
+def test_extras_have_the_last_word_but_take_no_home_and_no_key_away() -> None:
+    home, more = Mount("/home", "home-ann"), Mount("/data", "/srv/data", type="bind")
+    key, theirs = {"SecretName": "key"}, {"SecretName": "theirs"}
+    made = spec(
+        mounts=[home],
+        secrets=[key],
+        stop_timeout=5,
+        extra_container={
+            "mounts": [more],
+            "secrets": [theirs],
+            "env": {"B": "2"},
+            "cap_drop": ["ALL"],
+            "privileges": {"NoNewPrivileges": True},
+            "init": True,
+        },
+        extra_task={"restart_policy": RestartPolicy("on-failure")},
+        extra_create={"update_config": {"Parallelism": 1}},
+    )
+    container = made["task_template"]["ContainerSpec"]
+    assert container["Mounts"] == [home, more]
+    assert container["Secrets"] == [key, theirs]
+    assert container["Env"] == ["A=1", "B=2"]
+    assert container["StopGracePeriod"] == 5_000_000_000
+    assert (container["CapabilityDrop"], container["Privileges"], container["Init"]) == (
+        ["ALL"],
+        {"NoNewPrivileges": True},
+        True,
+    )
+    assert made["task_template"]["RestartPolicy"]["Condition"] == "on-failure"
+    assert made["update_config"] == {"Parallelism": 1}
+
+
+def test_placement() -> None:
+    made = spec(node="n1", extra_placement={"constraints": ["node.labels.gpu==1"], "preferences": [("spread", "node")]})
+    placement = made["task_template"]["Placement"]
+    assert placement["Constraints"] == ["node.labels.gpu==1", "node.id==n1"]
+    assert placement["Preferences"]
+
+
+@pytest.mark.parametrize(
+    ("about", "endpoint"),
+    [
+        (
+            {"publish": True},
+            {"Mode": "dnsrr", "Ports": [{"TargetPort": 8888, "Protocol": "tcp", "PublishMode": "host"}]},
+        ),
+        ({"extra_endpoint": {"mode": "vip"}}, {"Mode": "vip"}),
+        # Ingress goes with a virtual address only.
+        (
+            {"publish": True, "extra_endpoint": {"ports": {30001: 8888}}},
+            {"Ports": [{"Protocol": "tcp", "PublishedPort": 30001, "TargetPort": 8888}]},
+        ),
+    ],
+)
+def test_endpoints(about: dict[str, Any], endpoint: dict[str, Any]) -> None:
+    assert spec(**about)["endpoint_spec"] == endpoint

@@ -1,0 +1,211 @@
+"""The swarm's watch against a fake manager: what it knows, when it asks, whom it tells."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from dockerspawner import swarmwatch
+from dockerspawner.errors import Gone, Unavailable
+from dockerspawner.ownership import Owner
+from dockerspawner.swarmwatch import SwarmWatch
+from dockerspawner.tasks import Task
+from dockerspawner.watch import Watch, Word, watch_of
+from support.fake_engine import api_error, fake_engine
+from support.fake_swarm import FakeSwarm
+from support.wait import until
+
+ANN = Owner("hub", "ann", "")
+LOG = logging.getLogger("test")
+
+
+def add(swarm: FakeSwarm, name: str, owner: Owner = ANN) -> str:
+    labels = owner.labels("x")
+    task = {"ContainerSpec": {"Labels": labels}, "Placement": {}}
+    return str(swarm.create_service(name=name, labels=labels, task_template=task)["ID"])
+
+
+def watch_on(swarm: FakeSwarm) -> SwarmWatch:
+    return SwarmWatch(fake_engine(swarm), "hub", LOG)
+
+
+class Listener:
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, bool, bool]] = []
+
+    def hear(self, word: Word) -> None:
+        self.heard.append((word.name, word.running, word.exists))
+
+
+async def seen(check: Callable[[], Any]) -> None:
+    async def checked() -> Any:
+        return check()
+
+    await until(checked, timeout=10, interval=0.005)
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is listed again by the clock alone."""
+    monkeypatch.setattr(swarmwatch, "RESYNC", 60.0)
+    monkeypatch.setattr(swarmwatch, "SOONEST", 0.01)
+
+
+async def test_all_is_known_from_one_list(slow: None) -> None:
+    swarm = FakeSwarm()
+    ids = [add(swarm, f"server-{number}") for number in range(50)]
+    swarm.calls.clear()
+    watch = watch_on(swarm)
+    words = [await watch.word(one) for one in ids]
+    assert all(word and word.running for word in words)
+    assert {word.name for word in words if word} == {f"server-{number}" for number in range(50)}
+    assert [method for method, _ in swarm.calls] == ["tasks", "services"]
+    assert await watch.word("no-such-id") is None
+
+
+async def test_others_are_not_ours(slow: None) -> None:
+    swarm = FakeSwarm()
+    add(swarm, "theirs", Owner("other", "ann", ""))
+    mine = add(swarm, "mine")
+    watch = watch_on(swarm)
+    assert [word.id for word in await watch.of(ANN)] == [mine]
+
+
+async def test_names_are_asked_for_once(slow: None) -> None:
+    swarm = FakeSwarm()
+    one = add(swarm, "one")
+    watch = watch_on(swarm)
+    await watch.word(one)
+    for _ in range(3):
+        await watch._sync()
+    assert (swarm.count("tasks"), swarm.count("services")) == (4, 1)
+
+
+async def test_an_end_is_told_and_so_is_a_removal(slow: None) -> None:
+    swarm, listener = FakeSwarm(), Listener()
+    one = add(swarm, "one")
+    watch = watch_on(swarm)
+    assert await watch.word(one)
+    watch.listen(one, listener.hear)
+    swarm.end(one, code=3)
+    await watch._sync()
+    assert listener.heard == [("one", False, True)]
+    word = watch.last(one)
+    assert word is not None
+    assert word.exit_code == 3
+    await watch._sync()
+    assert len(listener.heard) == 1
+    swarm.remove_service(one)
+    await watch._sync()
+    assert listener.heard[1:] == [("one", False, False)]
+    assert await watch.word(one) is None
+
+
+async def test_a_lost_node_prompts_a_list(slow: None) -> None:
+    swarm, listener = FakeSwarm(), Listener()
+    one = add(swarm, "one")
+    watch = watch_on(swarm)
+    assert await watch.word(one)
+    watch.listen(one, listener.hear)
+    await seen(lambda: swarm.streams)
+    swarm.lose("n1")
+    await seen(lambda: listener.heard)
+    assert listener.heard == [("one", False, True)]
+
+
+async def test_a_removal_by_others_prompts_a_list(slow: None) -> None:
+    swarm, listener = FakeSwarm(), Listener()
+    one = add(swarm, "one")
+    watch = watch_on(swarm)
+    assert await watch.word(one)
+    watch.listen(one, listener.hear)
+    await seen(lambda: swarm.streams)
+    swarm.remove_service(one)
+    swarm.emit("service", "remove", one, name="one")
+    await seen(lambda: listener.heard)
+    assert listener.heard == [("one", False, False)]
+
+
+async def test_a_service_without_a_task_does_not_run(slow: None) -> None:
+    swarm = FakeSwarm()
+    one = add(swarm, "one")
+    swarm.tasks_there.clear()
+    word = await watch_on(swarm).word(one)
+    assert word is not None
+    assert (word.running, word.exists) == (False, True)
+
+
+async def test_what_was_made_during_a_list_is_not_taken_for_gone(slow: None) -> None:
+    swarm = FakeSwarm()
+    watch = watch_on(swarm)
+    await watch.word("none")
+    loop, listed, asked = asyncio.get_running_loop(), swarm.tasks, asyncio.Event()
+    may_answer = threading.Event()
+
+    def tasks(filters: dict[str, Any]) -> list[dict[str, Any]]:
+        answer = listed(filters)
+        loop.call_soon_threadsafe(asked.set)
+        assert may_answer.wait(10)
+        return answer
+
+    swarm.tasks = tasks  # type: ignore[method-assign]
+    listing = asyncio.ensure_future(watch._sync())
+    await asked.wait()
+    watch.made("new", "new-one", ANN)
+    may_answer.set()
+    await listing
+    word = watch.last("new")
+    assert word is not None
+    assert word.running
+
+
+async def test_whoever_looks_shares_calls(slow: None) -> None:
+    swarm = FakeSwarm()
+    ids = [add(swarm, f"server-{number}") for number in range(30)]
+    watch = watch_on(swarm)
+    await watch.word(ids[0])
+    swarm.calls.clear()
+    found = await asyncio.gather(*(watch.look(one) for one in ids))
+    assert [task.service for task in found if task] == ids
+    assert swarm.count("tasks") <= 2
+
+
+async def test_one_that_is_gone_hides_no_other(slow: None) -> None:
+    swarm = FakeSwarm()
+    one = add(swarm, "one")
+    watch = watch_on(swarm)
+    there, gone = await asyncio.gather(watch.look(one), watch.look("gone"), return_exceptions=True)
+    assert isinstance(there, Task)
+    assert isinstance(gone, Gone)
+
+
+async def test_a_manager_that_can_not_tell(monkeypatch: pytest.MonkeyPatch, slow: None) -> None:
+    swarm = FakeSwarm()
+    one = add(swarm, "one")
+    watch = watch_on(swarm)
+    assert await watch.word(one)
+    swarm.fail["tasks"] = [api_error(503, "The swarm does not have a leader") for _ in range(9)]
+    # The list is young enough.
+    assert await watch.word(one)
+    monkeypatch.setattr(swarmwatch, "TOO_OLD", 0.0)
+    with pytest.raises(Unavailable, match="leader"):
+        await watch.word(one)
+    with pytest.raises(Unavailable, match="leader"):
+        await watch.look(one)
+    word = watch.last(one)
+    assert word is not None
+    assert word.running
+    swarm.fail.clear()
+    assert await watch.word(one)
+
+
+async def test_one_watch_of_each_kind() -> None:
+    engine = fake_engine(FakeSwarm())
+    watch = watch_of(engine, "hub", LOG, SwarmWatch)
+    assert watch_of(engine, "hub", LOG, SwarmWatch) is watch
+    assert isinstance(watch_of(engine, "hub", LOG), Watch)
