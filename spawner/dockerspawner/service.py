@@ -84,7 +84,15 @@ class Service(LoggingConfigurable):
         return "skip"
 
     def _use_internal_ip_default(self) -> bool:
-        return bool(self.network_name)
+        extra = self.extra_task_spec
+        return bool(self.network_name or (isinstance(extra, Mapping) and extra.get("networks")))
+
+    def get_network_ip(self, network_settings: dict[str, Any]) -> str:
+        """The task's address on `network_name`; where that is not a name that it has, on the first of its networks."""
+        networks: dict[str, Any] = network_settings["Networks"]
+        if self.network_name not in networks and networks:
+            return str(next(iter(networks.values()))["IPAddress"])
+        return super().get_network_ip(network_settings)  # type: ignore[no-any-return]
 
     @property
     def service_id(self) -> str:
@@ -199,7 +207,7 @@ class Service(LoggingConfigurable):
     # Calls
 
     async def _inspect(self, name: str) -> dict[str, Any] | None:
-        """The service in the shape of an inspected container, None where there is none."""
+        """The service, with what an inspected container has, too; None where there is none."""
         service = await described(self.docker, "inspect_service", name)
         if service is None:
             return None
@@ -211,9 +219,9 @@ class Service(LoggingConfigurable):
             address = await self._node_address(task.node) if task.ports else ""
             seen = task.as_inspected(service["ID"], address)
         return {
+            **service,
             **seen,
             "Id": service["ID"],
-            "ID": service["ID"],
             "Name": spec["Name"],
             "Config": {"Labels": spec.get("Labels") or {}, "Env": container.get("Env") or []},
         }
@@ -243,7 +251,8 @@ class Service(LoggingConfigurable):
         return str(((node or {}).get("Status") or {}).get("Addr") or "")
 
     async def get_object(self) -> dict[str, Any] | None:
-        """The service, with the state of its task, in the shape of an inspected container; None where there is none.
+        """The service as the engine describes it, with state and addresses of its task where an inspected container
+        has them; None where there is none.
 
         Unavailable where nobody can tell.
         """

@@ -99,8 +99,9 @@ def current(tasks: Iterable[Task]) -> Task | None:
 def _addresses(answer: Mapping[str, Any]) -> dict[str, str]:
     found = {}
     for attachment in answer.get("NetworksAttachments") or ():
-        name = ((attachment.get("Network") or {}).get("Spec") or {}).get("Name", "")
-        addresses = attachment.get("Addresses") or ()
-        if name and addresses:
+        network = (attachment.get("Network") or {}).get("Spec") or {}
+        name, addresses = network.get("Name", ""), attachment.get("Addresses") or ()
+        # By the ingress network nobody reaches a task itself.
+        if name and addresses and not network.get("Ingress"):
             found[name] = addresses[0].partition("/")[0]
     return found

@@ -39,6 +39,12 @@ def test_defaults_of_a_swarm() -> None:
     assert (spawner.remove, spawner.use_internal_ip, spawner.will_resume) == (True, True, False)
 
 
+async def test_a_network_by_its_id_or_in_the_task(port: int) -> None:
+    for settings in ({"network_name": "x1y2z3"}, {"network_name": "", "extra_task_spec": {"networks": ["users"]}}):
+        spawner = spawner_on(FakeSwarm(), port, **settings)
+        assert await spawner.start() == ("127.0.0.1", port)
+
+
 async def test_a_life(port: int) -> None:
     swarm = FakeSwarm()
     spawner = spawner_on(swarm, port)

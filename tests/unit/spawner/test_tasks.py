@@ -41,6 +41,7 @@ def test_what_is_read() -> None:
     attachments = [
         {"Network": {"Spec": {"Name": "users"}}, "Addresses": ["10.0.1.5/24"]},
         {"Network": {"Spec": {"Name": "pending"}}},
+        {"Network": {"Spec": {"Name": "ingress", "Ingress": True}}, "Addresses": ["10.0.0.9/24"]},
     ]
     read = Task.of(answer(Status=status, NetworksAttachments=attachments))
     assert (read.id, read.service, read.node, read.owner, read.version) == ("t1", "s1", "n1", ANN, 7)
