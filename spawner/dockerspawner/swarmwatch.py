@@ -50,6 +50,9 @@ class SwarmWatch(Words):
         self._stream: Stream | None = None
         self._looks: dict[str, list[asyncio.Future[Task | None]]] = {}
         self._looker: asyncio.Task[None] | None = None
+        self._seen: dict[str, Task | None] = {}
+        # Services that are gone and whose tasks are not: their nodes are lost.
+        self._outlived: set[str] = set()
         # Made since the list was asked for, which is older than they are.
         self._fresh: set[str] = set()
         metrics.count_servers(
@@ -87,6 +90,7 @@ class SwarmWatch(Words):
 
     def stopped(self, service_id: str) -> None:
         """A service was removed by order."""
+        self._seen.pop(service_id, None)
         if word := self._words.pop(service_id, None):
             word.running = word.exists = False
 
@@ -131,7 +135,9 @@ class SwarmWatch(Words):
         return {one: current(by_service.get(one, ())) for one in ids}
 
     async def _tasks(self, filters: Mapping[str, Any]) -> list[Task]:
-        return [Task.of(answer) for answer in await self._question("tasks", filters=filters)]
+        answers = await self._question("tasks", filters=filters)
+        # Thousands of them would hold up the hub.
+        return await asyncio.to_thread(lambda: [Task.of(answer) for answer in answers])
 
     async def _question(self, method: str, **kwargs: Any) -> Any:
         return await understood(method, asyncio.wrap_future(self._engine.call(method, (), kwargs)))
@@ -165,10 +171,11 @@ class SwarmWatch(Words):
         try:
             tasks = _by_service(await self._tasks({"label": [self._label]}))
             unsure = self._words.keys() - tasks.keys() - self._fresh
-            if unsure or tasks.keys() - self._words.keys() or self._listed_at < 0:
+            if unsure or tasks.keys() - self._words.keys() - self._outlived or self._listed_at < 0:
                 # Names, and services that have no task.
                 services = await self._question("services", filters={"label": [self._label]})
                 self._take_services({service["ID"]: service["Spec"] for service in services})
+                self._outlived = tasks.keys() - self._words.keys()
         except EngineError as error:
             self._log.debug("The swarm can't be asked: %s", error)
             raise
@@ -180,6 +187,7 @@ class SwarmWatch(Words):
     def _take_services(self, services: Mapping[str, Mapping[str, Any]]) -> None:
         for service_id in self._words.keys() - services.keys() - self._fresh:
             word = self._words.pop(service_id)
+            self._seen.pop(service_id, None)
             word.running = word.exists = False
             self._tell(word)
         for service_id, spec in services.items():
@@ -188,6 +196,9 @@ class SwarmWatch(Words):
                 self._words[service_id] = Word(service_id, spec["Name"], owner, running=False)
 
     def _take(self, word: Word, task: Task | None) -> None:
+        if task is not None and task == self._seen.get(word.id):
+            return
+        self._seen[word.id] = task
         described = task.as_inspected() if task and task.running and not task.ports else None
         before = word.running, word.described and word.described["NetworkSettings"]
         word.running = bool(task and task.alive)

@@ -86,6 +86,21 @@ async def test_names_are_asked_for_once(slow: None) -> None:
     assert (swarm.count("tasks"), swarm.count("services")) == (4, 1)
 
 
+async def test_a_task_that_outlives_its_service_is_asked_about_once(slow: None) -> None:
+    swarm = FakeSwarm()
+    one = add(swarm, "one")
+    watch = watch_on(swarm)
+    await watch.word(one)
+    swarm.lose("n1")
+    swarm.remove_service(one)
+    watch.stopped(one)
+    for _ in range(3):
+        await watch._sync()
+    assert swarm.tasks_there
+    assert swarm.count("services") == 2
+    assert await watch.word(one) is None
+
+
 async def test_an_end_is_told_and_so_is_a_removal(slow: None) -> None:
     swarm, listener = FakeSwarm(), Listener()
     one = add(swarm, "one")
