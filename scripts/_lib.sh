@@ -1,4 +1,4 @@
-# Sourced by every script: where we are, how we speak, how .env and compose are reached. Defines, runs nothing.
+# Sourced by every script: where we are, how we speak, how .env and compose are reached. Defines, starts nothing.
 # shellcheck shell=bash
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
@@ -13,6 +13,9 @@ while read -r setting; do
   done
 done < <(sed -nE 's/^#?([A-Z_]+)=.*/\1/p' .env.example)
 unset setting variable
+
+# A tool that was just done when Ctrl-C came says nothing of it: the script ends all the same.
+trap 'exit 130' INT
 
 say() { printf '%s\n' "$*" >&2; }
 step() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }

@@ -127,7 +127,7 @@ def meaning(method: str, error: Exception) -> Exception:
 
 
 def _kind(method: str, status: int, message: str, error: APIError) -> type[EngineError]:
-    if 400 <= status < 500 and re.search(r"\bnetwork \S+ not found", message):
+    if re.search(r"\bnetwork \S+ not found", message):
         return NoSuchNetwork
     if status == 404:
         return NoSuchImage if isinstance(error, ImageNotFound) else Gone
