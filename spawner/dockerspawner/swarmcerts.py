@@ -37,7 +37,8 @@ class SwarmCerts(LoggingConfigurable):
         await self._remove_secrets()
         labels = self._owner.labels("keys")
         found: list[Mapping[str, Any]] = []
-        user = str(self._create_defaults().get("user") or "").partition(":")[0]
+        extra = await self._rendered(self.extra_container_spec)
+        user = str(extra.get("user") or self._create_defaults().get("user") or "").partition(":")[0]
         for file, content in self._moved_certs.items():
             name = f"{self.object_name[:_NAME]}-{file[:3]}-{secrets.token_hex(4)}"
             made = await perform(self.docker, "create_secret", name, content, labels=labels)
@@ -45,6 +46,10 @@ class SwarmCerts(LoggingConfigurable):
             owner = {"uid": user, "mode": 0o400} if user.isdigit() else {"mode": 0o444}
             found.append(SecretReference(made["ID"], name, filename=f"{FOLDER}/{file}", **owner))
         return found
+
+    async def _undo_container(self) -> None:
+        await super()._undo_container()
+        await self._remove_secrets()
 
     async def _remove_secrets(self) -> None:
         if not self.internal_ssl:

@@ -47,6 +47,8 @@ class NotForSwarms(LoggingConfigurable):
             "network_isolation = 'per-user': use an overlay network for each group": self.network_isolation == PER_USER,
             "post_start_cmd: nobody but a node runs commands in its containers": bool(self.post_start_cmd),
             "links: services find each other by name": bool(self.links),
+            "internal_ssl without network_name: keys are for a server's name": self.internal_ssl
+            and not self.network_name,
         }
         if found := [text for text, is_asked in asked.items() if is_asked]:
             raise failure(f"On a swarm there is no {'; no '.join(found)}.", reason="settings")

@@ -23,6 +23,7 @@ class FakeSwarm:
         self.services_there: dict[str, dict[str, Any]] = {}
         self.tasks_there: dict[str, dict[str, Any]] = {}
         self.nodes_there = {name: node(name) for name in ("n1", "n2")}
+        self.secrets_there: dict[str, dict[str, Any]] = {}
         self.born, self.error = "running", ""
         self.calls: list[tuple[str, Any]] = []
         self.fail: dict[str, list[Exception]] = {}
@@ -117,6 +118,20 @@ class FakeSwarm:
                 del self.tasks_there[task["ID"]]
             else:
                 task["DesiredState"] = "remove"
+
+    def create_secret(self, name: str, data: bytes, labels: dict[str, str]) -> dict[str, Any]:
+        self._call("create_secret")
+        self.secrets_there[f"id-of-{name}"] = {"ID": f"id-of-{name}", "data": data, "Spec": {"Labels": labels}}
+        return {"ID": f"id-of-{name}"}
+
+    def secrets(self, filters: dict[str, Any]) -> list[dict[str, Any]]:
+        self._call("secrets", filters)
+        labels = set(filters["label"])
+        return [one for one in self.secrets_there.values() if labels <= pairs(one["Spec"]["Labels"])]
+
+    def remove_secret(self, key: str) -> None:
+        self._call("remove_secret")
+        del self.secrets_there[key]
 
     def lose(self, name: str) -> None:
         """A node is down; the swarm gives up its tasks, whose last state was running."""
