@@ -74,6 +74,8 @@ def _container(server: Service) -> ContainerSpec:
         "args": server.command,
         "env": server.environment,
         "mounts": server.mounts,
+        # The swarm would hold a server back until it is healthy, and end one that is too busy to answer.
+        "healthcheck": {"Test": ["NONE"]},
     }
     if server.stop_timeout is not None:
         given["stop_grace_period"] = server.stop_timeout * BILLION

@@ -20,7 +20,8 @@ def test_the_plainest() -> None:
     task = made["task_template"]
     assert made["name"] == "ann"
     assert made["endpoint_spec"] == {"Mode": "dnsrr"}
-    assert task["ContainerSpec"] == {"Image": "lab:1", "Command": None, "Args": None, "Env": ["A=1"]}
+    plain = {"Image": "lab:1", "Command": None, "Args": None, "Env": ["A=1"]}
+    assert task["ContainerSpec"] == {**plain, "Healthcheck": {"Test": ["NONE"]}}
     assert task["Networks"] == [{"Target": "users"}]
     assert task["RestartPolicy"]["Condition"] == "none"
     assert (task.get("Resources"), task.get("Placement")) == (None, None)
