@@ -23,6 +23,8 @@ from dockerspawner.watch import watch_of
 
 # Seconds for which a task that no node can take is left to the swarm.
 UNPLACED = 3.0
+# Seconds that a failed start waits for what it has made to be gone; it goes all the same.
+UNDOING = 0.5
 # Seconds that the log of a task may take, which its node has to send.
 LOG_TIMEOUT = 5.0
 
@@ -144,6 +146,10 @@ class SwarmSpawner(NotForSwarms, SwarmCerts, SwarmHomes, Service, DockerSpawner)
             return await self._watch.look(self.object_id)  # type: ignore[no-any-return]
         except Gone:
             raise failure("The server's service was removed while it started.", reason="removed") from None
+
+    async def _undo_start(self) -> None:
+        # The task takes its time to end, and the hub its own clock to be told of the reason: the rest is done beside it.
+        await asyncio.wait({asyncio.ensure_future(super()._undo_start())}, timeout=UNDOING)
 
     async def _watch_over(self) -> None:
         slow = time.monotonic() + SLOW_START
