@@ -16,6 +16,7 @@ from support.engine_server.api import Api
 from support.engine_server.control import Controls
 from support.engine_server.faults import Faults
 from support.engine_server.state import State
+from support.engine_server.swarm import Swarm
 
 ADDRESSES = ("127.0.0.1", "127.0.0.2")
 
@@ -44,7 +45,8 @@ async def run(options: argparse.Namespace) -> None:
     servers.set()
     port = await serve_containers(servers, options.port)
     state, faults = State(options.image, port), Faults()
-    api = Api(state)
+    swarm = Swarm(state.events, port, options.manager)
+    api = Api(state, swarm)
     runner: web.AppRunner | None = None
 
     async def gate(is_open: bool) -> None:
@@ -60,7 +62,7 @@ async def run(options: argparse.Namespace) -> None:
             await web.UnixSite(runner, options.socket).start()
 
     await gate(True)
-    controls = Controls(state, api, faults, gate, servers)
+    controls = Controls(state, swarm, api, faults, gate, servers)
     controlling = web.AppRunner(controls.application(), access_log=None)
     await controlling.setup()
     await web.UnixSite(controlling, f"{options.socket}.control").start()
@@ -79,6 +81,7 @@ def main() -> None:
     parser.add_argument("--containers", type=int, default=0, metavar="N", help="running containers to begin with")
     parser.add_argument("--image", action="append", default=[], help="an image that is there (again for more)")
     parser.add_argument("--port", type=int, default=0, help="port at which every container answers HTTP")
+    parser.add_argument("--manager", action="store_true", help="manage a swarm of three nodes")
     parser.add_argument("--until-eof", action="store_true", help="end with standard input")
     options = parser.parse_args()
     options.image = options.image or ["tiny:latest"]

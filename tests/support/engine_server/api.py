@@ -4,64 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
-import struct
 import time
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
 
 from support.engine_server import shapes
-from support.engine_server.events import Filters, Stream
+from support.engine_server.answers import CREATED, DONE, HEADERS, Handler, body, filters, flag, framed, speak
+from support.engine_server.events import Stream
 from support.engine_server.shapes import Json
-from support.engine_server.state import Refusal, State, full_name
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-HEADERS = {"Api-Version": shapes.VERSION["ApiVersion"], "Docker-Experimental": "false", "Ostype": "linux"}
-CREATED, DONE = 201, 204
-
-
-def refused(status: int, message: str) -> web.Response:
-    return web.Response(status=304) if status == 304 else web.json_response({"message": message}, status=status)
-
-
-@web.middleware
-async def speak(request: web.Request, handler: Handler) -> web.StreamResponse:
-    try:
-        answer = await handler(request)
-    except Refusal as error:
-        answer = refused(error.status, str(error))
-    except web.HTTPNotFound:
-        answer = refused(404, "page not found")
-    if not answer.prepared:
-        answer.headers.update(HEADERS)
-    return answer
-
-
-async def body(request: web.Request) -> Json:
-    return dict(await request.json()) if request.can_read_body else {}
-
-
-def flag(request: web.Request, name: str) -> bool:
-    return request.query.get(name, "").lower() in ("1", "true")
-
-
-def filters(request: web.Request) -> Filters:
-    given: Json = json.loads(request.query.get("filters") or "{}")
-    return {name: list(values) for name, values in given.items()}
-
-
-def framed(text: str) -> bytes:
-    """As stdout of a container without a terminal is sent."""
-    data = text.encode()
-    return struct.pack(">BxxxL", 1, len(data)) + data if data else b""
+from support.engine_server.state import State, full_name
+from support.engine_server.swarm import Swarm
+from support.engine_server.swarmapi import SwarmApi
 
 
 class Api:
     """`pull_events` is what the next pulls stream; by default an image of one layer that comes at once."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, swarm: Swarm) -> None:
         self.state = state
+        self.swarm = swarm
         self.pull_events: list[Json] | None = None
 
     def application(self, *middlewares: Any) -> web.Application:
@@ -100,6 +62,7 @@ class Api:
             ("DELETE", net, self.remove_network),
             ("POST", f"{net}/connect", self.connect),
             ("POST", f"{net}/disconnect", self.disconnect),
+            *SwarmApi(self.swarm).routes(),
         ]
         for method, path, handler in routes:
             app.router.add_route(method, path, handler)
@@ -118,7 +81,7 @@ class Api:
         states = [one.status for one in self.state.containers.values()]
         counted = {"ContainersRunning": states.count("running"), "ContainersPaused": states.count("paused")}
         stopped = len(states) - sum(counted.values())
-        known = {"Driver": "overlay2", "OSType": "linux", "NCPU": 2, "Swarm": {"LocalNodeState": "inactive"}}
+        known = {"Driver": "overlay2", "OSType": "linux", "NCPU": 2, "Swarm": self.swarm.info()}
         images = len(self.state.images)
         total = {"Containers": len(states), **counted, "ContainersStopped": stopped, "Images": images}
         return web.json_response({"ID": "fake", "Name": "fake", **total, **known})

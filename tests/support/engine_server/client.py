@@ -47,6 +47,10 @@ class Control:
         """
         self._do("fault", kind="fail", route=route, times=times, status=status, message=message, after=after)
 
+    def garble(self, route: str, text: str, times: int | None = None) -> None:
+        """Answer calls of `route` with `text`, as if all were well."""
+        self._do("fault", kind="garble", route=route, times=times, message=text)
+
     def hang(self, route: str, times: int | None = None, after: bool = False) -> None:
         """Leave calls of `route` without an answer until `clear`; then they go on."""
         self._do("fault", kind="hang", route=route, times=times, after=after)
@@ -63,7 +67,7 @@ class Control:
         self._do("away", on=on)
 
     def clear(self) -> None:
-        """An end to fail, hang, slow, deaf, silence_events and server_answers; not to away."""
+        """An end to fail, garble, hang, slow, deaf, silence_events and server_answers; not to away."""
         self._do("clear")
 
     # Events
@@ -124,6 +128,29 @@ class Control:
         settings = {"labels": labels or {}, "environment": environment or {}, "network": network}
         return list(self._do("preload", count=count, name=name, image=image, **settings))
 
+    # Swarm
+
+    def end_task(self, service: str, code: int = 137) -> None:
+        """The server of a service ends by itself."""
+        self._do("end_task", service=service, code=code)
+
+    def node(self, number: int, state: str) -> None:
+        """A node, from 0 (the manager) to 2, is `down` or `ready`."""
+        self._do("node", number=number, state=state)
+
+    def preload_services(
+        self,
+        count: int,
+        name: str = "server-{n}",
+        image: str = "tiny:latest",
+        labels: dict[str, str] | None = None,
+        environment: dict[str, str] | None = None,
+        network: str = "users",
+    ) -> list[dict[str, str]]:
+        """As `preload`, of services."""
+        settings = {"labels": labels or {}, "environment": environment or {}, "network": network}
+        return list(self._do("preload_services", count=count, name=name, image=image, **settings))
+
     # Images
 
     def add_image(self, name: str) -> None:
@@ -138,20 +165,21 @@ class Control:
 
 
 class EngineServer:
-    """`url` is the engine's; `port` is where, on this machine's loopback, every container answers HTTP.
+    """`url` is the engine's; `port` is where, on this machine's loopback, every container and task answers HTTP.
 
-    A context manager; `folder` is where its sockets lie.
+    A context manager; `folder` is where its sockets lie. With `manager` it manages a swarm of three nodes.
     """
 
-    def __init__(self, folder: Path, images: Iterable[str] = ("tiny:latest",)) -> None:
+    def __init__(self, folder: Path, images: Iterable[str] = ("tiny:latest",), manager: bool = False) -> None:
         self.socket = str(folder / "engine.sock")
         self.url = f"unix://{self.socket}"
         self.port = 0
         self._images = list(images)
+        self._options = ["--manager"] * manager
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> EngineServer:
-        command = [sys.executable, "-m", "support.engine_server", self.socket, "--until-eof"]
+        command = [sys.executable, "-m", "support.engine_server", self.socket, "--until-eof", *self._options]
         command += [f"--image={image}" for image in self._images]
         # It ends with its standard input, and so with this process.
         self._process = subprocess.Popen(

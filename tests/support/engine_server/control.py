@@ -14,6 +14,7 @@ from support.engine_server.api import Api
 from support.engine_server.faults import Fault, Faults
 from support.engine_server.shapes import Container, Json
 from support.engine_server.state import State
+from support.engine_server.swarm import Swarm
 
 
 class Controls:
@@ -25,12 +26,14 @@ class Controls:
     def __init__(
         self,
         state: State,
+        swarm: Swarm,
         api: Api,
         faults: Faults,
         gate: Callable[[bool], Awaitable[None]],
         servers: asyncio.Event,
     ) -> None:
         self._state = state
+        self._swarm = swarm
         self._api = api
         self._faults = faults
         self._gate = gate
@@ -143,6 +146,54 @@ class Controls:
         one = self._state.add(fill(name), asked, self._state.images[image])
         self._state._run(one)
         return one
+
+    # Swarm
+
+    def end_task(self, service: str, code: int) -> None:
+        self._swarm.end(service, code)
+
+    def node(self, number: int, state: str) -> None:
+        self._swarm.set_node(number, state)
+
+    def preload_services(
+        self, count: int, name: str, image: str, labels: dict[str, str], environment: dict[str, str], network: str
+    ) -> list[Json]:
+        """Services whose task runs; `{n}` in every text is their number, from 0."""
+        if network not in self._state.networks:
+            self._state.networks[network] = shapes.network(network, {"Driver": "overlay", "Attachable": True})
+        return [self._preloaded_service(n, name, image, labels, environment, network) for n in range(count)]
+
+    def _preloaded_service(self, n: int, name: str, image: str, labels: Json, environment: Json, network: str) -> Json:
+        def fill(text: str) -> str:
+            return text.replace("{n}", str(n))
+
+        filled = {key: fill(value) for key, value in labels.items()}
+        container = {
+            "Image": image,
+            "Labels": filled,
+            "Env": [f"{key}={fill(value)}" for key, value in environment.items()],
+            "Init": False,
+            "DNSConfig": {},
+            "Isolation": "default",
+        }
+        task = {
+            "ContainerSpec": container,
+            "Resources": {},
+            "RestartPolicy": {"Condition": "none", "MaxAttempts": 0},
+            "Placement": {},
+            "Networks": [{"Target": network}],
+            "ForceUpdate": 0,
+            "Runtime": "container",
+        }
+        asked = {
+            "Name": fill(name),
+            "Labels": filled,
+            "TaskTemplate": task,
+            "Mode": {"Replicated": {"Replicas": 1}},
+            "EndpointSpec": {"Mode": "dnsrr"},
+        }
+        service = self._swarm.add(asked)
+        return {"id": service["ID"], "name": service["Spec"]["Name"]}
 
     # Images
 

@@ -36,8 +36,8 @@ class Events:
         old = {"status": action, "id": one.id, "from": one.image}
         self._emit({**old, **_event("container", action, one.id, attributes)})
 
-    def other(self, kind: str, action: str, object_id: str, **attributes: str) -> None:
-        self._emit(_event(kind, action, object_id, attributes))
+    def other(self, kind: str, action: str, object_id: str, scope: str = "local", **attributes: str) -> None:
+        self._emit({**_event(kind, action, object_id, attributes), "scope": scope})
 
     def _emit(self, event: Json) -> None:
         self._past.append(event)

@@ -10,9 +10,9 @@ from typing import Any
 
 from aiohttp import web
 
-from support.engine_server.api import Handler, refused
+from support.engine_server.answers import Handler, refused
 
-FAIL, HANG, SLOW = "fail", "hang", "slow"
+FAIL, GARBLE, HANG, SLOW = "fail", "garble", "hang", "slow"
 
 
 @dataclass
@@ -76,6 +76,8 @@ class Faults:
         answer = await handler(request) if fault.after else None
         if fault.kind == FAIL:
             return refused(fault.status, fault.message)
+        if fault.kind == GARBLE:
+            return web.Response(text=fault.message, content_type="application/json")
         await fault.over.wait()
         return answer or await handler(request)
 

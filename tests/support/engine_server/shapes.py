@@ -302,7 +302,7 @@ def network(name: str, asked: Json) -> Json:
         "Name": name,
         "Id": object_id(f"network {name}"),
         "Created": stamp(time.time_ns()),
-        "Scope": "local",
+        "Scope": "swarm" if asked.get("Driver") == "overlay" else "local",
         "Driver": asked.get("Driver") or "bridge",
         "EnableIPv6": False,
         "IPAM": asked.get("IPAM") or {"Driver": "default", "Options": None, "Config": [{"Subnet": "127.0.0.0/8"}]},
