@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING
@@ -33,7 +34,17 @@ def _no_browser() -> str:
     return "" if shutil.which("chromium") else "chromium is not installed: apt-get install chromium libatomic1"
 
 
-MISSING: dict[str, Callable[[], str]] = {"engine": _no_engine, "browser": _no_browser}
+@cache
+def _no_swarm() -> str:
+    if reason := _no_engine():
+        return reason
+    # The nodes' own engines are spoken to at sockets in folders of this machine.
+    if sys.platform != "linux" or not os.environ.get("DOCKER_HOST", "unix://").startswith("unix://"):
+        return "the nodes of a swarm need a Docker engine on this machine, and Linux"
+    return ""
+
+
+MISSING: dict[str, Callable[[], str]] = {"engine": _no_engine, "browser": _no_browser, "swarm": _no_swarm}
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -47,11 +47,12 @@ class Node:
     """
 
     def __init__(
-        self, container: Container, address: str, outside: str, folder: Path, settings: dict[str, Any]
+        self, container: Container, network: Network, address: str, folder: Path, settings: dict[str, Any]
     ) -> None:
         self.container = container
+        self.network = network
         self.address = address
-        self.outside = outside
+        self.outside = _gateway(network)
         self.folder = folder
         self.url = f"unix://{folder}/docker.sock"
         self._settings = {
@@ -120,11 +121,32 @@ class Node:
         self.signal("HUP")
         wait_until(lambda: self.log.count("Reloaded configuration") > before, timeout=10, what="settings read again")
 
-    def restart(self) -> None:
-        """Switch the machine off and on again; without a `disk` of its own size its containers and volumes stay."""
+    def switch_off(self) -> None:
+        """End all that runs on the machine at once; without a `disk` of its own size its volumes stay."""
         self.container.kill()
+
+    def switch_on(self) -> None:
+        """Start the machine, and return when its engine answers."""
         self.container.start()
         self.start()
+
+    def restart(self) -> None:
+        self.switch_off()
+        self.switch_on()
+
+    def freeze(self) -> None:
+        """Stop all that runs on the machine in the middle of what it does, until `thaw`."""
+        self.container.pause()
+
+    def thaw(self) -> None:
+        self.container.unpause()
+
+    def unplug(self) -> None:
+        """Cut its network; what runs on it goes on, and `url` answers."""
+        self.network.disconnect(self.container)
+
+    def plug_in(self) -> None:
+        self.network.connect(self.container, ipv4_address=self.address)
 
     def containers(self) -> dict[str, str]:
         """Name and id of every container that there is, running or not."""
@@ -140,11 +162,11 @@ class Node:
 
 
 @contextmanager
-def nodes(count: int, disk: str = "", **settings: Any) -> Iterator[list[Node]]:
+def nodes(count: int, disk: str = "", shared: Path | None = None, **settings: Any) -> Iterator[list[Node]]:
     """Machines on one network, each with a running engine.
 
-    `disk` is the size of each engine's own file system, such as 64m, which lives in memory. `settings` are those of
-    dockerd's daemon.json, with _ for -.
+    `disk` is the size of each engine's own file system, such as 64m, which lives in memory. `shared` is a folder that
+    all have as /shared. `settings` are those of dockerd's daemon.json, with _ for -.
     """
     image = debian_image("dockyard-test/engine:1", "docker.io", "iptables", "procps")
     name = f"dyt{secrets.token_hex(3)}-engine"
@@ -153,7 +175,7 @@ def nodes(count: int, disk: str = "", **settings: Any) -> Iterator[list[Node]]:
         stack.callback(client.close)
         network = _network(client, name)
         stack.callback(network.remove)
-        gateway = ip_address(network.attrs["IPAM"]["Config"][0]["Gateway"])
+        gateway = ip_address(_gateway(network))
         found = []
         for number in range(1, count + 1):
             folder = stack.enter_context(TemporaryDirectory(prefix=f"{name}-"))
@@ -168,13 +190,17 @@ def nodes(count: int, disk: str = "", **settings: Any) -> Iterator[list[Node]]:
                 init=True,
                 network=network.name,
                 networking_config={network.name: client.api.create_endpoint_config(ipv4_address=address)},
-                mounts=[Mount("/node", folder, type="bind")] + [Mount("/var/lib/docker", None)] * (not disk),
+                mounts=[
+                    Mount("/node", folder, type="bind"),
+                    *[Mount("/var/lib/docker", None)] * (not disk),
+                    *[Mount("/shared", str(shared), type="bind")] * (shared is not None),
+                ],
                 # What it holds does not outlive the machine, and pid files don't either.
                 tmpfs={"/run": "exec"} | ({"/var/lib/docker": f"exec,size={disk}"} if disk else {}),
             )
             stack.callback(container.remove, force=True, v=True)
             container.start()
-            found.append(Node(container, address, str(gateway), Path(folder), settings))
+            found.append(Node(container, network, address, Path(folder), settings))
             stack.callback(found[-1].close)
         with ThreadPoolExecutor(count) as pool:
             list(pool.map(Node.start, found))
@@ -186,6 +212,10 @@ def node(disk: str = "", **settings: Any) -> Iterator[Node]:
     """A single one of `nodes`."""
     with nodes(1, disk, **settings) as (one,):
         yield one
+
+
+def _gateway(network: Network) -> str:
+    return str(network.attrs["IPAM"]["Config"][0]["Gateway"])
 
 
 def _spelled(settings: dict[str, Any]) -> dict[str, Any]:
