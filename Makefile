@@ -1,6 +1,6 @@
 # An index: each verb is a script. `make` prints it.
 .DEFAULT_GOAL := help
-.PHONY: help up down destroy logs status doctor engine build test test-unit bench lint settings lock
+.PHONY: help up down destroy logs status doctor engine build test test-unit test-long bench lint settings lock
 
 ##@ Run
 up: ## set up all that is missing, start, print the URL
@@ -25,6 +25,8 @@ test: ## all tests that one machine can run
 	@scripts/test
 test-unit: ## the tests that need no engine
 	@scripts/test unit
+test-long: ## all tests, and faults of their real duration
+	@LONG=1 scripts/test
 bench: ## measure the spawner beside its predecessor and the engine (ONLY="a c": these rows)
 	@scripts/bench
 lint: ## ruff, mypy, shellcheck

@@ -1,4 +1,4 @@
-"""A hub that finds many running servers: its database and the fake engine are filled beforehand."""
+"""A hub that finds many running servers: its database and the fake engine, or swarm, are filled beforehand."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ MORE = """
 c.DockerSpawner.client_kwargs = {{"base_url": "{url}"}}
 c.DockerSpawner.port = {port}
 c.Spawner.poll_interval = {poll}
+c.JupyterHub.spawner_class = "dockerspawner.{spawner}"
 """
 
 
@@ -53,16 +54,18 @@ class Seeded:
         def routed() -> bool:
             return requests.get(url, timeout=10, allow_redirects=False).status_code == 200
 
-        wait_until(routed, timeout=120, interval=0.5, what="the routes of all users")
+        wait_until(routed, timeout=300, interval=0.5, what="the routes of all users")
 
 
 @contextmanager
-def seeded(side: str, count: int, poll: int = 30) -> Iterator[Seeded]:
+def seeded(side: str, count: int, poll: int = 30, swarm: bool = False) -> Iterator[Seeded]:
+    """Servers are containers, or services of a `swarm`."""
     with tempfile.TemporaryDirectory(prefix="dockyard-bench-") as name:
         folder = Path(name)
-        with EngineServer(folder, images=[IMAGE]) as engine:
+        with EngineServer(folder, images=[IMAGE], manager=swarm) as engine:
             labels = {INSTANCE: PREFIX, USER: "u{n}", SERVER: "", SPEC: "0" * 16}
-            containers = engine.control.preload(
+            preload = engine.control.preload_services if swarm else engine.control.preload
+            servers = preload(
                 count,
                 name=f"{PREFIX}-u{{n}}",
                 image=IMAGE,
@@ -70,26 +73,28 @@ def seeded(side: str, count: int, poll: int = 30) -> Iterator[Seeded]:
                 environment={"JUPYTERHUB_USER": "u{n}", "JUPYTERHUB_API_TOKEN": "token-of-u{n}"},
                 network=NETWORK,
             )
-            fill(folder / "jupyterhub.sqlite", containers, engine.port)
+            fill(folder / "jupyterhub.sqlite", servers, engine.port)
             text = settings(side, PREFIX, image=IMAGE, network=NETWORK)
-            hub = Hub(folder, text + MORE.format(url=engine.url, port=engine.port, poll=poll), python=python(side))
+            spawner = "SwarmSpawner" if swarm else "DockerSpawner"
+            more = MORE.format(url=engine.url, port=engine.port, poll=poll, spawner=spawner)
+            hub = Hub(folder, text + more, python=python(side))
             try:
                 yield Seeded(hub, engine.control, count)
             finally:
                 hub.stop()
 
 
-def fill(database: Path, containers: list[dict[str, str]], port: int) -> None:
+def fill(database: Path, servers: list[dict[str, str]], port: int) -> None:
     """What a hub has on record of users whose servers run."""
     # Whatever the logger's level: the schema's migration sets it.
     logging.disable(logging.INFO)
     session = orm.new_session_factory(f"sqlite:///{database}")()
     logging.disable(logging.NOTSET)
     now = datetime.now(timezone.utc).replace(tzinfo=None)
-    for number, container in enumerate(containers):
+    for number, one in enumerate(servers):
         user = orm.User(name=f"u{number}", last_activity=now)
         server = orm.Server(proto="http", ip="127.0.0.1", port=port, base_url=f"/user/u{number}/")
-        state = {"object_id": container["id"], "object_name": container["name"]}
+        state = {"object_id": one["id"], "object_name": one["name"]}
         spawner = orm.Spawner(name="", user=user, server=server, state=state, started=now, last_activity=now)
         session.add_all([user, server, spawner])
     session.commit()

@@ -17,7 +17,7 @@ SETTINGS = """
 from dockerspawner import swarmwatch
 swarmwatch.RESYNC, swarmwatch.TOO_OLD = 1.5, 4
 
-c.JupyterHub.spawner_class = "dockerspawner.SwarmSpawner"
+c.JupyterHub.spawner_class = "docker-swarm"
 c.Spawner.poll_interval = 1
 c.SwarmSpawner.client_kwargs = {{"base_url": "{url}"}}
 c.SwarmSpawner.quick_timeout = 3
@@ -87,7 +87,7 @@ def test_a_manager_that_has_no_leader(hub: Hub, control: Control, status: int) -
     serves(hub)
     last = hub.spawn("newcomer")[-1]
     assert last.get("failed"), last
-    assert "does not have a leader" in last["message"]
+    assert "The swarm has no leader now." in last["message"]
     control.end_task("jupyter-user4", code=1)
     control.clear()
     wait_until(lambda: hub.running() == USERS - {"user4"}, timeout=20, what="what happened meanwhile is known")
