@@ -130,6 +130,11 @@ class Swarm:
         assert task, self.tasks(service)
         return self.node(task["NodeID"]).client.containers.get(task["Status"]["ContainerStatus"]["ContainerID"])
 
+    def wait_until_idle(self) -> None:
+        """Return when nothing is left of services that were removed."""
+        known = {service["ID"] for service in self.client.api.services()}
+        wait_until(lambda: {task["ServiceID"] for task in self.tasks()} <= known, timeout=60, what="tasks are gone")
+
     # Orders
 
     def change(self, node: Node, **spec: Any) -> None:
@@ -140,6 +145,14 @@ class Swarm:
     def drain(self, node: Node) -> None:
         """Have all its tasks end, and give it no more until `recover`."""
         self.change(node, Availability="drain")
+
+    def led_by_another_than(self, node: Node) -> Node:
+        """Have some other manager lead; returns it."""
+        if self.leader is node:
+            with self.lost(node, CUT_OFF):
+                wait_until(self.has_quorum, timeout=60, what="another manager leads")
+            self.wait_until_state(node, "ready")
+        return self.leader
 
     def label(self, node: Node, **labels: str) -> None:
         """Add labels to those that a node has."""
