@@ -1,6 +1,8 @@
-"""The swarm that the other tests stand on: its nodes run services, are lost and come back."""
+"""The swarm that the other tests stand on: its nodes run services that reach each other, are lost and come back."""
 
 from __future__ import annotations
+
+import itertools
 
 import docker.types
 import pytest
@@ -12,32 +14,29 @@ from support.wait import wait_until
 pytestmark = pytest.mark.needs("swarm")
 
 
-def serve(swarm: Swarm, name: str, **settings: object) -> None:
-    """A service of the tiny server, in the way of `docker service create`."""
-    swarm.client.services.create(
-        tiny_image(), name=name, endpoint_spec=docker.types.EndpointSpec("dnsrr"), networks=[], **settings
-    )
-
-
-def test_each_node_runs_a_service_on_a_network_of_all(swarm: Swarm, instance: str) -> None:
+def test_servers_on_all_nodes_reach_each_other(swarm: Swarm, instance: str) -> None:
     network = f"{instance}-users"
     swarm.client.networks.create(network, driver="overlay", attachable=True)
-    for number, node in enumerate(swarm.nodes):
+    services = {f"{instance}-{number}": node for number, node in enumerate(swarm.nodes)}
+    for name, node in services.items():
         swarm.client.services.create(
             tiny_image(),
-            name=f"{instance}-{number}",
+            name=name,
             endpoint_spec=docker.types.EndpointSpec("dnsrr"),
             networks=[network],
             constraints=[f"node.id=={swarm.id_of(node)}"],
         )
-    for number, node in enumerate(swarm.nodes):
-        wait_until(lambda: swarm.running(f"{instance}-{number}"), timeout=30)  # noqa: B023
-        assert swarm.node_of(f"{instance}-{number}") is node
-    for number in range(len(swarm.nodes)):
-        for other in range(len(swarm.nodes)):
-            ask = ["wget", "-qO-", "-T", "5", f"http://{instance}-{other}:8888/"]
-            said = swarm.container_of(f"{instance}-{number}").exec_run(ask)
-            assert b"404" in said.output, said
+    for name, node in services.items():
+        wait_until(lambda name=name: swarm.running(name), timeout=30)  # type: ignore[misc]
+        assert swarm.node_of(name) is node
+    # Nodes tell each other of their tasks a moment later.
+    for name, other in itertools.product(services, services):
+        wait_until(lambda name=name, other=other: reaches(swarm, name, other), timeout=10)  # type: ignore[misc]
+
+
+def reaches(swarm: Swarm, service: str, other: str) -> bool:
+    ask = rf"printf 'GET / HTTP/1.0\r\n\r\n' | timeout 5 nc -w 2 {other} 8888"
+    return bool(swarm.container_of(service).exec_run(["sh", "-c", ask]).output.startswith(b"HTTP/1.1 404"))
 
 
 @pytest.mark.parametrize("how", [KILLED, PAUSED, CUT_OFF])
