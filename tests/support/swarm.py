@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from support.wait import wait_until
 # What a lost node is to the rest of its swarm. One that is cut off goes on by itself.
 KILLED, PAUSED, CUT_OFF = "killed", "paused", "cut off"
 
-# Seconds between two signs of life that nodes give their manager: the loss of one shows after 2 to 4 s.
+# Seconds between two signs of life that nodes give their manager: a loss shows after 2 to 4 s, at the swarm's own 5 s
+# after 12 to 15. Too short for more managers than one: a new leader loses nodes that have only to find it.
 HEARTBEAT = 1
 
 Task = dict[str, Any]
@@ -27,10 +28,11 @@ Task = dict[str, Any]
 class Swarm:
     """Nodes of one swarm, its managers first; `shared` is a folder of this machine that all have as /shared."""
 
-    def __init__(self, managers: Sequence[Node], workers: Sequence[Node], shared: Path) -> None:
+    def __init__(self, managers: Sequence[Node], workers: Sequence[Node], shared: Path, heartbeat: int) -> None:
         self.managers = list(managers)
         self.workers = list(workers)
         self.shared = shared
+        self._heartbeat = heartbeat * 10**9
         self._lost: dict[Node, str] = {}
         self._ids: dict[Node, str] = {}
 
@@ -45,7 +47,7 @@ class Swarm:
 
     def form(self) -> None:
         first, *others = self.managers
-        first.client.swarm.init(first.address, dispatcher_heartbeat_period=HEARTBEAT * 10**9)
+        first.client.swarm.init(first.address, dispatcher_heartbeat_period=self._heartbeat)
         tokens = first.client.swarm.attrs["JoinTokens"]
         where = [f"{first.address}:2377"]
         for node in others:
@@ -203,7 +205,7 @@ class Swarm:
 
     def _set_lock(self, on: bool) -> None:
         self.client.swarm.reload()
-        self.client.swarm.update(name="default", dispatcher_heartbeat_period=HEARTBEAT * 10**9, autolock_managers=on)
+        self.client.swarm.update(name="default", dispatcher_heartbeat_period=self._heartbeat, autolock_managers=on)
 
     # Images and leavings
 
@@ -241,19 +243,21 @@ class Swarm:
 
 
 @contextmanager
-def swarm(managers: int = 1, workers: int = 2, **settings: Any) -> Iterator[Swarm]:
+def swarm(managers: int = 1, workers: int = 2, heartbeat: int = HEARTBEAT, **settings: Any) -> Iterator[Swarm]:
     """`settings` are those of each node's daemon.json, with _ for -."""
     with tempfile.TemporaryDirectory(prefix="dyt-shared-") as folder:
         Path(folder).chmod(0o777)
         with nodes(managers + workers, shared=Path(folder), **settings) as found:
-            swarm = Swarm(found[:managers], found[managers:], Path(folder))
+            swarm = Swarm(found[:managers], found[managers:], Path(folder), heartbeat)
             swarm.form()
             yield swarm
 
 
 def _load(node: Node, archive: Path) -> None:
-    with archive.open("rb") as file:
-        node.client.api.load_image(file)
+    # A large one takes longer than other calls may.
+    client = docker.APIClient(node.url, timeout=300)
+    with archive.open("rb") as file, closing(client):
+        client.load_image(file)
 
 
 def _removed(leaving: Any) -> bool:
