@@ -99,18 +99,24 @@ def unknown(names: Iterator[str] | list[str]) -> list[str]:
     return lines
 
 
+def adopt(values: dict[str, str]) -> None:
+    """Have a sheet's values in the environment, as compose gives them to the hub: what is there already goes before,
+    and NAME_FILE is where secrets are mounted, /run/secrets/name."""
+    files = known_names() - set(fields())
+    for name, value in values.items():
+        if name in files and value.startswith("/"):
+            value = str(SECRETS / name.removesuffix("_FILE").lower())
+        os.environ.setdefault(name, value)
+
+
 def check(text: str) -> list[str]:
-    """All that is wrong with a sheet. NAME_FILE is looked up where compose mounts it: /run/secrets/name."""
+    """All that is wrong with a sheet, whose files are where compose mounts them."""
     values, mistakes = read(text)
     mistakes += unknown(list(values))
-    for name, value in values.items():
-        if name.endswith("_FILE") and name in known_names() - set(fields()) and value:
-            mounted = SECRETS / name.removesuffix("_FILE").lower()
-            values[name] = str(mounted) if value.startswith("/") else value
     for name in ("EXTRA_CA_FILE", "LOGO_FILE"):
         if values.get(name, "").startswith("/") and (why := _unreadable(SECRETS / name.removesuffix("_FILE").lower())):
             mistakes.append(f"{name} {values[name]} cannot be read by the hub's user ({why})")
-    os.environ.update(values)
+    adopt(values)
     for reading in (load, lambda: profilesfile.load(values.get("PROFILES_FILE", ""))):
         try:
             reading()
@@ -160,7 +166,7 @@ def default(field: FieldInfo) -> str:
         return field.default.get_secret_value()
     if isinstance(field.default, bool):
         return str(field.default).lower()
-    return ",".join(field.default) if isinstance(field.default, tuple) else str(field.default)
+    return ",".join(field.default) if isinstance(field.default, tuple | dict) else str(field.default)
 
 
 def example() -> str:

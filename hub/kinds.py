@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import re
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -57,6 +58,33 @@ def _address(value: str) -> str:
     return value
 
 
+def _subnet(value: str) -> str:
+    try:
+        if value and ip_network(value).version == 4:
+            return value
+    except ValueError:
+        pass
+    if value:
+        raise ValueError("must be an IPv4 network, such as 10.96.0.0/16")
+    return value
+
+
+def _options(value: Any) -> Any:
+    """{name: value} of a text that is spelt as docker spells the parts of --mount."""
+    if not isinstance(value, str):
+        return value
+    try:
+        (items,) = csv.reader([value], strict=True)
+    except csv.Error:
+        raise ValueError("has double quotes that do not end, or not before a comma") from None
+    if wrong := [item for item in items if not re.match(r"[\w.-]+=.", item)]:
+        raise ValueError(
+            f"has {wrong[0]!r}, which is not of the form name=value: an option with commas stands in double quotes, "
+            "as in 'type=nfs,\"o=addr=10.0.0.1,nfsvers=4\",device=:/homes/{username}'"
+        )
+    return dict(item.split("=", 1) for item in items)
+
+
 def _absolute(value: str) -> str:
     if value and (not value.startswith("/") or ":" in value):
         raise ValueError("must be an absolute path without ':'")
@@ -82,6 +110,8 @@ def _origin(value: str) -> str:
 
 Switch = Annotated[bool, BeforeValidator(_true_or_false)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
+Options = Annotated[dict[str, str], NoDecode, BeforeValidator(_options)]
+Subnet = Annotated[str, AfterValidator(_subnet)]
 Address = Annotated[str, AfterValidator(_address)]
 HostPath = Annotated[str, AfterValidator(_absolute)]
 Origin = Annotated[str, AfterValidator(_origin)]

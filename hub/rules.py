@@ -26,6 +26,10 @@ def overlays(info: ValidationInfo) -> set[str]:
     return overlays_of(info.data.get("compose_file", ""))
 
 
+def on_swarm(info: ValidationInfo) -> bool:
+    return info.data.get("spawner") == "swarm"
+
+
 class Rules(BaseSettings):
     """The rules for the settings that Settings declares; a later one may look at those before it."""
 
@@ -62,9 +66,38 @@ class Rules(BaseSettings):
             raise ValueError("must be 0 or at least 10")
         return value
 
+    @field_validator("cull_action", check_fields=False)
+    @classmethod
+    def _can_be_done(cls, value: str, info: ValidationInfo) -> str:
+        if value == "sleep" and on_swarm(info):
+            raise ValueError("is for one host, since what runs on a swarm can't be frozen: write CULL_ACTION=stop")
+        return value
+
+    @field_validator("home_driver", check_fields=False)
+    @classmethod
+    def _is_of_a_swarm(cls, value: str, info: ValidationInfo) -> str:
+        if value and not on_swarm(info):
+            raise ValueError("is for a swarm: remove it; on one host homes are plain volumes")
+        return value
+
+    @field_validator("home_driver_opts", check_fields=False)
+    @classmethod
+    def _has_its_driver(cls, value: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        driver = info.data.get("home_driver")
+        if value and driver == "":
+            raise ValueError("are options of HOME_DRIVER, which is not set: write HOME_DRIVER=local, or remove them")
+        if driver == "local" and (wrong := value.keys() - {"type", "o", "device", "size"}):
+            raise ValueError(f"knows type, o and device with HOME_DRIVER=local, not {min(wrong)}")
+        return {name: cls._known_fields(text) for name, text in value.items()}
+
     @field_validator("shared_volumes", check_fields=False)
     @classmethod
-    def _of_the_form(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _of_the_form(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if value and on_swarm(info):
+            raise ValueError(
+                "would be other volumes on each node of a swarm: mount a shared file system in the same place on all "
+                "nodes, and name it in hub/config.d (compose/README.md)"
+            )
         places: set[tuple[str, str]] = set()
         for one in map(sharing.parse, value):
             if {path: name for name, path in places}.get(one.path, one.name) != one.name:
@@ -95,6 +128,16 @@ class Rules(BaseSettings):
             raise ValueError(
                 "must begin with https://, since COMPOSE_FILE names compose/compose.tls.yaml: "
                 "write PUBLIC_URL=https:// and the host's name"
+            )
+        return value
+
+    @field_validator("bind_addr", check_fields=False)
+    @classmethod
+    def _is_everywhere(cls, value: str, info: ValidationInfo) -> str:
+        if on_swarm(info) and value not in {"0.0.0.0", "::"}:
+            raise ValueError(
+                "can't be kept to on a swarm, which publishes ports on all addresses of a node: write "
+                "BIND_ADDR=0.0.0.0, and have a firewall keep out who should not come in"
             )
         return value
 

@@ -17,7 +17,7 @@ from pydantic import SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 import database
-from kinds import MEMORY, URL, Address, HostPath, Names, Origin, Switch, setting
+from kinds import MEMORY, URL, Address, HostPath, Names, Options, Origin, Subnet, Switch, setting
 from reading import FileSource, Mistakes, sentence
 from rules import LETS_ENCRYPT, Rules, overlays_of
 from signin import sign_in
@@ -41,6 +41,12 @@ class Settings(Rules):
         pattern=r"^[a-z0-9][a-z0-9_-]{0,29}$",
     )
 
+    spawner: Literal["docker", "swarm"] = setting(
+        "kit",
+        "Where users' servers run: docker, on this engine; swarm, which compose/stack.yaml sets by itself.",
+        "docker",
+    )
+
     public_url: Origin = setting(
         "address",
         "What users type, such as https://hub.example.org; empty: the address and port below. No path.",
@@ -48,7 +54,10 @@ class Settings(Rules):
         validate_default=True,
     )
     bind_addr: Address = setting(
-        "address", "Address on this machine to listen on; 0.0.0.0 lets other machines in.", "127.0.0.1"
+        "address",
+        "Address on this machine to listen on; 0.0.0.0 lets other machines in.",
+        "127.0.0.1",
+        validate_default=True,
     )
     port: int = setting("address", "Port to listen on; not used with compose/compose.tls.yaml.", 8000, ge=1, le=65535)
 
@@ -204,6 +213,47 @@ class Settings(Rules):
         "storage", "Delete a user's home when the user is deleted in the hub: true or false.", False
     )
 
+    home_driver: str = setting(
+        "swarm",
+        "Volume driver of users' homes on a swarm, such as local; empty: plain volumes, each on the node of its first "
+        "start.",
+        "",
+        pattern=r"^\S*$",
+    )
+    home_driver_opts: Options = setting(
+        "swarm",
+        "Its options, name=value, comma between; one with commas in double quotes, as docker has it: "
+        "'type=nfs,\"o=addr=10.0.0.1,nfsvers=4\",device=:/homes/{username}'.",
+        {},
+    )
+    home_scope: Literal["auto", "node", "swarm"] = setting(
+        "swarm",
+        "Where a home can be reached: node, where it was made; swarm, on every node; auto: by driver and options.",
+        "auto",
+    )
+    fence_after: int = setting(
+        "swarm",
+        "Seconds that a node has to be down before its servers' homes are opened on another one, where all nodes have "
+        "them: a server that reaches nobody for so long ends itself.",
+        300,
+        ge=10,
+    )
+    registry: str = setting(
+        "swarm",
+        "Where nodes get the images from, host/prefix: built, pushed and deployed by digest; empty: "
+        "scripts/image-to-nodes.",
+        "",
+        pattern=r"^([\w.-]+(:\d+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*)?$",
+    )
+    registry_auth_file: HostPath = setting(
+        "swarm", "A docker config.json that opens private registries to the nodes; empty: none is private.", ""
+    )
+    users_subnet: Subnet = setting(
+        "swarm",
+        "Addresses of the users' network, such as 10.96.0.0/16; empty: the swarm's own choice, for some 240 servers.",
+        "",
+    )
+
     cookie_secret: SecretStr = setting(
         "hub", "Signs the cookies: 64 hexadecimal digits. A new one signs everybody out.", generate="hex"
     )
@@ -289,7 +339,8 @@ _NEUTRAL = {"docker_gid": 0} | {name: f"{number:064}" for number, name in enumer
 # Their rules have been looked at by then, and look at one another.
 _OF_OVERLAYS = ("compose_file", "cert_file", "key_file", "acme_ca", "acme_email", "acme_root_file")
 _GUARANTEES = ("mem_guarantee", "cpu_guarantee")
-_ASIDE = {name: Settings.model_fields[name].default for name in (*_OF_OVERLAYS, *_GUARANTEES)}
+_OF_A_SWARM = ("spawner", "home_driver", "home_driver_opts", "shared_volumes", "cull_action")
+_ASIDE = {name: Settings.model_fields[name].default for name in (*_OF_OVERLAYS, *_GUARANTEES, *_OF_A_SWARM)}
 
 
 def load() -> Settings:

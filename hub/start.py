@@ -1,5 +1,6 @@
 """The hub's process: `python -m start COMMAND...` waits until the database answers, then becomes COMMAND.
 
+On a swarm `.env` comes as one secret, whose values are the environment from here on.
 A database that is not up yet is nothing to crash about: its reason is logged when it changes, and twice a minute.
 """
 
@@ -9,10 +10,14 @@ import os
 import sys
 import time
 from datetime import datetime
+from pathlib import Path
 
 import database
+import envfile
 from reading import Mistakes
 from settings import load
+
+SHEET = Path("/run/secrets/env")
 
 MENDS = {
     "password authentication failed": "the password in DB_URL or POSTGRES_PASSWORD is not the one that the database "
@@ -39,8 +44,18 @@ def wait(url: str, pause: float = 1, remind: float = 30) -> None:
         time.sleep(pause)
 
 
+def take(sheet: Path) -> None:
+    """Have the values of a sheet in the environment, where there is one. Mistakes where a line is not to be read."""
+    if sheet.exists():
+        values, mistakes = envfile.read(sheet.read_text())
+        if mistakes:
+            raise Mistakes(mistakes)
+        envfile.adopt(values)
+
+
 def main(command: list[str]) -> None:
     try:
+        take(SHEET)
         settings = load()
     except Mistakes as mistakes:
         sys.exit("The hub does not start. Wrong in .env:\n" + "\n".join(f"  - {line}" for line in mistakes.lines))
