@@ -6,10 +6,11 @@ Nothing that is installed is changed, and it holds for this process only: kernel
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
-from importlib.util import LazyLoader
+from importlib.util import LazyLoader, module_from_spec, spec_from_file_location
 from typing import Any
 
 # jsonschema's optional checkers of formats that no schema of the server has (a test looks): it does without them
@@ -29,6 +30,15 @@ class Later(MetaPathFinder):
         return spec
 
 
+def fence() -> None:
+    """On a swarm whose nodes share the homes: fence.py, beside this file, where no module is looked for by its name."""
+    spec = spec_from_file_location("fence", os.path.join(os.path.dirname(__file__), "fence.py"))
+    if spec and spec.loader:
+        module = module_from_spec(spec)
+        spec.loader.exec_module(module)
+        module.start(os.environ)
+
+
 # What an import makes stays: looking for garbage meanwhile, and ever again after that, is in vain.
 gc.disable()
 for name in WITHOUT:
@@ -39,4 +49,6 @@ from jupyterhub.singleuser import main  # noqa: E402
 
 gc.freeze()
 gc.enable()
+if os.environ.get("DOCKYARD_FENCE_AFTER"):
+    fence()
 main()
