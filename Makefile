@@ -1,6 +1,6 @@
 # An index: each verb is a script. `make` prints it.
 .DEFAULT_GOAL := help
-.PHONY: help up down destroy logs status doctor engine build test test-unit test-long bench lint settings lock
+.PHONY: help up down destroy swarm-up swarm-down logs status doctor engine build test test-unit test-long bench lint settings lock
 
 ##@ Run
 up: ## set up all that is missing, start, print the URL
@@ -9,6 +9,10 @@ down: ## stop the users' servers and the kit; data stays
 	@scripts/down
 destroy: ## remove the kit with all data (asks; FORCE=1 does not)
 	@scripts/destroy
+swarm-up: ## the same on a Docker Swarm, from one of its managers
+	@scripts/stack-deploy
+swarm-down: ## remove the users' servers and the kit from the swarm; data stays
+	@scripts/stack-down
 logs: ## follow the logs (FOLLOW=0 prints and ends)
 	@scripts/logs
 status: ## services and users' servers

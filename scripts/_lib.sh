@@ -78,6 +78,11 @@ compose() {
 
 require_env() { [ -f .env ] || die "there is no .env here: 'make up' makes one"; }
 
+# Before anything is named by it.
+require_name() {
+  [[ $(project) =~ ^[a-z0-9][a-z0-9_-]{0,29}$ ]] || die "COMPOSE_PROJECT_NAME $(project) is not a name: small letters, digits, - and _, a letter or digit first, at most 30: mend it in .env"
+}
+
 # Ids of the users' servers of this kit, running or not.
 servers() { docker ps "$@" --quiet --filter "label=dockyard.instance=$(project)"; }
 
@@ -86,3 +91,23 @@ version() { sed -nE 's/^ *image:.*-hub:(.*)$/\1/p' compose/compose.yaml; }
 
 # image NAME: the full name of one of the kit's images.
 image() { printf '%s-%s:%s' "$(project)" "$1" "$(version)"; }
+
+# Names of the settings in .env whose value is the path of a file that holds a secret: NAME_FILE for NAME.
+secret_files() {
+  sed -nE 's/^([A-Z_]+_FILE)=.+/\1/p' .env | grep -vxFf <(sed -nE 's/^#?([A-Z_]+_FILE)=.*/\1/p' .env.example) || true
+}
+
+# Ids of the services of users' servers on the swarm.
+server_services() { docker service ls --quiet --filter "label=dockyard.instance=$(project)"; }
+
+# Whether the kit, or a server of its users, is on the swarm of this engine.
+on_swarm() {
+  [ "$(docker info --format '{{.Swarm.ControlAvailable}}' 2>/dev/null)" = true ] &&
+    [ -n "$(docker stack services --quiet "$(project)" 2>/dev/null)$(server_services)" ]
+}
+
+# nodes_with LABEL: ids of the nodes of the swarm that have it set to true.
+nodes_with() { docker node ls --quiet --filter "node.label=$1=true"; }
+
+# Whether the hub's database is the file on its volume.
+sqlite() { ! overlay postgres && ! grep -qE '^DB_URL(_FILE)?=.' .env; }
