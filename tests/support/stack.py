@@ -1,0 +1,91 @@
+"""A kit on a swarm, and what its operator does with it from this machine."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any
+
+import docker
+import docker.errors
+
+from support.kit import Kit
+from support.nested import Node
+from support.swarm import Swarm
+from support.user import User
+
+NAMESPACE = "com.docker.stack.namespace"
+
+
+class Stack:
+    """`kit` on `swarm`; orders go to its manager, as with DOCKER_HOST."""
+
+    def __init__(self, kit: Kit, swarm: Swarm) -> None:
+        self.kit = kit
+        self.swarm = swarm
+        self.project = kit.project
+
+    @property
+    def url(self) -> str:
+        public = self.kit.setting("PUBLIC_URL")
+        return public or f"http://{self.swarm.managers[0].address}:{self.kit.port}"
+
+    def run(self, *command: str, on: Node | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
+        """A command in the kit's folder that speaks to a node's engine, the manager's where none is named."""
+        environ = {"DOCKER_HOST": (on or self.swarm.manager).url, **options.pop("env", {})}
+        return self.kit.run(*command, env=environ, **options)
+
+    def make(self, *verb: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        return self.run("make", *verb, **options)
+
+    def up(self) -> str:
+        return self.make("swarm-up").stdout
+
+    def refused(self, *said: str, on: Node | None = None) -> str:
+        """`make swarm-up` has to fail, saying all of `said`, and nothing runs afterwards that did not before."""
+        before = self.services()
+        done = self.make("swarm-up", on=on, check=False)
+        assert done.returncode != 0, done.stdout
+        for sentence in said:
+            assert sentence in done.stdout, done.stdout
+        assert self.services() == before
+        return done.stdout
+
+    def send_images(self, *to: Node) -> str:
+        """With scripts/image-to-nodes, from this machine's engine."""
+        return self.kit.run("scripts/image-to-nodes", *(node.url for node in to or self.swarm.nodes)).stdout
+
+    def services(self) -> dict[str, str]:
+        """Id of each service of the stack, by its short name."""
+        found = self.swarm.client.api.services(filters={"label": f"{NAMESPACE}={self.project}"})
+        return {one["Spec"]["Name"].removeprefix(f"{self.project}_"): one["ID"] for one in found}
+
+    def servers(self) -> list[str]:
+        """Names of the services of users' servers."""
+        found = self.swarm.client.api.services(filters={"label": f"dockyard.instance={self.project}"})
+        return sorted(one["Spec"]["Name"] for one in found)
+
+    def task(self, service: str) -> str:
+        """Id of the running task of one of the stack's services."""
+        task = self.swarm.running(f"{self.project}_{service}")
+        assert task, self.swarm.tasks(f"{self.project}_{service}")
+        return str(task["ID"])
+
+    def container(self, service: str) -> Any:
+        return self.swarm.container_of(f"{self.project}_{service}")
+
+    def user(self, name: str) -> User:
+        password = "ADMIN_PASSWORD" if name == "admin" else "USER_PASSWORD"
+        return User(self.url, name, self.kit.setting(password), self.kit.authority)
+
+    def leftovers(self) -> dict[str, list[str]]:
+        """What of this kit is on the swarm, by kind; volumes are meant to stay."""
+        client = self.swarm.client
+        found = {
+            "services": [one.name for one in client.services.list()],
+            "networks": [one.name for one in client.networks.list()],
+            "secrets": [one.name for one in client.secrets.list()],
+            "configs": [one.name for one in client.configs.list()],
+            "containers": [name for node in self.swarm.nodes for name in node.containers()],
+        }
+        kept = {kind: sorted(name for name in names if self.project in name) for kind, names in found.items()}
+        return {kind: names for kind, names in kept.items() if names}
