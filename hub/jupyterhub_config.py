@@ -53,7 +53,7 @@ if settings.logo_file:
     c.JupyterHub.logo_file = settings.logo_file
 
 # Users' servers.
-c.JupyterHub.spawner_class = "docker"
+c.JupyterHub.spawner_class = {"docker": "docker", "swarm": "docker-swarm"}[settings.spawner]
 c.Spawner.start_timeout = settings.start_timeout
 c.Spawner.default_url = "/lab"
 c.DockerSpawner.instance = project
@@ -84,6 +84,17 @@ c.DockerSpawner.extra_host_config = {
     "pids_limit": settings.pids_limit,
     "memswap_limit": settings.mem_limit,
 }
+
+# On a swarm: a class of the same settings. Images are the nodes' to pull.
+c.SwarmSpawner.pull_policy = "skip"
+c.SwarmSpawner.extra_host_config = {}
+c.SwarmSpawner.extra_container_spec = {"cap_drop": ["ALL"], "privileges": {"NoNewPrivileges": True}}
+c.SwarmSpawner.extra_resources_spec = {"pids_limit": settings.pids_limit}
+c.SwarmSpawner.volume_driver = settings.home_driver
+c.SwarmSpawner.volume_driver_options = settings.home_driver_opts
+c.SwarmSpawner.volume_scope = settings.home_scope
+c.SwarmSpawner.fence_after = settings.fence_after
+c.SwarmSpawner.fence_contacts = ["proxy:8000"]
 
 c.JupyterHub.services = culling.services(settings)
 c.JupyterHub.load_roles = culling.roles(settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from jupyterhub.authenticators.shared import SharedPasswordAuthenticator
 from jupyterhub.crypto import CryptKeeper
 from traitlets.config import Config
 
-from dockerspawner import DockerSpawner
+from dockerspawner import DockerSpawner, SwarmSpawner
 from externalproxy import ExternalProxy
 from support.repo import ROOT
 
@@ -46,17 +47,37 @@ ENVIRON = {
     "SLEEP_MAX_AGE": "86400",
     "DB_URL": "postgresql://hub:secret@db.test/hub",
 }
+SWARM = {
+    "SPAWNER": "swarm",
+    "BIND_ADDR": "0.0.0.0",
+    "CULL_ACTION": "stop",
+    "SHARED_VOLUMES": "",
+    "HOME_DRIVER": "local",
+    "HOME_DRIVER_OPTS": "type=nfs,o=addr=10.0.0.1,device=:/homes/{username}",
+    "HOME_SCOPE": "swarm",
+    "FENCE_AFTER": "60",
+}
 
 
 @pytest.fixture
-def config(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr("os.environ", dict(ENVIRON))
+def given(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """The configuration of an environment."""
     # It would hold for all tests after this one.
     monkeypatch.setattr("database.reconnect", lambda: None)
-    config = Config()
-    path = ROOT / "hub/jupyterhub_config.py"
-    exec(compile(path.read_text(), path, "exec"), {"get_config": lambda: config})
-    return config
+
+    def given(environ: dict[str, str]) -> Any:
+        monkeypatch.setattr("os.environ", dict(environ))
+        config = Config()
+        path = ROOT / "hub/jupyterhub_config.py"
+        exec(compile(path.read_text(), path, "exec"), {"get_config": lambda: config})
+        return config
+
+    return given
+
+
+@pytest.fixture
+def config(given: Callable[..., Any]) -> Any:
+    return given(ENVIRON)
 
 
 def test_settings_reach_their_traits(config: Any) -> None:
@@ -90,8 +111,22 @@ def test_settings_reach_their_traits(config: Any) -> None:
     assert config.SharedPasswordAuthenticator.admin_password == "a" * 40
 
 
+def test_the_same_settings_on_a_swarm(config: Any, given: Callable[..., Any]) -> None:
+    assert config.JupyterHub.spawner_class == "docker"
+    config = given(ENVIRON | SWARM)
+    assert config.JupyterHub.spawner_class == "docker-swarm"
+    spawner = SwarmSpawner(config=config, user=None)
+    assert (spawner.image, spawner.mem_limit, spawner.network_name) == ("lab/notebook:1", 3 * 1024**3, "lab_users")
+    assert (spawner.extra_host_config, spawner.pull_policy, spawner.volume_owner) == ({}, "skip", "")
+    assert spawner.extra_resources_spec == {"pids_limit": 77}
+    assert spawner.extra_container_spec == {"cap_drop": ["ALL"], "privileges": {"NoNewPrivileges": True}}
+    assert spawner.volume_driver == "local"
+    assert spawner.volume_driver_options["device"] == ":/homes/{username}"
+    assert (spawner.volume_scope, spawner.fence_after, spawner.fence_contacts) == ("swarm", 60, ["proxy:8000"])
+
+
 def test_every_trait_that_is_set_exists(config: Any) -> None:
-    classes = [JupyterHub, DockerSpawner, ExternalProxy, SharedPasswordAuthenticator, CryptKeeper]
+    classes = [JupyterHub, DockerSpawner, SwarmSpawner, ExternalProxy, SharedPasswordAuthenticator, CryptKeeper]
     known = {parent.__name__: cls for cls in classes for parent in cls.__mro__}
     for section, values in config.items():
         for trait in values:
