@@ -5,9 +5,6 @@ from __future__ import annotations
 import subprocess
 from typing import Any
 
-import docker
-import docker.errors
-
 from support.kit import Kit
 from support.nested import Node
 from support.swarm import Swarm

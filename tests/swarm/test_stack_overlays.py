@@ -1,0 +1,102 @@
+"""The kit on a swarm with its overlays, HTTPS and PostgreSQL, and images from a private registry."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Iterator
+
+import pytest
+import requests
+
+from support import registry
+from support.kit import Kit
+from support.pki import Authority
+from support.stack import Stack
+from support.standins import image_of, official
+from support.swarm import Swarm
+
+FILES = "compose/compose.yaml:compose/compose.tls.yaml:compose/compose.postgres.yaml"
+
+
+@pytest.fixture(scope="module")
+def place(one_swarm: Swarm) -> Iterator[registry.Registry]:
+    """A private registry that the nodes can reach."""
+    with registry.registry(one_swarm.outside, private=True) as place:
+        for node in one_swarm.nodes:
+            node.configure(insecure_registries=[place.host])
+        yield place
+
+
+@pytest.fixture(scope="module")
+def stack(one_swarm: Swarm, place: registry.Registry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A kit that is up; its own images came to the workers from the registry."""
+    folder = tmp_path_factory.mktemp("files")
+    kit = Kit(tmp_path_factory.mktemp("kit"))
+    stack = Stack(kit, one_swarm)
+    address = one_swarm.managers[0].address
+    authority = Authority(folder)
+    certificate, key = authority.issue("edge", address)
+    kit.authority = authority.root
+    auth = base64.b64encode(f"{registry.USER}:{registry.PASSWORD}".encode()).decode()
+    (folder / "auth.json").write_text(json.dumps({"auths": {place.host: {"auth": auth}}}))
+    (folder / "password").write_text("from-a-file-of-mine")
+    with official(image_of("tls", "edge")), official(image_of("postgres", "postgres")):
+        try:
+            kit.write_env(
+                COMPOSE_FILE=FILES,
+                PUBLIC_URL=f"https://{address}",
+                BIND_ADDR="0.0.0.0",
+                CERT_FILE=str(certificate),
+                KEY_FILE=str(key),
+                USER_PASSWORD=None,
+                USER_PASSWORD_FILE=str(folder / "password"),
+                REGISTRY=f"{place.host}/lab",
+                REGISTRY_AUTH_FILE=str(folder / "auth.json"),
+                USERS_SUBNET="10.211.0.0/16",
+                DOCKER_SOCKET="/node/docker.sock",
+                DOCKER_GID=str(os.getgid()),
+            )
+            kit.make("build")
+            stack.send_images(one_swarm.managers[0])
+            stack.up()
+            yield stack
+            stack.make("swarm-down")
+            assert stack.leftovers() == {}
+        finally:
+            stack.make("swarm-down", check=False)
+            kit.destroy()
+
+
+def test_all_services_run_by_digest(stack: Stack, place: registry.Registry) -> None:
+    assert set(stack.services()) == {"proxy", "hub", "beacon", "keeper", "edge", "postgres"}
+    for name in ("proxy", "hub", "keeper"):
+        image = stack.swarm.client.services.get(stack.services()[name]).attrs["Spec"]["TaskTemplate"]["ContainerSpec"]
+        assert image["Image"].startswith(f"{place.host}/lab/{stack.project}-")
+        assert "@sha256:" in image["Image"]
+
+
+def test_a_notebook_from_the_private_registry_over_https(stack: Stack) -> None:
+    frank = stack.user("frank")
+    frank.password = "from-a-file-of-mine"
+    frank.sign_in().started()
+    with frank.kernel() as kernel:
+        assert kernel.run("print(6 * 7)") == "42\n"
+    container = stack.swarm.container_of(stack.servers()[0])
+    assert container.attrs["NetworkSettings"]["Networks"][f"{stack.project}_users"]["IPAddress"].startswith("10.211.")
+    frank.stop()
+
+
+def test_plain_http_is_sent_on_and_the_proxy_is_not_published(stack: Stack) -> None:
+    address = stack.swarm.managers[0].address
+    answer = requests.get(f"http://{address}/hub/login", allow_redirects=False, timeout=10)
+    assert (answer.status_code, answer.headers["Location"]) == (308, f"https://{address}/hub/login")
+    with pytest.raises(requests.ConnectionError):
+        requests.get(f"http://{address}:{stack.kit.port}/", timeout=10)
+
+
+def test_users_are_in_the_database_and_the_hub_may_be_on_any_manager(stack: Stack) -> None:
+    query = ["psql", "--username=dockyard", "--tuples-only", "--no-align", "--command", "select name from users"]
+    assert "frank" in stack.container("postgres").exec_run(query).output.decode().split()
+    assert "sqlite" not in stack.container("hub").exec_run(["ls", "/srv/dockyard/data"]).output.decode()
