@@ -50,7 +50,8 @@ def _is_shared(driver: Mapping[str, Any]) -> bool:
 class SwarmHomes(LoggingConfigurable):
     """Which node a server may be on, and when.
 
-    - Files on one node are found again: the server is on that node, or the user is told why it can't be.
+    - Files on one node are found again: the server is on that node, or the user is told why it can't be. So are those
+      that a hub on one host has left, where it is a manager of the swarm now.
     - Files that any node can have are given to a new server only when the earlier one has ended, as its node says; or
       when that node has been lost for `fence_after` seconds, by which time a server that reaches nobody has ended
       itself, and the earlier one does not answer.
@@ -115,10 +116,20 @@ class SwarmHomes(LoggingConfigurable):
         if self._scope == NODE and not self._home_node:
             self._home_node = {"id": task.node, "name": await self._named(task.node)}
 
+    async def _find_home(self) -> None:
+        """Files that are on the hub's own node and not on record: of a hub that was on one host, or lost its state."""
+        if self._home_node or self._scope != NODE:
+            return
+        if any([await self._volume(name) for name in sorted(self._own_volumes())]):
+            here = (await perform(self.docker, "info"))["Swarm"]["NodeID"]
+            self._home_node = {"id": here, "name": await self._named(here)}
+            self.log.info("The files of %s are on this node, %s", self.user.name, self._home_node["name"])
+
     async def _check_home(self) -> None:
         """A failure where the user's files can't be had now; waits where that is a matter of seconds."""
         if self._lost:
             await self._until_fenced()
+        await self._find_home()
         if not self._wanted_node():
             return
         name, node = self._home_node["name"], await self._node(self._home_node["id"])

@@ -24,6 +24,7 @@ class FakeSwarm:
         self.tasks_there: dict[str, dict[str, Any]] = {}
         self.nodes_there = {name: node(name) for name in ("n1", "n2")}
         self.secrets_there: dict[str, dict[str, Any]] = {}
+        self.volumes_there: dict[str, dict[str, Any]] = {}
         self.born, self.error = "running", ""
         self.calls: list[tuple[str, Any]] = []
         self.fail: dict[str, list[Exception]] = {}
@@ -107,6 +108,14 @@ class FakeSwarm:
     def inspect_node(self, key: str) -> dict[str, Any]:
         self._call("inspect_node")
         return self._found(self.nodes_there, key, "node")  # type: ignore[no-any-return]
+
+    def inspect_volume(self, name: str) -> dict[str, Any]:
+        """Of the volumes on n1, the node that the client speaks to."""
+        self._call("inspect_volume")
+        return self._found(self.volumes_there, name, "volume")  # type: ignore[no-any-return]
+
+    def info(self) -> dict[str, Any]:
+        return {"Swarm": {"NodeID": "n1"}}
 
     def remove_service(self, key: str) -> None:
         """A task goes with its service, unless its node is lost: then it is to be removed as soon as that is back."""

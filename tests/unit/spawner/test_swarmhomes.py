@@ -70,6 +70,23 @@ async def test_files_on_a_node_are_found_again(port: int) -> None:
     assert swarm.asked[1]["task_template"]["Placement"]["Constraints"] == ["node.id==n1"]
 
 
+async def test_files_of_a_hub_on_one_host_are_found_where_it_was(port: int) -> None:
+    swarm = FakeSwarm()
+    swarm.volumes_there["home-ann"] = {"Name": "home-ann", "Labels": OWN}
+    swarm.nodes_there = dict(reversed(swarm.nodes_there.items()))
+    spawner = spawner_on(swarm, port)
+    await spawner.start()
+    assert swarm.asked[0]["task_template"]["Placement"]["Constraints"] == ["node.id==n1"]
+    assert (await stop(spawner))["home_node"] == {"id": "n1", "name": "host-n1"}
+
+
+async def test_files_on_the_hubs_node_are_not_looked_for_where_all_nodes_have_them(port: int) -> None:
+    swarm = FakeSwarm()
+    spawner = spawner_on(swarm, port, volume_driver_options=SHARED)
+    await spawner.start()
+    assert swarm.count("inspect_volume") == 0
+
+
 @pytest.mark.parametrize(
     ("fate", "says"),
     [
