@@ -105,9 +105,3 @@ on_swarm() {
   [ "$(docker info --format '{{.Swarm.ControlAvailable}}' 2>/dev/null)" = true ] &&
     [ -n "$(docker stack services --quiet "$(project)" 2>/dev/null)$(server_services)" ]
 }
-
-# nodes_with LABEL: ids of the nodes of the swarm that have it set to true.
-nodes_with() { docker node ls --quiet --filter "node.label=$1=true"; }
-
-# Whether the hub's database is the file on its volume.
-sqlite() { ! overlay postgres && ! grep -qE '^DB_URL(_FILE)?=.' .env; }

@@ -148,7 +148,7 @@ class SwarmSpawner(NotForSwarms, SwarmCerts, SwarmHomes, Service, DockerSpawner)
             raise failure("The server's service was removed while it started.", reason="removed") from None
 
     async def _undo_start(self) -> None:
-        # The task takes its time to end, and the hub its own clock to be told of the reason: the rest is done beside it.
+        # The task takes its time to end, and the hub wants to know the reason by its own clock: the rest is done beside.
         await asyncio.wait({asyncio.ensure_future(super()._undo_start())}, timeout=UNDOING)
 
     async def _watch_over(self) -> None:
