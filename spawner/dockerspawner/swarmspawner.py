@@ -148,7 +148,7 @@ class SwarmSpawner(NotForSwarms, SwarmCerts, SwarmHomes, Service, DockerSpawner)
             raise failure("The server's service was removed while it started.", reason="removed") from None
 
     async def _undo_start(self) -> None:
-        # The task takes its time to end, and the hub wants to know the reason by its own clock: the rest is done beside.
+        # A task takes its time to end, and the hub has a clock of its own: the rest is done beside it.
         await asyncio.wait({asyncio.ensure_future(super()._undo_start())}, timeout=UNDOING)
 
     async def _watch_over(self) -> None:
