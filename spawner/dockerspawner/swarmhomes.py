@@ -20,6 +20,8 @@ from dockerspawner.failures import failure
 from dockerspawner.tasks import Task
 
 NODE, SWARM = "node", "swarm"
+# Seconds that a server which ends itself may need for that.
+ENDING = 15.0
 # Seconds for which a start waits for an earlier server to end, or a volume to be free.
 PATIENCE = 15.0
 
@@ -71,8 +73,8 @@ class SwarmHomes(LoggingConfigurable):
         min=0,
         config=True,
         help="""Seconds for which a node has to be lost before a server of that node is started elsewhere on the same
-        files. Servers are told (DOCKYARD_FENCE_AFTER), and end themselves when they have reached nobody for as long;
-        an image that does not do this should not be used with such files. 0: it is started at once.""",
+        files. Servers are told to end themselves when they have reached nobody for a little less
+        (DOCKYARD_FENCE_AFTER); an image that does not do this should not be used with such files. 0: it is started at once.""",
     )
 
     fence_contacts = List(
@@ -104,7 +106,8 @@ class SwarmHomes(LoggingConfigurable):
     def get_env(self) -> dict[str, str]:
         env: dict[str, str] = super().get_env()
         if self.fence_after and self._scope == SWARM:
-            env["DOCKYARD_FENCE_AFTER"] = f"{self.fence_after:g}"
+            # Earlier, by what ending may take.
+            env["DOCKYARD_FENCE_AFTER"] = f"{self.fence_after - min(ENDING, self.fence_after / 4):g}"
             env["DOCKYARD_FENCE_CONTACTS"] = " ".join(self.fence_contacts)
         return env
 

@@ -114,7 +114,7 @@ async def test_files_that_all_nodes_have_may_be_anywhere_and_servers_know(port: 
     spawner = spawner_on(swarm, port, **shared)
     await spawner.start()
     env = spawner.get_env()
-    assert (env["DOCKYARD_FENCE_AFTER"], env["DOCKYARD_FENCE_CONTACTS"]) == ("60", "proxy:8000 gate:1")
+    assert (env["DOCKYARD_FENCE_AFTER"], env["DOCKYARD_FENCE_CONTACTS"]) == ("45", "proxy:8000 gate:1")
     assert "home_node" not in await stop(spawner)
     assert not swarm.asked[0]["task_template"].get("Placement")
 
