@@ -74,7 +74,8 @@ class SwarmHomes(LoggingConfigurable):
         config=True,
         help="""Seconds for which a node has to be lost before a server of that node is started elsewhere on the same
         files. Servers are told to end themselves when they have reached nobody for a little less
-        (DOCKYARD_FENCE_AFTER); an image that does not do this should not be used with such files. 0: it is started at once.""",
+        (DOCKYARD_FENCE_AFTER); an image that does not do this should not be used with such files. 0: it is started at
+        once.""",
     )
 
     fence_contacts = List(
