@@ -1,19 +1,23 @@
-"""The hub's process: `python -m start COMMAND...` waits until the database answers, then becomes COMMAND.
+"""The hub's process: `python -m start ARGUMENT...` waits for the database, and is JupyterHub with ARGUMENT... then.
 
 On a swarm `.env` comes as one secret, whose values are the environment from here on.
-A database that is not up yet is nothing to crash about: its reason is logged when it changes, and twice a minute.
+A database that is not up yet, or another hub's, is nothing to crash about: the reason is logged when it changes, and
+twice a minute.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from datetime import datetime
 from pathlib import Path
 
+from jupyterhub.app import main as jupyterhub
+from sqlalchemy.exc import SQLAlchemyError
+
 import database
 import envfile
+import onehub
 from reading import Mistakes
 from settings import load
 
@@ -28,20 +32,34 @@ MENDS = {
 
 def line(url: str, why: str) -> str:
     where = database.parse(url)
+    if not where.host:
+        return f"Waiting for the database {where.database}: {why}"
     mend = next((mend for sign, mend in MENDS.items() if sign in why), "")
     said = f"{mend} ({why})" if mend else why
     return f"Waiting for the database {where.database} at {where.host}: {said}"
 
 
 def wait(url: str, pause: float = 1, remind: float = 30) -> None:
-    """Return when the database can be used; until then say why it can't."""
+    """Return when the database can be used, and is ours alone; until then say why it can't."""
     said, said_at = "", 0.0
-    while why := database.why_not(url):
+    while why := database.why_not(url) or others(url):
         now = time.monotonic()
         if why != said or now > said_at + remind:
             print(f"[W {datetime.now():%Y-%m-%d %H:%M:%S} start] {line(url, why)}", file=sys.stderr, flush=True)
             said, said_at = why, now
         time.sleep(pause)
+
+
+def others(url: str) -> str:
+    """Have the lock of the database; why not, where another hub has it."""
+    lock = onehub.lock_of(url)
+    try:
+        if who := lock.take():
+            return f"{who} uses it, and it is for one hub"
+    except SQLAlchemyError as error:
+        return str(error)
+    lock.keep()
+    return ""
 
 
 def take(sheet: Path) -> None:
@@ -53,14 +71,15 @@ def take(sheet: Path) -> None:
         envfile.adopt(values)
 
 
-def main(command: list[str]) -> None:
+def main(arguments: list[str]) -> None:
     try:
         take(SHEET)
         settings = load()
     except Mistakes as mistakes:
         sys.exit("The hub does not start. Wrong in .env:\n" + "\n".join(f"  - {line}" for line in mistakes.lines))
     wait(settings.database)
-    os.execvp(command[0], command)
+    # In this process, which has the lock.
+    jupyterhub(arguments)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ import secrets
 import shutil
 import socket
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +105,8 @@ class Kit:
 
     def container(self, service: str) -> Any:
         """The container of one of the kit's own services."""
-        filters = {"label": [f"com.docker.compose.project={self.project}", f"com.docker.compose.service={service}"]}
+        about = {"project": self.project, "service": service, "oneoff": "False"}
+        filters = {"label": [f"com.docker.compose.{name}={value}" for name, value in about.items()]}
         (found,) = docker.from_env().containers.list(all=True, filters=filters)
         return found
 
@@ -114,6 +117,17 @@ class Kit:
 
     def compose(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         return self.run("docker", "compose", "--progress", "quiet", *arguments, check=check)
+
+    @contextmanager
+    def second_hub(self) -> Iterator[Any]:
+        """The container of another hub on the same database, as if somebody had started one by hand."""
+        name = f"{self.project}-second"
+        self.compose("run", "--detach", "--no-deps", "--name", name, "hub")
+        second = docker.from_env().containers.get(name)
+        try:
+            yield second
+        finally:
+            second.remove(force=True)
 
     def leftovers(self) -> dict[str, list[str]]:
         """What of this kit is still on the engine, by kind."""

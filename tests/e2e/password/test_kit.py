@@ -91,6 +91,14 @@ def test_odd_user_names(running: Kit, name: str) -> None:
     user.stop()
 
 
+def test_a_second_hub_on_the_same_database_waits(running: Kit) -> None:
+    with running.second_hub() as second:
+        says = f"{running.container('hub').id[:12]} uses it, and it is for one hub"
+        wait_until(lambda: says in second.logs().decode(), timeout=60, what="the second hub waits")
+        running.user("hal").sign_in()
+    running.user("hal").sign_in()
+
+
 def test_names_that_look_alike_have_homes_of_their_own(running: Kit) -> None:
     names = ["ann.b", "ann-b", "ann_b", "annb"]
     for name in names:

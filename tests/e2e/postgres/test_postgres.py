@@ -74,6 +74,38 @@ def test_a_restart_of_the_database_is_not_noticed(running: Kit, ada: User) -> No
     running.user("bea").sign_in()
 
 
+def test_a_second_hub_waits_until_the_first_is_gone(running: Kit, ada: User) -> None:
+    with running.second_hub() as second:
+        says = f"the hub in {running.container('hub').id[:12]} uses it, and it is for one hub"
+        wait_until(lambda: says in second.logs().decode(), timeout=60, what="the second hub waits")
+        assert "JupyterHub is now running" not in second.logs().decode()
+        assert ada.model()["servers"][""]["ready"]
+        running.compose("stop", "hub")
+        wait_until(lambda: "JupyterHub is now running" in second.logs().decode(), timeout=60, what="the second goes on")
+    running.compose("up", "--detach", "--wait", "hub")
+    assert ada.model()["servers"][""]["ready"]
+
+
+def test_a_hub_that_has_lost_its_lock_ends(running: Kit, ada: User) -> None:
+    """As where the network was cut, and another hub has the database by then."""
+    hub = running.container("hub")
+    psql(running, "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'the hub in %'")
+    # Nobody else has it: it is had again.
+    held = "select count(*) from pg_locks where locktype = 'advisory' and granted"
+    wait_until(lambda: psql(running, held) == "1", timeout=30, what="the lock is had again")
+    taker = "select pg_advisory_lock(x'646f636b79617264'::bigint); select pg_sleep(60)"
+    command = ["psql", "--username=dockyard", "--dbname=dockyard", "--command", taker]
+    running.container("postgres").exec_run(command, detach=True, environment={"PGAPPNAME": "somebody"})
+    waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted"
+    wait_until(lambda: psql(running, waiting) == "1", timeout=30, what="somebody waits for the lock")
+    psql(running, "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'the hub in %'")
+    says = "The database is somebody's by now: this hub ends, servers go on"
+    wait_until(lambda: says in hub.logs().decode(), timeout=30, what="the hub ends")
+    psql(running, "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'somebody'")
+    wait_until(lambda: running.container("hub").health == "healthy", timeout=120, what="the hub is back")
+    assert ada.model()["servers"][""]["ready"]
+
+
 def test_a_database_that_is_down_for_a_while(running: Kit, ada: User) -> None:
     server = running.server_of("ada").attrs["State"]["StartedAt"]
     with ada.kernel() as kernel:

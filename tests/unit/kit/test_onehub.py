@@ -1,0 +1,35 @@
+"""One hub to a database, beside SQLite. On PostgreSQL: e2e/postgres."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import onehub
+import start
+from support.repo import ROOT
+
+
+def test_whoever_comes_second_is_told_who_has_it(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/hub.sqlite"
+    first = onehub.lock_of(url)
+    assert first.take() == ""
+    assert start.others(url) == f"{socket.gethostname()} uses it, and it is for one hub"
+    # And nothing of it is lost by being asked.
+    assert onehub.lock_of(url).take() == socket.gethostname()
+
+
+def test_it_is_held_until_the_process_ends(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/hub.sqlite"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", f"import start, sys; print(start.others({url!r}), flush=True); sys.stdin.read()"],
+        cwd=ROOT / "hub", stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == "\n"
+        assert "uses it" in start.others(url)
+        holder.kill()
+    assert onehub.lock_of(url).take() == ""
