@@ -9,6 +9,7 @@ from support.kit import Kit
 from support.nested import Node
 from support.swarm import Swarm
 from support.user import User
+from support.wait import wait_until
 
 NAMESPACE = "com.docker.stack.namespace"
 
@@ -73,6 +74,10 @@ class Stack:
     def user(self, name: str) -> User:
         password = "ADMIN_PASSWORD" if name == "admin" else "USER_PASSWORD"
         return User(self.url, name, self.kit.setting(password), self.kit.authority)
+
+    def wait_until_gone(self) -> None:
+        """Nodes remove a container a moment after its task has ended."""
+        wait_until(lambda: not self.leftovers(), timeout=30, what=f"nothing is left: {self.leftovers()}")
 
     def leftovers(self) -> dict[str, list[str]]:
         """What of this kit is on the swarm, by kind; volumes are meant to stay."""

@@ -30,7 +30,7 @@ def stack(one_swarm: Swarm, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         stack.send_images(one_swarm.managers[0])
         yield stack
         stack.make("swarm-down")
-        assert stack.leftovers() == {}
+        stack.wait_until_gone()
     finally:
         stack.make("swarm-down", check=False)
         kit.destroy()
@@ -152,7 +152,7 @@ class TestStack:
         bob = stack.user("bob").sign_in().started()
         host = stack.swarm.container_of(stack.servers()[0]).attrs["HostConfig"]
         assert (host["CapDrop"], host["PidsLimit"], host["Memory"]) == (["ALL"], 1024, 2 * 1024**3)
-        assert "no-new-privileges" in host["SecurityOpt"]
+        assert "no-new-privileges=true" in host["SecurityOpt"]
         on_hub = [
             entry["IPAddress"]
             for service in ("hub", "proxy")
@@ -209,7 +209,7 @@ class TestStack:
         assert len(stack.servers()) == 1
         said = stack.make("swarm-down").stdout
         assert "Removing 1 servers of users: kernels end, files stay" in said
-        assert stack.leftovers() == {}
+        stack.wait_until_gone()
         volumes = {volume.name for node in stack.swarm.nodes for volume in node.client.volumes.list()}
         assert {f"{stack.project}_hub-data", f"{stack.project}-home-dora"} <= volumes
 

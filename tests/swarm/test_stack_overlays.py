@@ -63,7 +63,7 @@ def stack(one_swarm: Swarm, place: registry.Registry, tmp_path_factory: pytest.T
             stack.up()
             yield stack
             stack.make("swarm-down")
-            assert stack.leftovers() == {}
+            stack.wait_until_gone()
         finally:
             stack.make("swarm-down", check=False)
             kit.destroy()
