@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 
 Contact = tuple[str, int]
 
-# What a server has for ending in good order.
-GRACE = 10
+# Seconds that a server has for ending in good order; fewer where the lease is short.
+GRACE = 10.0
 
 
 def now() -> float:
@@ -84,7 +84,7 @@ def end(after: float) -> None:
     print(f"Nobody was reached for {after:g} s, the hub neither: this server ends, so that another may have the home",
           file=sys.stderr, flush=True)  # fmt: skip
     os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(GRACE)
+    time.sleep(min(GRACE, after / 4))
     os._exit(1)
 
 

@@ -115,7 +115,7 @@ def test_it_ends_once_the_contacts_are_gone(listening: tuple[str, int]) -> None:
 def test_the_process_ends_in_good_order_or_else_at_once(handler: str, code: int) -> None:
     script = (
         f"import runpy, signal, threading; signal.signal(signal.SIGTERM, signal.{handler})\n"
-        f"fence = runpy.run_path({str(FILE)!r}); fence['end'].__globals__['GRACE'] = 0.2\n"
+        f"fence = runpy.run_path({str(FILE)!r})\n"
         f"environ = dict(DOCKYARD_FENCE_AFTER='0.2', DOCKYARD_FENCE_CONTACTS='{NOBODY[0]}:1')\n"
         "fence['start'](environ); threading.Event().wait(30)"
     )
