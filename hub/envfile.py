@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import difflib
 import io
+import json
 import os
 import re
 import sys
@@ -122,7 +123,7 @@ def check(text: str) -> list[str]:
             reading()
         except Mistakes as found:
             mistakes += found.lines
-    return mistakes + of_the_edge(values)
+    return mistakes + of_the_edge(values) + of_the_registry(values)
 
 
 def of_the_edge(values: dict[str, str]) -> list[str]:
@@ -140,6 +141,20 @@ def of_the_edge(values: dict[str, str]) -> list[str]:
         except certificates.Wrong as wrong:
             found.append(str(wrong))
     return found
+
+
+def of_the_registry(values: dict[str, str]) -> list[str]:
+    """On a swarm, REGISTRY_AUTH_FILE holds the credentials themselves: no node can ask a helper of a desktop's."""
+    path = values.get("REGISTRY_AUTH_FILE", "")
+    if not path.startswith("/") or os.environ.get("SPAWNER") != "swarm":
+        return []
+    try:
+        entries = json.loads((SECRETS / "registry_auth").read_text())["auths"].values()
+        if any("auth" in entry or "identitytoken" in entry for entry in entries):
+            return []
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass
+    return [f'REGISTRY_AUTH_FILE {path} holds no credentials: it has to be a docker config.json with "auths" in it']
 
 
 def _unreadable(path: Path) -> str:

@@ -109,6 +109,33 @@ def test_the_checker_is_told_that_it_is_for_a_swarm(environ: dict[str, str]) -> 
     assert [line.split()[0] for line in envfile.check(sheet)] == ["CULL_ACTION"]
 
 
+AUTHS = '{"auths": {"registry.test": {"auth": "YWRhOnB3"}}}'
+
+
+@pytest.mark.parametrize(
+    ("text", "is_good"),
+    [
+        (AUTHS, True),
+        ('{"auths": {"registry.test": {}}, "credsStore": "desktop"}', False),
+        ('{"credsStore": "desktop"}', False),
+        ("[]", False),
+        ("user:password", False),
+        (None, False),
+    ],
+)
+def test_credentials_have_to_be_in_the_file(
+    environ: dict[str, str], tmp_path: Path, text: str | None, is_good: bool
+) -> None:
+    if text is not None:
+        (tmp_path / "registry_auth").write_text(text)
+    sheet = "\n".join(f"{name}={value}" for name, value in SHEET.items())
+    sheet += "\nREGISTRY=registry.test\nREGISTRY_AUTH_FILE=/etc/lab/auth.json\n"
+    assert envfile.check(sheet) == [], "one host needs none"
+    environ["SPAWNER"] = "swarm"
+    said = [] if is_good else ["REGISTRY_AUTH_FILE /etc/lab/auth.json holds no credentials"]
+    assert [line.split(":")[0] for line in envfile.check(sheet)] == said
+
+
 class TestSecret:
     """On a swarm `.env` reaches the hub as one secret."""
 
