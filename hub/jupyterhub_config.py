@@ -60,6 +60,8 @@ c.DockerSpawner.instance = project
 c.DockerSpawner.prefix = project
 c.DockerSpawner.network_name = f"{project}_users"
 c.DockerSpawner.image = settings.notebook_image
+others = settings.allowed_images
+c.DockerSpawner.allowed_images = [settings.notebook_image, *others] if others else []
 c.DockerSpawner.profile_list = profiles
 c.DockerSpawner.pull_policy = settings.pull_policy
 sleeps = settings.cull_action == "sleep"

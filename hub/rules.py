@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings
 
 import database
 import sharing
+from gate.allowed import bind_paths
 from kinds import in_bytes
 from reading import usable
 
@@ -104,6 +105,11 @@ class Rules(BaseSettings):
                 raise ValueError(f"has two volumes at {one.path}: give each a path of its own")
             places.add((one.name, one.path))
         return value
+
+    @field_validator("bind_paths", check_fields=False)
+    @classmethod
+    def _can_be_bound(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return bind_paths(value)
 
     @field_validator("mem_guarantee", check_fields=False)
     @classmethod

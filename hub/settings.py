@@ -13,14 +13,13 @@ import os
 import re
 from typing import Any, Literal
 
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr, ValidationError, create_model
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 import database
 from kinds import MEMORY, URL, Address, HostPath, Names, Options, Origin, Subnet, Switch, setting
 from reading import FileSource, Mistakes, sentence
 from rules import LETS_ENCRYPT, Rules, overlays_of
-from signin import sign_in
 
 
 class Settings(Rules):
@@ -142,6 +141,11 @@ class Settings(Rules):
         "",
         pattern=r"^\S*$",
     )
+    allowed_images: Names = setting(
+        "servers",
+        "Other images that users may choose, comma between; those in PROFILES_FILE need not be here.",
+        (),
+    )
     pull_policy: Literal["ifnotpresent", "always", "never"] = setting(
         "servers", "When to pull the image: ifnotpresent, always or never.", "ifnotpresent"
     )
@@ -208,6 +212,12 @@ class Settings(Rules):
         "Owner of shared volumes, uid:gid: who the notebook image's servers run as.",
         "1000:100",
         pattern=r"^\d+:\d+$",
+    )
+    bind_paths: Names = setting(
+        "storage",
+        "Paths of this host that hub/config.d or profiles may mount into servers, comma between; /path/* is each "
+        "directory in /path.",
+        (),
     )
     delete_data_with_user: Switch = setting(
         "storage", "Delete a user's home when the user is deleted in the hub: true or false.", False
@@ -291,7 +301,13 @@ class Settings(Rules):
 
     docker_socket: HostPath = setting("engine", "The Docker engine's socket on this host.", "/var/run/docker.sock")
     docker_gid: int = setting(
-        "engine", "Group id of that socket, by which the hub may use it.", generate="socket-gid", ge=0
+        "engine", "Group id of that socket, by which the gate may use it.", generate="socket-gid", ge=0
+    )
+    engine_access: Literal["gate", "socket"] = setting(
+        "engine",
+        "What the hub may ask of the engine. gate: what servers need; socket: everything, so that who takes over the "
+        "hub has the host.",
+        "gate",
     )
 
     python_image: str = setting(
@@ -343,8 +359,25 @@ _OF_A_SWARM = ("spawner", "home_driver", "home_driver_opts", "shared_volumes", "
 _ASIDE = {name: Settings.model_fields[name].default for name in (*_OF_OVERLAYS, *_GUARANTEES, *_OF_A_SWARM)}
 
 
+class _Some(Rules):
+    model_config = Settings.model_config
+
+
+def some(*names: str) -> Any:
+    """These settings alone, for a process that is not to have the others. Raises `Mistakes`, as load()."""
+    fields = {name: Settings.model_fields[name] for name in names}
+    wanted: dict[str, Any] = {name: (field.annotation, field) for name, field in fields.items()}
+    try:
+        return create_model("Some", __base__=_Some, **wanted)()
+    except ValidationError as error:
+        raise Mistakes([sentence(item, fields) for item in error.errors()]) from None
+
+
 def load() -> Settings:
     """Read the environment. Raises `Mistakes` with all that is wrong in it."""
+    # Here: it brings all ways to sign in, which take seconds to import.
+    from signin import sign_in
+
     fields, lines = Settings.model_fields, []
     wrong: dict[str, Any] = {}
     try:

@@ -1,0 +1,72 @@
+"""`python -m gate`: listen for the hub until told to end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+from aiohttp import web
+
+from gate.allowed import Allowed, allowed
+from gate.audit import Audit
+from gate.open import relayed
+from gate.server import Server
+from gate.swarmcalls import SwarmCalls
+from gate.upstream import Engine
+from reading import Mistakes
+from settings import some
+
+SOCKET = "/var/run/docker.sock"
+PROFILES = Path("/srv/dockyard/profiles.yaml")
+PORT = 2375
+SETTINGS = (
+    "compose_project_name",
+    "notebook_image",
+    "allowed_images",
+    "profiles_file",
+    "gpus",
+    "home_volume",
+    "bind_paths",
+    "engine_access",
+)
+
+
+def from_settings(settings: Any) -> Allowed:
+    return allowed(settings, yaml.safe_load(PROFILES.read_text()) if settings.profiles_file else [])
+
+
+async def serve(settings: Any) -> None:
+    ended = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    if settings.engine_access == "socket":
+        print("The gate is open: ENGINE_ACCESS=socket gives the hub, and whoever takes it over, the host.", flush=True)
+        async with await relayed(SOCKET, PORT):
+            await ended.wait()
+        return
+    engine = Engine(SOCKET)
+    runner = Server(SwarmCalls(engine, from_settings(settings)), Audit()).runner()
+    await engine.start()
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, port=PORT, shutdown_timeout=1).start()
+        await ended.wait()
+    finally:
+        await runner.cleanup()
+        await engine.close()
+
+
+def main() -> None:
+    try:
+        settings = some(*SETTINGS)
+    except Mistakes as mistakes:
+        sys.exit("The gate does not start. Wrong in .env:\n" + "\n".join(f"  - {line}" for line in mistakes.lines))
+    asyncio.run(serve(settings))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""What the settings allow: images, volumes, paths of the host, networks, GPUs."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network
+from typing import Any
+
+# What an escaped name of a user, of a server or of whatever else a template has in braces may consist of.
+_PLACEHOLDER = re.compile(r"\{[^{}]*\}")
+_FILLED = r"[A-Za-z0-9_.-]+"
+
+
+def canonical(image: str) -> str:
+    """An image reference as repository:tag or repository@digest, whichever of its parts were written."""
+    repository, at, digest = image.partition("@")
+    folder, slash, last = repository.rpartition("/")
+    name, _, tag = last.partition(":")
+    return f"{folder}{slash}{name}@{digest}" if at else f"{folder}{slash}{name}:{tag or 'latest'}"
+
+
+def filled(template: str, **values: str) -> str:
+    """A pattern of the texts that a template can become; each of `values` is a pattern of one placeholder's."""
+    parts = re.split(r"(\{[^{}]*\})", template)
+    patterns = {f"{{{name}}}": pattern for name, pattern in values.items()}
+    return "".join(patterns.get(part, _FILLED) if _PLACEHOLDER.fullmatch(part) else re.escape(part) for part in parts)
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """`images` and `volumes` are patterns of whole names; `binds` are absolute paths, or `/path/*` for what is directly
+    in a directory. `drivers` has patterns of options by the name of each volume driver but the engine's own."""
+
+    project: str
+    images: tuple[str, ...]
+    volumes: tuple[str, ...] = ()
+    binds: tuple[str, ...] = ()
+    gpus: bool = False
+    pool: tuple[IPv4Network, ...] = (IPv4Network("10.213.0.0/18"),)
+    drivers: tuple[tuple[str, Mapping[str, str]], ...] = field(default=())
+
+    @property
+    def users_network(self) -> str:
+        return f"{self.project}_users"
+
+    def image(self, reference: str) -> bool:
+        """May servers be made of it?"""
+        name = canonical(reference)
+        spellings = {reference, name, name.removesuffix(":latest")}
+        return any(re.fullmatch(pattern, one, re.ASCII) for pattern in self.images for one in spellings)
+
+    def volume(self, name: str) -> bool:
+        """Is it a name of a volume that servers may have? Whose the volume is, the engine has to say."""
+        own = rf"{re.escape(self.project)}-{_FILLED}"
+        return any(re.fullmatch(pattern, name, re.ASCII) for pattern in (own, *self.volumes))
+
+    def driver(self, name: str, options: Mapping[str, str]) -> bool:
+        """May a volume have this driver with these options? The engine's own without options always."""
+        if name in ("", "local") and not options:
+            return True
+        return any(
+            name == driver
+            and options.keys() == patterns.keys()
+            and all(re.fullmatch(patterns[key], options[key], re.ASCII) for key in options)
+            for driver, patterns in self.drivers
+        )
+
+    def bind(self, path: str) -> bool:
+        """May this path of the host be mounted?
+
+        Never what is further down: who writes to a mounted directory could leave a link there that leads elsewhere.
+        """
+        if not path.startswith("/") or posixpath.normpath(path) != path or path == "/":
+            return False
+        return path in self.binds or f"{posixpath.dirname(path).rstrip('/')}/*" in self.binds
+
+
+def bind_paths(entries: Iterable[str]) -> tuple[str, ...]:
+    """The entries of BIND_PATHS. ValueError where one is no path, or lies below another."""
+    found = tuple(entry.rstrip("/") for entry in entries)
+    seen: list[str] = []
+    for entry in found:
+        path = entry.removesuffix("/*")
+        if not path.startswith("/") or posixpath.normpath(path) != path or re.search(r"[*:\s]", path):
+            raise ValueError(f"has {entry!r}, which is no absolute path, nor /path/* for what is directly in /path")
+        for other in seen:
+            if f"{path}/".startswith(f"{other}/") or f"{other}/".startswith(f"{path}/"):
+                raise ValueError(f"has {path} and {other}, one below the other: a link in one could lead anywhere")
+        seen.append(path)
+    return found
+
+
+def overrides(profiles: Any) -> Iterator[tuple[Mapping[str, Any], str]]:
+    """Every docker_override in the profiles, with the pattern of the text that a user may write there."""
+    if isinstance(profiles, Mapping):
+        if isinstance(override := profiles.get("docker_override"), Mapping):
+            yield override, f"(?:{profiles.get('validation_regex') or '.+'})"
+        for value in profiles.values():
+            yield from overrides(value)
+    elif isinstance(profiles, list):
+        for value in profiles:
+            yield from overrides(value)
+
+
+def allowed(settings: Any, profiles: Any) -> Allowed:
+    """What settings and profiles (as their file has them) allow."""
+    project = settings.compose_project_name
+    images = [re.escape(canonical(image)) for image in (settings.notebook_image, *settings.allowed_images) if image]
+    templates, gpus = [settings.home_volume], settings.gpus not in ("", "0")
+    for override, text in overrides(profiles):
+        if isinstance(image := override.get("image"), str):
+            images.append(filled(image, value=text) if "{" in image else re.escape(canonical(image)))
+        mounts = [mount.get("source") for mount in override.get("mounts") or () if isinstance(mount, Mapping)]
+        templates += [source for source in [*(override.get("volumes") or ()), *mounts] if isinstance(source, str)]
+        gpus = gpus or bool(override.get("gpus"))
+    volumes = [filled(template, prefix=re.escape(project)) for template in templates if not template.startswith("/")]
+    return Allowed(project, tuple(images), tuple(volumes), settings.bind_paths, gpus)

@@ -1,0 +1,28 @@
+"""What was ordered and what was refused: a JSON line each, on standard output."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TextIO
+
+# Ends what a client could fill the disk with.
+_LONGEST = 300
+
+
+class Audit:
+    def __init__(self, stream: TextIO = sys.stdout) -> None:
+        self._stream = stream
+
+    def note(self, verdict: str, method: str, path: str, status: int, why: str = "") -> None:
+        """`verdict` is done, refused or failed. Bodies are never noted: they hold users' tokens."""
+        entry = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "gate": verdict,
+            "method": method[:10],
+            "path": path[:_LONGEST],
+            "status": status,
+            **({"why": why[:_LONGEST]} if why else {}),
+        }
+        print(json.dumps(entry), file=self._stream, flush=True)

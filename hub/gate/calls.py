@@ -1,0 +1,317 @@
+"""The calls of DockerSpawner: what is looked at, and what is sent to the engine in the end."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from gate import answers, checks, models, strict
+from gate.allowed import Allowed
+from gate.owned import Owned
+from gate.strict import Json, Refused
+from gate.upstream import Answer, Engine, Request
+
+# Where a server finds its keys, and the files that the hub puts there.
+CERTS = "/jupyterhub-ssl"
+KEYS = {"key.pem", "cert.pem", "ca.pem"}
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request as it was read: `names` are those in its path, `auth` is a registry's password."""
+
+    version: str
+    names: Mapping[str, str]
+    query: Mapping[str, str]
+    body: bytes = b""
+    auth: str = ""
+
+    @property
+    def json(self) -> Json:
+        return strict.json_object(self.body)
+
+
+@dataclass(frozen=True)
+class Relay:
+    """An answer that is handed on as it comes. `keep` looks at each line of it, and None keeps it back."""
+
+    request: Request
+    keep: Callable[[Json], Json | None] | None = None
+    # The connection itself becomes the stream.
+    upgrade: bool = False
+
+
+Outcome = Answer | Relay
+
+
+@dataclass
+class Calls:
+    engine: Engine
+    allowed: Allowed
+    owned: Owned = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.owned = Owned(self.engine, self.allowed)
+
+    async def _send(
+        self,
+        call: Call,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Json | bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        return await self.engine.ask(Request(method, path, query, body, headers), call.version)
+
+    def _registry(self, call: Call) -> dict[str, str]:
+        return {"X-Registry-Auth": call.auth} if call.auth else {}
+
+    # The engine
+
+    async def ping(self, call: Call) -> Outcome:
+        return await self._send(call, "GET", "/_ping")
+
+    async def version(self, call: Call) -> Outcome:
+        return await self._send(call, "GET", "/version")
+
+    async def info(self, call: Call) -> Outcome:
+        answer = await self._send(call, "GET", "/info")
+        return answer.replaced(answers.info(answer.json())) if answer.ok else answer
+
+    async def events(self, call: Call) -> Outcome:
+        filters = strict.label_filters(call.query.get("filters", ""))
+        if not set(filters) <= {"type", "event", "label"} or not filters.get("type"):
+            raise Refused("Events are told of by type, event and label.")
+        query = {"filters": json.dumps(filters)}
+        for name in ("since", "until"):
+            if value := call.query.get(name):
+                if not _is_number(value.replace(".", "", 1)):
+                    raise Refused(f"The query's {name} is no time.", 400)
+                query[name] = value
+        return Relay(Request("GET", "/events", query), keep=lambda told: answers.event(self.allowed, told))
+
+    # Containers
+
+    def _own_filters(self, call: Call) -> str:
+        """The filters asked for; where they let others' things through, the owner's beside them."""
+        filters = strict.label_filters(call.query.get("filters", ""))
+        labels = filters.setdefault("label", [])
+        if not checks.names_of_ours(self.allowed, labels):
+            labels.append(f"{checks.INSTANCE}={self.allowed.project}")
+        return json.dumps(filters)
+
+    async def containers(self, call: Call) -> Outcome:
+        everything = "1" if strict.switch(call.query, "all") else "0"
+        return await self._send(
+            call, "GET", "/containers/json", {"all": everything, "filters": self._own_filters(call)}
+        )
+
+    async def create_container(self, call: Call) -> Outcome:
+        name = checks.name(self.allowed, call.query.get("name", ""), "container")
+        order = checks.container(self.allowed, call.json)
+        for volume in order.volumes:
+            await self.owned.check_volume(call.version, volume)
+        for network in order.networks:
+            await self.owned.check_network(call.version, network)
+        answer = await self._send(call, "POST", "/containers/create", {"name": name}, order.body)
+        if answer.ok:
+            self.owned.made_container(answer.json()["Id"])
+        return answer
+
+    async def inspect_container(self, call: Call) -> Outcome:
+        answer, _ = await self.owned.inspect(call.version, call.names["name"], kit=True)
+        return answer
+
+    async def _container(self, call: Call) -> str:
+        return f"/containers/{await self.owned.container(call.version, call.names['name'])}"
+
+    async def logs(self, call: Call) -> Outcome:
+        query = self._of_a_log(call)
+        return Relay(Request("GET", f"{await self._container(call)}/logs", query))
+
+    @staticmethod
+    def _of_a_log(call: Call) -> dict[str, str]:
+        """The query of a log that ends."""
+        if strict.switch(call.query, "follow") or strict.switch(call.query, "details"):
+            raise Refused("A log is read, not followed, and without details.")
+        tail = call.query.get("tail", "all")
+        if tail != "all" and not _is_number(tail):
+            raise Refused("The query's tail is no number of lines.", 400)
+        known = ("stdout", "stderr", "timestamps")
+        return {name: str(int(strict.switch(call.query, name))) for name in known} | {"tail": tail}
+
+    async def start(self, call: Call) -> Outcome:
+        return await self._send(call, "POST", f"{await self._container(call)}/start")
+
+    async def stop(self, call: Call) -> Outcome:
+        seconds = call.query.get("t")
+        if seconds is not None and not _is_number(seconds.removeprefix("-")):
+            raise Refused("The query's t is no number of seconds.", 400)
+        query = {"t": seconds} if seconds is not None else None
+        return await self._send(call, "POST", f"{await self._container(call)}/stop", query)
+
+    async def pause(self, call: Call) -> Outcome:
+        return await self._send(call, "POST", f"{await self._container(call)}/pause")
+
+    async def unpause(self, call: Call) -> Outcome:
+        return await self._send(call, "POST", f"{await self._container(call)}/unpause")
+
+    async def rename(self, call: Call) -> Outcome:
+        name = checks.name(self.allowed, call.query.get("name", ""), "container")
+        return await self._send(call, "POST", f"{await self._container(call)}/rename", {"name": name})
+
+    async def remove_container(self, call: Call) -> Outcome:
+        if strict.switch(call.query, "link"):
+            raise Refused("Links are not removed.")
+        query = {name: str(int(strict.switch(call.query, name))) for name in ("v", "force")}
+        path = await self._container(call)
+        answer = await self._send(call, "DELETE", path, query)
+        if answer.ok:
+            self.owned.forget_container(path.rpartition("/")[2])
+        return answer
+
+    async def execute(self, call: Call) -> Outcome:
+        container_id = await self.owned.container(call.version, call.names["name"])
+        order = checks.read(models.Exec, call.json).model_dump(exclude_unset=True) | {"Container": container_id}
+        answer = await self._send(call, "POST", f"/containers/{container_id}/exec", body=order)
+        if answer.ok:
+            self.owned.made_exec(answer.json()["Id"], container_id)
+        return answer
+
+    async def start_exec(self, call: Call) -> Outcome:
+        order = checks.read(models.ExecStart, call.json).model_dump(exclude_unset=True)
+        await self.owned.check_exec(call.version, call.names["id"])
+        return Relay(Request("POST", f"/exec/{call.names['id']}/start", body=order), upgrade=True)
+
+    async def inspect_exec(self, call: Call) -> Outcome:
+        await self.owned.check_exec(call.version, call.names["id"])
+        return await self._send(call, "GET", f"/exec/{call.names['id']}/json")
+
+    @staticmethod
+    def _archived(call: Call) -> str:
+        path = call.query.get("path", "")
+        if not path.startswith("/") or ".." in PurePosixPath(path).parts or "\0" in path:
+            raise Refused("The query's path is no absolute path in the container.", 400)
+        return path
+
+    async def get_archive(self, call: Call) -> Outcome:
+        path = self._archived(call)
+        return Relay(Request("GET", f"{await self._container(call)}/archive", {"path": path}))
+
+    async def put_archive(self, call: Call) -> Outcome:
+        if self._archived(call) != CERTS:
+            raise Refused(f"Files are put into {CERTS} only.")
+        packed = repacked(call.body)
+        path = f"{await self._container(call)}/archive"
+        return await self._send(call, "PUT", path, {"path": CERTS}, packed, {"Content-Type": "application/x-tar"})
+
+    # Images
+
+    async def inspect_image(self, call: Call) -> Outcome:
+        image = call.names["image"]
+        if not self.allowed.image(image):
+            raise Refused(f"No such image: {image}", 404)
+        return await self._send(call, "GET", f"/images/{image}/json")
+
+    async def pull(self, call: Call) -> Outcome:
+        query = checks.pulled(self.allowed, call.query.get("fromImage", ""), call.query.get("tag", ""))
+        return Relay(Request("POST", "/images/create", query, headers=self._registry(call)))
+
+    # Volumes
+
+    async def volumes(self, call: Call) -> Outcome:
+        return await self._send(call, "GET", "/volumes", {"filters": self._own_filters(call)})
+
+    async def create_volume(self, call: Call) -> Outcome:
+        order = checks.volume(self.allowed, call.json)
+        for volume in order.volumes:
+            await self.owned.check_volume(call.version, volume)
+        answer = await self._send(call, "POST", "/volumes/create", body=order.body)
+        if answer.ok:
+            self.owned.made_volume(answer)
+        return answer
+
+    async def inspect_volume(self, call: Call) -> Outcome:
+        answer, _ = await self.owned.volume(call.version, call.names["name"])
+        return answer
+
+    async def remove_volume(self, call: Call) -> Outcome:
+        name = call.names["name"]
+        _, found = await self.owned.volume(call.version, name)
+        if not answers.is_ours(self.allowed, found.get("Labels")):
+            raise Refused(f"Volume {name} was not made by this hub: whoever made it removes it.")
+        self.owned.forget_volume(name)
+        return await self._send(call, "DELETE", f"/volumes/{name}")
+
+    # Networks
+
+    async def networks(self, call: Call) -> Outcome:
+        if strict.label_filters(call.query.get("filters", "")):
+            raise Refused("Networks are listed without filters.")
+        answer = await self._send(call, "GET", "/networks")
+        return answer.replaced([answers.network(self.allowed, one) for one in answer.json()]) if answer.ok else answer
+
+    async def create_network(self, call: Call) -> Outcome:
+        order = checks.network(self.allowed, call.json)
+        return await self._send(call, "POST", "/networks/create", body=order.body)
+
+    async def inspect_network(self, call: Call) -> Outcome:
+        answer, _ = await self.owned.network(call.version, call.names["name"])
+        return answer
+
+    async def _own_network(self, call: Call) -> str:
+        await self.owned.check_network(call.version, call.names["name"], own=True)
+        return f"/networks/{call.names['name']}"
+
+    async def remove_network(self, call: Call) -> Outcome:
+        path = await self._own_network(call)
+        self.owned.forget_network(call.names["name"])
+        return await self._send(call, "DELETE", path)
+
+    async def connect(self, call: Call) -> Outcome:
+        asked = checks.read(models.Connect, call.json)
+        path = await self._own_network(call)
+        _, container = await self.owned.inspect(call.version, asked.Container, kit=True)
+        order = asked.model_dump(exclude_unset=True) | {"Container": container["Id"]}
+        if (
+            asked.EndpointConfig
+            and asked.EndpointConfig.Aliases
+            and not answers.is_attached(self.allowed, container["Config"].get("Labels"))
+        ):
+            raise Refused("Only the hub and the proxy have other names on a network.")
+        return await self._send(call, "POST", f"{path}/connect", body=order)
+
+    async def disconnect(self, call: Call) -> Outcome:
+        asked = checks.read(models.Disconnect, call.json)
+        path = await self._own_network(call)
+        # By the name that was given: what is to be let go of may have gone, and left its name there.
+        order = asked.model_dump(exclude_unset=True)
+        return await self._send(call, "POST", f"{path}/disconnect", body=order)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal()
+
+
+def repacked(packed: bytes) -> bytes:
+    """An archive of the keys, made anew. Refused: anything else in it."""
+    result = io.BytesIO()
+    try:
+        with (
+            tarfile.open(fileobj=io.BytesIO(packed), mode="r:") as given,
+            tarfile.open(fileobj=result, mode="w") as tar,
+        ):
+            for entry in given:
+                if entry.name not in KEYS or not entry.isreg() or entry.mode & ~0o777:
+                    raise Refused(f"The archive has {entry.name[:100]!r}, which is none of a server's keys.")
+                anew = tarfile.TarInfo(entry.name)
+                anew.size, anew.mode, anew.uid, anew.gid = entry.size, entry.mode, entry.uid, entry.gid
+                tar.addfile(anew, given.extractfile(entry))
+    except (tarfile.TarError, OSError, EOFError, ValueError):
+        raise Refused("The body is no archive.", 400) from None
+    return result.getvalue()

@@ -1,0 +1,233 @@
+"""What a body may say beyond its form: names, images, mounts, networks, as the settings allow them.
+
+Each function gives the body anew, with the owner's label on it, and what the engine still has to be asked about.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from gate import models, services
+from gate.allowed import Allowed
+from gate.strict import Json, Refused
+
+INSTANCE, HELPER = "dockyard.instance", "dockyard.helper"
+
+Model = TypeVar("Model", bound=BaseModel)
+# How a bind may be written, besides rw and ro. Not Z, which would take the files from everybody else.
+_MODES = {"rw", "ro", "z", "nocopy", "private", "rprivate", "slave", "rslave"}
+_MEND = "ENGINE_ACCESS=socket in .env lets the hub do whatever it likes, and with it whoever takes it over."
+
+
+@dataclass
+class Order:
+    """A body that may be sent, once the engine has said that these are not somebody else's."""
+
+    body: Json
+    volumes: set[str] = field(default_factory=set)
+    networks: set[str] = field(default_factory=set)
+    secrets: set[str] = field(default_factory=set)
+
+
+def read(model: type[Model], given: Json) -> Model:
+    """`given` as a model. Refused, with the first field that is not as it has to be, and the mend."""
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])[:200] or model.__name__
+        if first["type"] == "extra_forbidden":
+            said = "is not among what a hub may ask for"
+        elif first["type"] == "missing":
+            said = "is missing"
+        else:
+            said = first["msg"].removeprefix("Value error, ").replace("Input should", "should")
+        raise Refused(f"{where} {said}. {_MEND}") from None
+
+
+def name(allowed: Allowed, text: str, what: str) -> str:
+    """The name of something that the hub makes."""
+    if not re.fullmatch(rf"{re.escape(allowed.project)}-[A-Za-z0-9_.-]+", text, re.ASCII):
+        raise Refused(
+            f"A {what} can't be called {text!r}: names begin with {allowed.project}-, as COMPOSE_PROJECT_NAME says."
+        )
+    return text
+
+
+def container(allowed: Allowed, given: Json) -> Order:
+    if HELPER in (given.get("Labels") or {}):
+        return _helper(allowed, given)
+    server = read(models.Server, given)
+    host = server.HostConfig
+    order = Order(server.model_dump(exclude_unset=True))
+    _image(allowed, server.Image)
+    order.body["Labels"] = _labelled(allowed, server.Labels, INSTANCE)
+    for bind in host.Binds or ():
+        _bind(allowed, bind, order)
+    for mount in host.Mounts or ():
+        _mount(allowed, mount, order)
+    if host.DeviceRequests and not allowed.gpus:
+        raise Refused("DeviceRequests asks for GPUs, which servers have where GPUS or a profile says so.")
+    networks = (server.NetworkingConfig and server.NetworkingConfig.EndpointsConfig) or {}
+    order.networks = {_network(one) for one in (host.NetworkMode, *networks)}
+    return order
+
+
+def _helper(allowed: Allowed, given: Json) -> Order:
+    helper = read(models.Helper, given)
+    order = Order(helper.model_dump(exclude_unset=True))
+    _image(allowed, helper.Image)
+    order.body["Labels"] = _labelled(allowed, helper.Labels, HELPER)
+    (mount,) = helper.HostConfig.Mounts
+    if mount.Target != helper.Entrypoint[5] or mount.Target == "/":
+        raise Refused("The helper may change nothing but the one volume that is mounted.")
+    _volume(allowed, mount.Source, order)
+    return order
+
+
+def volume(allowed: Allowed, given: Json) -> Order:
+    made = read(models.Volume, given)
+    order = Order(made.model_dump(exclude_unset=True))
+    _volume(allowed, made.Name, order)
+    _driver(allowed, made.Driver, made.DriverOpts)
+    order.body["Labels"] = _labelled(allowed, made.Labels or {}, INSTANCE)
+    return order
+
+
+def network(allowed: Allowed, given: Json) -> Order:
+    made = read(models.Network, given)
+    name(allowed, made.Name, "network")
+    if bool(made.Internal) == bool(made.Options):
+        raise Refused("A network has to be internal, or have com.docker.network.bridge.enable_icc=false.")
+    subnet = IPv4Network(made.IPAM.Config[0].Subnet)
+    if not any(subnet.subnet_of(pool) for pool in allowed.pool):
+        raise Refused(f"Subnet {subnet} is not in the pool {', '.join(map(str, allowed.pool))}.")
+    order = Order(made.model_dump(exclude_unset=True, by_alias=True))
+    order.body["Labels"] = _labelled(allowed, made.Labels, INSTANCE)
+    return order
+
+
+def service(allowed: Allowed, given: Json) -> Order:
+    made = read(services.Service, given)
+    name(allowed, made.Name, "service")
+    order = Order(made.model_dump(exclude_unset=True))
+    inside = made.TaskTemplate.ContainerSpec
+    _image(allowed, inside.Image)
+    order.body["Labels"] = _labelled(allowed, made.Labels, INSTANCE)
+    order.body["TaskTemplate"]["ContainerSpec"]["Labels"] = _labelled(allowed, inside.Labels, INSTANCE)
+    for mount in inside.Mounts or ():
+        _mount(allowed, mount, order)
+    # A node makes them, or has them: nobody here can be asked whose they are.
+    order.volumes.clear()
+    order.networks = {attachment.Target for attachment in made.TaskTemplate.Networks}
+    order.secrets = {secret.SecretID for secret in inside.Secrets or ()}
+    return order
+
+
+def secret(allowed: Allowed, given: Json) -> Order:
+    made = read(services.Secret, given)
+    name(allowed, made.Name, "secret")
+    order = Order(made.model_dump(exclude_unset=True))
+    order.body["Labels"] = _labelled(allowed, made.Labels, INSTANCE)
+    return order
+
+
+def pulled(allowed: Allowed, repository: str, version: str) -> dict[str, str]:
+    """The query of a pull."""
+    image = f"{repository}{'@' if ':' in version else ':'}{version}"
+    if not version or ":" in repository.rpartition("/")[2] or "@" in repository:
+        raise Refused("A pull names a repository, and one tag or digest of it.")
+    _image(allowed, image)
+    return {"fromImage": repository, "tag": version}
+
+
+def _image(allowed: Allowed, image: str) -> None:
+    if not allowed.image(image):
+        raise Refused(
+            f"Image {image[:200]} is none of NOTEBOOK_IMAGE, ALLOWED_IMAGES and PROFILES_FILE: add it to one of them."
+        )
+
+
+def _labelled(allowed: Allowed, labels: Mapping[str, str], owner: str) -> dict[str, str]:
+    """The labels, with the owner's, whatever they said of it; and never both kinds."""
+    other = HELPER if owner == INSTANCE else INSTANCE
+    if labels.get(owner, allowed.project) != allowed.project or other in labels:
+        raise Refused(f"Labels.{owner} has to be {allowed.project}, the kit's own name.")
+    return {**labels, owner: allowed.project}
+
+
+def _bind(allowed: Allowed, text: str, order: Order) -> None:
+    source, target, mode = (*text.split(":", 2), "rw")[:3] if ":" in text else ("", "", "")
+    if not target.startswith("/") or ".." in target.split("/") or "\0" in text:
+        raise Refused(f"HostConfig.Binds has {text[:200]!r}, which is not of the form source:/target:mode.")
+    if unknown := set(mode.split(",")) - _MODES:
+        raise Refused(f"HostConfig.Binds has the mode {min(unknown)!r}, which users' servers may not have.")
+    if source.startswith("/"):
+        _host_path(allowed, source)
+    else:
+        _volume(allowed, source, order)
+
+
+def _mount(allowed: Allowed, mount: models.Mount, order: Order) -> None:
+    options = {"bind": mount.BindOptions, "volume": mount.VolumeOptions, "tmpfs": mount.TmpfsOptions}
+    if any(given for kind, given in options.items() if kind != mount.Type):
+        raise Refused(f"The mount at {mount.Target[:200]} has options of another type than {mount.Type}.")
+    if mount.Type == "bind":
+        _host_path(allowed, mount.Source or "")
+    elif mount.Type == "tmpfs":
+        if mount.Source:
+            raise Refused(f"The mount at {mount.Target[:200]} is in memory and has a source.")
+    else:
+        driver = mount.VolumeOptions and mount.VolumeOptions.DriverConfig
+        if driver:
+            _driver(allowed, driver.Name, driver.Options)
+        if mount.Source:
+            _volume(allowed, mount.Source, order)
+        labels = (mount.VolumeOptions and mount.VolumeOptions.Labels) or {}
+        _labelled(allowed, labels, INSTANCE)
+
+
+def _host_path(allowed: Allowed, path: str) -> None:
+    if not allowed.bind(path):
+        raise Refused(f"Path {path[:200]} of the host is not among BIND_PATHS: add it there.")
+
+
+def _volume(allowed: Allowed, volume: str, order: Order) -> None:
+    if not allowed.volume(volume):
+        raise Refused(
+            f"Volume {volume[:200]} is not called as HOME_VOLUME or a profile says, and does not begin with "
+            f"{allowed.project}-: call it so."
+        )
+    order.volumes.add(volume)
+
+
+def _driver(allowed: Allowed, driver: str | None, options: Mapping[str, str] | None) -> None:
+    if not allowed.driver(driver or "", options or {}):
+        raise Refused(
+            f"A volume of driver {driver or 'local'} with options {', '.join(sorted(options or ())) or 'none'} is not "
+            f"what settings say: they may lead to any file of the host. {_MEND}"
+        )
+
+
+def _network(text: str) -> str:
+    if text in ("", "default", "bridge", "host", "none") or ":" in text:
+        raise Refused(f"HostConfig.NetworkMode or a network is {text!r}: servers are on the kit's own networks.")
+    return text
+
+
+def names_of_ours(allowed: Allowed, labels: Iterable[str]) -> bool:
+    """Does a label filter let through nothing but what is the kit's own?"""
+    ours = {f"{INSTANCE}={allowed.project}", f"{HELPER}={allowed.project}"}
+    return bool(ours.intersection(labels)) or f"com.docker.compose.project={allowed.project}" in labels
+
+
+def owner(labels: Any) -> str:
+    """Whose the thing with these labels is, empty where it is nobody's."""
+    found = labels if isinstance(labels, dict) else {}
+    return str(found.get(INSTANCE) or found.get(HELPER) or "")

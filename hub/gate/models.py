@@ -1,0 +1,327 @@
+"""What the spawner sends, in the engine's own spelling. A field that is not here is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import re
+from ipaddress import IPv4Network
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+# What prepares a new volume (dockerspawner.newvolumes.SCRIPT), by its SHA-256.
+HELPER_SCRIPT = "7651a4fdcfe0188ce084f0e3afe627c4347bfe3a802fe75e1124cdd8896206a9"
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+def _absent(value: Any) -> Any:
+    if not (value is None or value is False or value in ("", [], {})):
+        raise ValueError("is not for users' servers")
+    return value
+
+
+def _path(value: str) -> str:
+    if not value.startswith("/") or posixpath.normpath(value) != value or "\0" in value:
+        raise ValueError("is no absolute path")
+    return value
+
+
+def _all_dropped(value: list[str]) -> list[str]:
+    if "ALL" not in value:
+        raise ValueError('has to be ["ALL"]: servers have no capabilities')
+    return value
+
+
+def _no_new_privileges(value: list[str]) -> list[str]:
+    if not value or not all(re.fullmatch(r"no-new-privileges([:=]true)?", one) for one in value):
+        raise ValueError('has to be ["no-new-privileges"]')
+    return value
+
+
+def _private(value: str) -> str:
+    try:
+        if IPv4Network(value).is_private:
+            return value
+    except ValueError:
+        pass
+    raise ValueError("is no private IPv4 network")
+
+
+# For what docker-py always sends, and nobody may set.
+Absent = Annotated[Any, AfterValidator(_absent)]
+Path = Annotated[str, AfterValidator(_path)]
+Count = Annotated[int, Field(ge=0)]
+EngineName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,254}$")]
+Port = Annotated[str, Field(pattern=r"^[0-9]{1,5}/(tcp|udp)$")]
+Cores = Annotated[str, Field(pattern=r"^[0-9,-]*$")]
+# Other programs on the host, such as reverse proxies and schedulers, obey labels of containers.
+OwnLabels = dict[Annotated[str, Field(pattern=r"^dockyard\.[a-z]+$")], str]
+AllDropped = Annotated[list[str], AfterValidator(_all_dropped)]
+NoNewPrivileges = Annotated[list[str], AfterValidator(_no_new_privileges)]
+Propagated = Literal["private", "rprivate", "slave", "rslave"]
+
+
+class Empty(Strict):
+    pass
+
+
+class VolumeDriver(Strict):
+    Name: str | None = None
+    Options: dict[str, str] | None = None
+
+
+class OfBind(Strict):
+    Propagation: Propagated | None = None
+
+
+class OfVolume(Strict):
+    NoCopy: bool | None = None
+    Labels: OwnLabels | None = None
+    DriverConfig: VolumeDriver | None = None
+
+
+class OfTmpfs(Strict):
+    SizeBytes: Count | None = None
+    Mode: Count | None = None
+
+
+class Mount(Strict):
+    Target: Path
+    Source: str | None = None
+    Type: Literal["volume", "bind", "tmpfs"]
+    ReadOnly: bool | None = None
+    BindOptions: OfBind | None = None
+    VolumeOptions: OfVolume | None = None
+    TmpfsOptions: OfTmpfs | None = None
+
+
+class Gpu(Strict):
+    Driver: Literal["", "nvidia"] | None = None
+    Count: Annotated[int, Field(ge=-1)] | None = None
+    DeviceIDs: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9:/.-]+$")]] | None = None
+    Capabilities: list[list[Literal["gpu"]]]
+    Options: Absent = None
+
+
+class Ulimit(Strict):
+    Name: str
+    Soft: int
+    Hard: int
+
+
+class LogTo(Strict):
+    Type: Literal["json-file", "local"]
+    Config: dict[Literal["max-size", "max-file", "compress"], str] | None = None
+
+
+class NoRestart(Strict):
+    Name: Literal["", "no"] = ""
+    MaximumRetryCount: Absent = None
+
+
+class Storage(Strict):
+    size: Annotated[str, Field(pattern=r"^[0-9]+[kKmMgGtT]?[bB]?$")]
+
+
+class ServerHost(Strict):
+    """A server's HostConfig."""
+
+    NetworkMode: str
+    CapDrop: AllDropped
+    SecurityOpt: NoNewPrivileges
+    Binds: list[str] | None = None
+    Mounts: list[Mount] | None = None
+    Tmpfs: dict[Path, Annotated[str, Field(pattern=r"^[a-z0-9=,]*$")]] | None = None
+    DeviceRequests: list[Gpu] | None = None
+    Memory: Count | None = None
+    MemorySwap: Annotated[int, Field(ge=-1)] | None = None
+    MemoryReservation: Count | None = None
+    MemorySwappiness: Annotated[int, Field(ge=0, le=100)] | None = None
+    CpuPeriod: Count | None = None
+    CpuQuota: Count | None = None
+    CpuShares: Count | None = None
+    NanoCpus: Count | None = None
+    CpusetCpus: Cores | None = None
+    CpusetMems: Cores | None = None
+    BlkioWeight: Annotated[int, Field(ge=0, le=1000)] | None = None
+    PidsLimit: Annotated[int, Field(ge=-1)] | None = None
+    ShmSize: Count | None = None
+    OomScoreAdj: Annotated[int, Field(ge=0, le=1000)] | None = None
+    Ulimits: list[Ulimit] | None = None
+    StorageOpt: Storage | None = None
+    LogConfig: LogTo | None = None
+    Init: bool | None = None
+    ReadonlyRootfs: bool | None = None
+    IpcMode: Literal["", "none", "private"] | None = None
+    CgroupnsMode: Literal["", "private"] | None = None
+    RestartPolicy: NoRestart | None = None
+    GroupAdd: list[Annotated[str, Field(pattern=r"^[0-9]+$")]] | None = None
+    Dns: list[str] | None = None
+    DnsOptions: list[str] | None = None
+    DnsSearch: list[str] | None = None
+    ExtraHosts: list[str] | None = None
+    VolumeDriver: Literal["", "local"] | None = None
+    AutoRemove: Absent = None
+    CapAdd: Absent = None
+    Devices: Absent = None
+    Links: Absent = None
+    PortBindings: Absent = None
+    Privileged: Absent = None
+    PublishAllPorts: Absent = None
+
+
+class Networking(Strict):
+    EndpointsConfig: dict[str, Empty | None] | None = None
+
+
+class _Config(Strict):
+    """What docker-py sends of every container."""
+
+    Image: str
+    Env: list[str] | None = None
+    ExposedPorts: dict[Port, Empty] | None = None
+    Volumes: dict[Path, Empty] | None = None
+    Hostname: Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]*$")] | None = None
+    StopSignal: Annotated[str, Field(pattern=r"^[A-Z0-9+]*$")] | None = None
+    StopTimeout: int | None = None
+    AttachStdout: bool | None = None
+    AttachStderr: bool | None = None
+    AttachStdin: Absent = None
+    Domainname: Absent = None
+    Healthcheck: Absent = None
+    MacAddress: Absent = None
+    NetworkDisabled: Absent = None
+    OpenStdin: Absent = None
+    Runtime: Absent = None
+    StdinOnce: Absent = None
+    Tty: Absent = None
+
+
+class Server(_Config):
+    """The container of a user's server."""
+
+    Labels: OwnLabels
+    HostConfig: ServerHost
+    NetworkingConfig: Networking | None = None
+    Cmd: list[str] | None = None
+    Entrypoint: list[str] | None = None
+    User: str | None = None
+    WorkingDir: str | None = None
+
+
+class HelperOptions(Strict):
+    NoCopy: Literal[True]
+
+
+class HelperMount(Strict):
+    Target: Path
+    Source: EngineName
+    Type: Literal["volume"]
+    ReadOnly: Absent = None
+    VolumeOptions: HelperOptions
+
+
+class HelperHost(Strict):
+    NetworkMode: Literal["none"]
+    CapDrop: AllDropped
+    CapAdd: list[Literal["CHOWN", "DAC_OVERRIDE"]]
+    SecurityOpt: NoNewPrivileges
+    Mounts: Annotated[list[HelperMount], Field(min_length=1, max_length=1)]
+
+
+def _helps(value: list[str]) -> list[str]:
+    sh, option, script, zero, owner, target, skeleton = value
+    if (sh, option, zero) != ("sh", "-c", "sh") or hashlib.sha256(script.encode()).hexdigest() != HELPER_SCRIPT:
+        raise ValueError("is not the script that prepares volumes")
+    if not re.fullmatch(r"\d+(:\d+)?", owner, re.ASCII):
+        raise ValueError("has no uid and gid")
+    for path in (target, skeleton or "/"):
+        _path(path)
+    return value
+
+
+class Helper(_Config):
+    """The container that prepares one new volume, once, and can do nothing else."""
+
+    Labels: OwnLabels
+    HostConfig: HelperHost
+    NetworkingConfig: Absent = None
+    Cmd: Absent = None
+    Entrypoint: Annotated[list[str], Field(min_length=7, max_length=7), AfterValidator(_helps)]
+    User: Literal["0:0"]
+    WorkingDir: Literal["/"]
+
+
+class Volume(Strict):
+    Name: EngineName
+    Driver: str | None = None
+    DriverOpts: dict[str, str] | None = None
+    Labels: OwnLabels | None = None
+
+
+class Pool(Strict):
+    Subnet: Annotated[str, AfterValidator(_private)]
+    IPRange: Absent = None
+    Gateway: Absent = None
+    AuxiliaryAddresses: Absent = None
+
+
+class Ipam(Strict):
+    Driver: Literal["default"] | None = None
+    Config: Annotated[list[Pool], Field(min_length=1, max_length=1)]
+    Options: Absent = None
+
+
+class NetworkOptions(Strict):
+    icc: Literal["false"] = Field(alias="com.docker.network.bridge.enable_icc")
+
+
+class Network(Strict):
+    """A network of one server's own, which is internal; or the one way to the internet, on which none sees another."""
+
+    Name: EngineName
+    Driver: Literal["bridge"]
+    IPAM: Ipam
+    Labels: OwnLabels
+    Internal: Literal[True] | None = None
+    Options: NetworkOptions | None = None
+    CheckDuplicate: bool | None = None
+
+
+class Endpoint(Strict):
+    Aliases: list[EngineName] | None = None
+    IPAMConfig: Absent = None
+    Links: Absent = None
+    DriverOpts: Absent = None
+
+
+class Connect(Strict):
+    Container: EngineName
+    EndpointConfig: Endpoint | None = None
+
+
+class Disconnect(Strict):
+    Container: EngineName
+    Force: bool | None = None
+
+
+class Exec(Strict):
+    Cmd: list[str]
+    Container: EngineName | None = None
+    User: str | None = None
+    Env: list[str] | None = None
+    WorkingDir: Path | None = None
+    AttachStdout: bool | None = None
+    AttachStderr: bool | None = None
+    AttachStdin: Absent = None
+    Privileged: Absent = None
+    Tty: Absent = None
+
+
+class ExecStart(Strict):
+    Detach: Absent = None
+    Tty: Absent = None

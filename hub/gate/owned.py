@@ -1,0 +1,163 @@
+"""Whose a thing is: asked of the engine once, and remembered where it can't change."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from gate import answers
+from gate.allowed import Allowed
+from gate.strict import Json, Refused
+from gate.upstream import Answer, Engine, Request
+
+_FULL_ID = re.compile(r"[0-9a-f]{64}")
+# A hub on one host has some hundreds.
+_MOST = 20_000
+
+
+class Told(Exception):
+    """The engine's own answer is the answer."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.status)
+        self.answer = answer
+
+
+class Owned:
+    """What is the hub's own. Others' things are told of as if they were not there.
+
+    Containers are remembered by their full id: their labels never change. Volumes and networks by their names, until
+    the hub removes them: nobody but the hub is held back here.
+    """
+
+    def __init__(self, engine: Engine, allowed: Allowed) -> None:
+        self._engine = engine
+        self._allowed = allowed
+        self._containers: dict[str, None] = {}
+        self._volumes: dict[str, None] = {}
+        self._networks: dict[str, None] = {}
+        self._execs: dict[str, str] = {}
+
+    async def _inspected(self, version: str, path: str) -> tuple[Answer, Json]:
+        """Told where there is nothing, or the engine can't say."""
+        answer = await self._engine.ask(Request("GET", path), version)
+        if answer.status != 200:
+            raise Told(answer)
+        return answer, answer.json()
+
+    # Containers
+
+    async def container(self, version: str, name: str) -> str:
+        """The id of a container of the hub's, by which it is meant whatever is renamed meanwhile."""
+        if name in self._containers:
+            return name
+        answer, _ = await self.inspect(version, name)
+        return str(answer.json()["Id"])
+
+    async def inspect(self, version: str, name: str, kit: bool = False) -> tuple[Answer, Json]:
+        """The engine's word on a container of the hub's; with `kit` also on the kit's own, without their secrets."""
+        answer, found = await self._inspected(version, f"/containers/{name}/json")
+        labels = (found.get("Config") or {}).get("Labels")
+        if answers.is_ours(self._allowed, labels):
+            self.made_container(found["Id"])
+        elif kit and answers.is_attached(self._allowed, labels):
+            found = answers.kits_container(found)
+            answer = answer.replaced(found)
+        else:
+            raise Refused(f"No such container: {name}", 404)
+        return answer, found
+
+    def made_container(self, container_id: str) -> None:
+        _remember(self._containers, container_id, None)
+
+    def forget_container(self, container_id: str) -> None:
+        self._containers.pop(container_id, None)
+
+    def made_exec(self, exec_id: str, container_id: str) -> None:
+        _remember(self._execs, exec_id, container_id)
+
+    async def check_exec(self, version: str, exec_id: str) -> None:
+        if not _FULL_ID.fullmatch(exec_id):
+            raise Refused(f"No such exec instance: {exec_id}", 404)
+        if exec_id not in self._execs:
+            _, found = await self._inspected(version, f"/exec/{exec_id}/json")
+            await self.container(version, str(found.get("ContainerID")))
+
+    # Volumes
+
+    async def volume(self, version: str, name: str) -> tuple[Answer, Json]:
+        """The engine's word on a volume that a server may have."""
+        answer, found = await self._inspected(version, f"/volumes/{name}")
+        labels = found.get("Labels")
+        nobodys = self._allowed.volume(name) and not answers.is_foreign(labels)
+        if not (answers.is_ours(self._allowed, labels) or nobodys):
+            raise Refused(f"get {name}: no such volume", 404)
+        return answer, found
+
+    async def check_volume(self, version: str, name: str) -> None:
+        """Refused where it is somebody else's. One that is not there may be made."""
+        if name in self._volumes:
+            return
+        try:
+            await self.volume(version, name)
+        except Told as told:
+            if told.answer.status != 404:
+                raise
+            return
+        except Refused:
+            raise Refused(f"Volume {name} is somebody else's.") from None
+        _remember(self._volumes, name, None)
+
+    def made_volume(self, answer: Answer) -> None:
+        """What the engine says that it made, or had."""
+        found = answer.json()
+        if answers.is_ours(self._allowed, found.get("Labels")):
+            _remember(self._volumes, found["Name"], None)
+
+    def forget_volume(self, name: str) -> None:
+        self._volumes.pop(name, None)
+
+    # Networks
+
+    async def network(self, version: str, name: str) -> tuple[Answer, Json]:
+        """The engine's word on a network that servers are on."""
+        answer, found = await self._inspected(version, f"/networks/{name}")
+        if not (answers.is_ours(self._allowed, found.get("Labels")) or found["Name"] == self._allowed.users_network):
+            raise Refused(f"network {name} not found", 404)
+        return answer, found
+
+    async def check_network(self, version: str, name: str, own: bool = False) -> None:
+        """Refused where it is somebody else's; with `own` also the one that all servers are on."""
+        if name == self._allowed.users_network and not own:
+            return
+        if name in self._networks:
+            return
+        _, found = await self.network(version, name)
+        if own and found["Name"] == self._allowed.users_network:
+            raise Refused(f"Network {name} is the kit's: servers have it, nobody else is attached to it.")
+        if found["Name"] != self._allowed.users_network:
+            _remember(self._networks, name, None)
+
+    def forget_network(self, name: str) -> None:
+        self._networks.pop(name, None)
+
+    # The swarm's
+
+    async def of_swarm(self, version: str, kind: str, name: str) -> tuple[Answer, Json]:
+        """The engine's word on a service or a secret of the hub's: `kind` is services or secrets."""
+        answer, found = await self._inspected(version, f"/{kind}/{name}")
+        if not answers.is_ours(self._allowed, (found.get("Spec") or {}).get("Labels")):
+            raise Refused(f"{kind[:-1]} {name} not found", 404)
+        return answer, found
+
+    async def task(self, version: str, name: str) -> Answer:
+        answer, found = await self._inspected(version, f"/tasks/{name}")
+        if not answers.is_ours(self._allowed, answers.labels_of_task(found)):
+            raise Refused(f"task {name} not found", 404)
+        return answer
+
+
+def _remember(known: dict[str, Any], key: str, value: Any) -> None:
+    if len(known) >= _MOST:
+        del known[next(iter(known))]
+    known[key] = value

@@ -1,0 +1,130 @@
+"""What SwarmSpawner sends, in the engine's own spelling. A field that is not here is refused."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from gate.models import Absent, AllDropped, Count, EngineName, Mount, OwnLabels, Path, Strict
+
+
+class SecretFile(Strict):
+    Name: str
+    UID: Annotated[str, Field(pattern=r"^[0-9]+$")] | None = None
+    GID: Annotated[str, Field(pattern=r"^[0-9]+$")] | None = None
+    Mode: Count | None = None
+
+
+class SecretReference(Strict):
+    SecretID: EngineName
+    SecretName: EngineName
+    File: SecretFile
+
+
+class NothingNew(Strict):
+    NoNewPrivileges: Literal[True]
+    CredentialSpec: Absent = None
+    SELinuxContext: Absent = None
+
+
+class TaskContainer(Strict):
+    Image: str
+    Labels: OwnLabels
+    CapabilityDrop: AllDropped
+    Privileges: NothingNew
+    Command: list[str] | None = None
+    Args: list[str] | None = None
+    Env: list[str] | None = None
+    Dir: Path | None = None
+    User: str | None = None
+    Groups: list[Annotated[str, Field(pattern=r"^[0-9]+$")]] | None = None
+    Hostname: Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]*$")] | None = None
+    Mounts: list[Mount] | None = None
+    Secrets: list[SecretReference] | None = None
+    StopSignal: Annotated[str, Field(pattern=r"^[A-Z0-9+]*$")] | None = None
+    StopGracePeriod: Count | None = None
+    Hosts: list[str] | None = None
+    ReadOnly: bool | None = None
+    Init: bool | None = None
+    TTY: Absent = None
+    OpenStdin: Absent = None
+    CapabilityAdd: Absent = None
+
+
+class Discrete(Strict):
+    Kind: EngineName
+    Value: Count
+
+
+class GenericResource(Strict):
+    DiscreteResourceSpec: Discrete
+
+
+class Most(Strict):
+    NanoCPUs: Count | None = None
+    MemoryBytes: Count | None = None
+    Pids: Count | None = None
+
+
+class Least(Strict):
+    NanoCPUs: Count | None = None
+    MemoryBytes: Count | None = None
+    GenericResources: list[GenericResource] | None = None
+
+
+class Sizes(Strict):
+    Limits: Most | None = None
+    Reservations: Least | None = None
+
+
+class Where(Strict):
+    Constraints: list[str] | None = None
+    Preferences: list[dict[Literal["Spread"], dict[Literal["SpreadDescriptor"], str]]] | None = None
+
+
+class NoRestart(Strict):
+    Condition: Literal["none"]
+    Delay: Literal[0] | None = None
+    MaxAttempts: Literal[0] | None = None
+    Window: Literal[0] | None = None
+
+
+class LogTo(Strict):
+    Name: Literal["json-file", "local"]
+    Options: dict[Literal["max-size", "max-file", "compress"], str] | None = None
+
+
+class Attachment(Strict):
+    Target: EngineName
+
+
+class Task(Strict):
+    ContainerSpec: TaskContainer
+    RestartPolicy: NoRestart
+    Networks: Annotated[list[Attachment], Field(min_length=1)]
+    Resources: Sizes | None = None
+    Placement: Where | None = None
+    LogDriver: LogTo | None = None
+
+
+class Endpoint(Strict):
+    Mode: Literal["dnsrr"]
+    Ports: Absent = None
+
+
+class Service(Strict):
+    """The service of a user's server: one task, which the swarm never starts again."""
+
+    Name: EngineName
+    Labels: OwnLabels
+    TaskTemplate: Task
+    EndpointSpec: Endpoint
+    Mode: Absent = None
+    Networks: Absent = None
+
+
+class Secret(Strict):
+    Name: EngineName
+    Labels: OwnLabels
+    Data: Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]*={0,2}$")]

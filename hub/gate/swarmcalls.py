@@ -1,0 +1,66 @@
+"""The calls of SwarmSpawner, to a manager."""
+
+from __future__ import annotations
+
+import json
+
+from gate import answers, checks, strict
+from gate.calls import Call, Calls, Outcome, Relay
+from gate.strict import Refused
+from gate.upstream import Request
+
+
+class SwarmCalls(Calls):
+    async def services(self, call: Call) -> Outcome:
+        return await self._send(call, "GET", "/services", {"filters": self._own_filters(call)})
+
+    async def create_service(self, call: Call) -> Outcome:
+        order = checks.service(self.allowed, call.json)
+        for network in order.networks:
+            await self.owned.check_network(call.version, network)
+        for secret in order.secrets:
+            await self.owned.of_swarm(call.version, "secrets", secret)
+        return await self._send(call, "POST", "/services/create", body=order.body, headers=self._registry(call))
+
+    async def inspect_service(self, call: Call) -> Outcome:
+        answer, _ = await self.owned.of_swarm(call.version, "services", call.names["name"])
+        return answer
+
+    async def _service(self, call: Call) -> str:
+        _, found = await self.owned.of_swarm(call.version, "services", call.names["name"])
+        return f"/services/{found['ID']}"
+
+    async def remove_service(self, call: Call) -> Outcome:
+        return await self._send(call, "DELETE", await self._service(call))
+
+    async def service_logs(self, call: Call) -> Outcome:
+        query = self._of_a_log(call)
+        return Relay(Request("GET", f"{await self._service(call)}/logs", query))
+
+    async def tasks(self, call: Call) -> Outcome:
+        filters = strict.label_filters(call.query.get("filters", ""))
+        if not filters or not filters.keys() <= {"service", "label"}:
+            raise Refused("Tasks are listed by service or label.")
+        answer = await self._send(call, "GET", "/tasks", {"filters": json.dumps(filters)})
+        if not answer.ok:
+            return answer
+        found = answer.json() or []
+        return answer.replaced([task for task in found if answers.is_ours(self.allowed, answers.labels_of_task(task))])
+
+    async def inspect_task(self, call: Call) -> Outcome:
+        return await self.owned.task(call.version, call.names["name"])
+
+    async def inspect_node(self, call: Call) -> Outcome:
+        answer = await self._send(call, "GET", f"/nodes/{call.names['name']}")
+        return answer.replaced(answers.node(answer.json())) if answer.ok else answer
+
+    async def secrets(self, call: Call) -> Outcome:
+        return await self._send(call, "GET", "/secrets", {"filters": self._own_filters(call)})
+
+    async def create_secret(self, call: Call) -> Outcome:
+        order = checks.secret(self.allowed, call.json)
+        return await self._send(call, "POST", "/secrets/create", body=order.body)
+
+    async def remove_secret(self, call: Call) -> Outcome:
+        _, found = await self.owned.of_swarm(call.version, "secrets", call.names["name"])
+        return await self._send(call, "DELETE", f"/secrets/{found['ID']}")

@@ -1,0 +1,99 @@
+"""The engine, behind its socket."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import aiohttp
+from yarl import URL
+
+from gate.strict import Json
+
+# Of what the engine says besides the body, docker-py reads these.
+_PASSED = ("Content-Type", "Api-Version", "Docker-Experimental", "Ostype", "Swarm", "X-Docker-Container-Path-Stat")
+
+
+class NoAnswer(Exception):
+    """The engine can't be reached, or was lost before it had answered."""
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def ok(self) -> bool:
+        return 200 <= self.status < 300
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    def replaced(self, body: Any) -> Answer:
+        return Answer(self.status, self.headers, json.dumps(body).encode())
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is sent: nothing of it is the client's own text but what was checked."""
+
+    method: str
+    path: str
+    query: Mapping[str, str] | None = None
+    body: Json | bytes | None = None
+    headers: Mapping[str, str] | None = None
+
+
+class Engine:
+    """Requests to the engine, on connections that are kept. `version` is `/v1.44`, or empty: the engine's own."""
+
+    def __init__(self, socket: str) -> None:
+        self._socket = socket
+        self._session: aiohttp.ClientSession | None = None
+
+    async def start(self) -> None:
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
+        connector = aiohttp.UnixConnector(self._socket, limit=0, keepalive_timeout=600)
+        self._session = aiohttp.ClientSession(
+            connector=connector, timeout=timeout, auto_decompress=False, read_bufsize=2**18
+        )
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def ask(self, request: Request, version: str = "") -> Answer:
+        """The whole answer. NoAnswer where there is none."""
+        async with self.open(request, version) as response:
+            try:
+                return Answer(response.status, passed(response), await response.read())
+            except (aiohttp.ClientError, OSError) as error:
+                raise NoAnswer(str(error)) from error
+
+    @asynccontextmanager
+    async def open(self, request: Request, version: str = "") -> AsyncIterator[aiohttp.ClientResponse]:
+        """The answer as it begins."""
+        assert self._session is not None
+        headers, body = dict(request.headers or {}), request.body
+        if isinstance(body, dict):
+            headers["Content-Type"], body = "application/json", json.dumps(body).encode()
+        query = f"?{urlencode(request.query)}" if request.query else ""
+        url = f"http://engine{version}{quote(request.path, safe='/:')}{query}"
+        try:
+            response = await self._session.request(
+                request.method, URL(url, encoded=True), data=body, headers=headers, allow_redirects=False
+            )
+        except (aiohttp.ClientError, OSError) as error:
+            raise NoAnswer(str(error)) from error
+        async with response:
+            yield response
+
+
+def passed(response: aiohttp.ClientResponse) -> dict[str, str]:
+    return {name: response.headers[name] for name in _PASSED if name in response.headers}

@@ -1,0 +1,178 @@
+"""What a gate's tests have in common: a kit called `kit`, what is on its engine, and bodies that its spawner sends."""
+
+from __future__ import annotations
+
+import copy
+from ipaddress import IPv4Network
+from typing import Any
+
+from docker.types import ContainerSpec, EndpointSpec, Mount, Resources, RestartPolicy, SecretReference, TaskTemplate
+from docker.types.containers import ContainerConfig
+
+from dockerspawner import specs
+from dockerspawner.newvolumes import helper
+from dockerspawner.usernetworks import egress_network, user_network
+from dockerspawner.volumes import Bind
+from gate.allowed import Allowed
+
+Json = dict[str, Any]
+
+IMAGE = "kit-singleuser:0.1.0"
+API = "1.45"
+ALLOWED = Allowed(
+    "kit",
+    images=(r"kit-singleuser:0\.1\.0", r"quay\.io/jupyter/(?:[a-z-]+:[0-9-]+)"),
+    volumes=(r"old-[A-Za-z0-9_.-]+",),
+    binds=("/srv/data", "/home/*"),
+)
+OURS, HELPER, FOREIGN, HUB, DATABASE = ("a1" * 32, "a2" * 32, "f0" * 32, "b1" * 32, "b2" * 32)
+SECRET, FOREIGN_SECRET = "s1" + "x" * 23, "s0" + "x" * 23
+LABELS = {"dockyard.instance": "kit", "dockyard.user": "ada", "dockyard.server": ""}
+
+
+def inspected(container_id: str, name: str, labels: Json) -> Json:
+    return {
+        "Id": container_id,
+        "Name": f"/{name}",
+        "Config": {"Labels": labels, "Env": ["SECRET=zq"], "Hostname": container_id[:12]},
+        "State": {"Running": True},
+        "HostConfig": {"NetworkMode": "kit_users", "Binds": ["/:/host"]},
+        "NetworkSettings": {"Networks": {}},
+        "Mounts": [{"Source": "/etc"}],
+    }
+
+
+def _compose(service: str) -> Json:
+    return {"com.docker.compose.project": "kit", "com.docker.compose.service": service}
+
+
+_CONTAINERS = [
+    inspected(OURS, "kit-ada", LABELS),
+    inspected(HELPER, "kit-ada-helper", {"dockyard.helper": "kit"}),
+    inspected(FOREIGN, "other", {"dockyard.instance": "other"}),
+    inspected(HUB, "kit-hub-1", _compose("hub")),
+    inspected(DATABASE, "kit-postgres-1", _compose("postgres")),
+]
+_VOLUMES = {
+    "kit-home-ada": LABELS,
+    "old-ada": {},
+    "old-hub-data": {"com.docker.compose.project": "old"},
+    "kit-of-another": {"dockyard.instance": "other"},
+}
+_NETWORKS = {
+    "kit_users": _compose("users"),
+    "kit-ada": LABELS,
+    "kit_hub": _compose("hub"),
+    "kit-of-another": {"dockyard.instance": "other"},
+}
+THINGS: Json = {
+    **{f"/containers/{key}/json": one for one in _CONTAINERS for key in (one["Id"], one["Name"][1:])},
+    **{f"/volumes/{name}": {"Name": name, "Labels": labels} for name, labels in _VOLUMES.items()},
+    **{f"/networks/{name}": {"Name": name, "Id": name, "Labels": labels} for name, labels in _NETWORKS.items()},
+    f"/secrets/{SECRET}": {"ID": SECRET, "Spec": {"Labels": LABELS}},
+    f"/secrets/{FOREIGN_SECRET}": {"ID": FOREIGN_SECRET, "Spec": {"Labels": {}}},
+    "/services/kit-ada": {"ID": "sv1", "Spec": {"Name": "kit-ada", "Labels": LABELS}},
+    "/services/other": {"ID": "sv0", "Spec": {"Name": "other", "Labels": {}}},
+    "/tasks/t1": {"ID": "t1", "Spec": {"ContainerSpec": {"Labels": LABELS}}},
+    "/tasks/t0": {"ID": "t0", "Spec": {"ContainerSpec": {"Labels": {}, "Env": ["SECRET=zq"]}}},
+    f"/exec/{'c0' * 32}/json": {"ID": "c0" * 32, "ContainerID": FOREIGN},
+    "/_ping": {},
+    "/version": {"ApiVersion": API},
+}
+
+
+def _spelled(spec: Json) -> Json:
+    """As docker-py sends what create_container is given."""
+    given = {key: value for key, value in spec.items() if key != "name"}
+    return dict(copy.deepcopy(ContainerConfig(API, given.pop("image"), given.pop("command"), **given)))
+
+
+def server(**changes: Any) -> Json:
+    """The body with which the kit's spawner makes a server's container."""
+    spec = specs.container(
+        specs.Server(
+            image=IMAGE,
+            name="kit-ada",
+            command=["start"],
+            environment={"JUPYTERHUB_API_TOKEN": "zq"},
+            port=8888,
+            network="kit_users",
+            binds={"kit-home-ada": {"bind": "/home/jovyan", "mode": "rw"}},
+            mount_points=["/home/jovyan"],
+            mounts=[Mount("/jupyterhub-ssl", None, no_copy=True, labels=LABELS)],
+            mem_limit=2**31,
+            cpu_limit=0.5,
+            mem_guarantee=2**20,
+            cpu_guarantee=0.1,
+            extra_host={
+                "cap_drop": ["ALL"],
+                "security_opt": ["no-new-privileges"],
+                "pids_limit": 1024,
+                "memswap_limit": 2**31,
+            },
+        )
+    )
+    return changed(_spelled({**spec, "labels": {**LABELS, "dockyard.spec": "0123"}}), changes)
+
+
+def helping(**changes: Any) -> Json:
+    """The body with which it makes the helper that prepares a volume."""
+    bind = Bind("kit-home-ada", "/home/jovyan", "rw")
+    return changed(
+        _spelled(helper(IMAGE, "kit-ada-0", bind, "1000:100", "/etc/skel", {"dockyard.helper": "kit"})), changes
+    )
+
+
+def service(**changes: Any) -> Json:
+    """The body with which its SwarmSpawner makes a service."""
+    container = ContainerSpec(
+        IMAGE,
+        args=["start"],
+        env={"JUPYTERHUB_API_TOKEN": "zq"},
+        mounts=[Mount("/home/jovyan", "kit-home-ada", labels=LABELS)],
+        secrets=[SecretReference(SECRET, "kit-ada-key", filename="/jupyterhub-ssl/key.pem", uid="1000", mode=0o400)],
+        labels=LABELS,
+        cap_drop=["ALL"],
+        privileges={"NoNewPrivileges": True},
+        stop_grace_period=10**9,
+    )
+    task = TaskTemplate(
+        container,
+        resources=Resources(mem_limit=2**31, generic_resources={"gpu": 1}),
+        restart_policy=RestartPolicy("none"),
+        networks=["kit_users"],
+        placement={"Constraints": ["node.id==n1"]},
+    )
+    body = {"Name": "kit-ada", "Labels": LABELS, "TaskTemplate": task, "Mode": None, "Networks": None}
+    return changed(copy.deepcopy({**body, "EndpointSpec": EndpointSpec("dnsrr")}), changes)
+
+
+def networks() -> list[Json]:
+    """The bodies of the networks that isolation makes."""
+    subnet = IPv4Network("10.213.0.8/29")
+    made = [user_network("kit-bob", subnet, LABELS), egress_network("kit-egress", subnet, {"dockyard.instance": "kit"})]
+    return [
+        {
+            "Name": one["name"],
+            "Driver": one["driver"],
+            "Options": one.get("options"),
+            "IPAM": one["ipam"],
+            "CheckDuplicate": True,
+            "Labels": one["labels"],
+            **({"Internal": True} if one.get("internal") else {}),
+        }
+        for one in made
+    ]
+
+
+def changed(body: Json, changes: Json) -> Json:
+    """`body` with what `changes` has at paths such as HostConfig__Privileged."""
+    for path, value in changes.items():
+        *above, last = path.split("__")
+        inner = body
+        for key in above:
+            if not isinstance(inner.get(key), dict):
+                inner[key] = {}
+            inner = inner[key]
+        inner[last] = value
+    return body

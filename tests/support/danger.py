@@ -1,0 +1,106 @@
+"""An oracle, written without a look at the gate: what in a container's configuration would open the host.
+
+It reads keys as the engine does, whatever their case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+# What nobody's server has, whatever the value; empty ones are what the engine does anyway.
+NEVER = [
+    "autoremove",
+    "cgroup",
+    "cgroupparent",
+    "containeridfile",
+    "devicecgrouprules",
+    "devices",
+    "isolation",
+    "links",
+    "pidmode",
+    "portbindings",
+    "privileged",
+    "publishallports",
+    "runtime",
+    "sysctls",
+    "usernsmode",
+    "utsmode",
+    "volumesfrom",
+]
+HARMLESS_MODES = {"ipcmode": {"", "none", "private"}, "cgroupnsmode": {"", "private"}}
+SAFE_OPTIONS = {"no-new-privileges", "no-new-privileges:true", "no-new-privileges=true"}
+
+
+def as_the_engine_reads(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key.lower(): as_the_engine_reads(inner) for key, inner in value.items()}
+    return [as_the_engine_reads(inner) for inner in value] if isinstance(value, list) else value
+
+
+def twice(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        names = [key.lower() for key in value]
+        yield from (f"{name} is there twice" for name in names if names.count(name) > 1)
+        for inner in value.values():
+            yield from twice(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from twice(inner)
+
+
+def dangers(body: Any, images: set[str], paths: set[str], networks: set[str], project: str) -> list[str]:
+    """All that is wrong with the body of a create. `paths` of the host and `networks` are those that servers have."""
+    found = [*twice(body)]
+    read = as_the_engine_reads(body)
+    host = read.get("hostconfig") or {}
+    helps = "dockyard.helper" in (read.get("labels") or {})
+    found += [name for name in NEVER if host.get(name) or read.get(name)]
+    # An empty list of these bares what the engine hides.
+    found += [name for name in ("maskedpaths", "readonlypaths") if host.get(name) is not None]
+    found += [f"{name} {host[name]}" for name, good in HARMLESS_MODES.items() if (host.get(name) or "") not in good]
+    options = host.get("securityopt") or []
+    if not options or set(options) - SAFE_OPTIONS:
+        found.append(f"security options {options}")
+    if "ALL" not in (host.get("capdrop") or []):
+        found.append("capabilities are kept")
+    added = set(host.get("capadd") or [])
+    if added and (added - {"CHOWN", "DAC_OVERRIDE"} or not helps or host.get("networkmode") != "none"):
+        found.append(f"capabilities {added}")
+    if read.get("image") not in images:
+        found.append(f"image {read.get('image')}")
+    asked = {host.get("networkmode"), *((read.get("networkingconfig") or {}).get("endpointsconfig") or {})}
+    if asked - networks and not (helps and asked == {"none"}):
+        found.append(f"networks {asked}")
+    found += [f"label {name}" for name in read.get("labels") or {} if not name.startswith("dockyard.")]
+    if not {(read.get("labels") or {}).get(f"dockyard.{kind}") for kind in ("instance", "helper")} & {project}:
+        found.append("no owner")
+    if host.get("devicerequests"):
+        found.append("device requests")
+    if (host.get("logconfig") or {}).get("type", "local") not in ("local", "json-file"):
+        found.append("log driver")
+    if (host.get("restartpolicy") or {}).get("name") not in (None, "", "no"):
+        found.append("restarts")
+    return [*found, *_mounted(host, paths, project)]
+
+
+def _mounted(host: Any, paths: set[str], project: str) -> Iterator[str]:
+    sources = [(text.split(":")[0], text) for text in host.get("binds") or []]
+    for mount in host.get("mounts") or []:
+        options = mount.get("volumeoptions") or {}
+        driver = options.get("driverconfig") or {}
+        if driver.get("options") or driver.get("name") not in (None, "", "local") or options.get("subpath"):
+            yield f"volume options {options}"
+        if "shared" in str(mount.get("bindoptions")):
+            yield "propagation"
+        if mount.get("type") not in ("bind", "volume", "tmpfs"):
+            yield f"mount of type {mount.get('type')}"
+        if mount.get("source") or mount.get("type") == "bind":
+            sources.append((mount.get("source") or "", str(mount)))
+    if host.get("volumedriver") not in (None, "", "local"):
+        yield "volume driver"
+    for source, text in sources:
+        if source not in paths and not source.startswith(f"{project}-"):
+            yield f"source {source} of {text}"
+        if "shared" in text.split(":", 2)[-1]:
+            yield f"propagation of {text}"

@@ -1,0 +1,141 @@
+"""Other calls, and calls on what is somebody else's. None reaches the engine, but for the question whose it is."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from support.bodies import DATABASE, FOREIGN, FOREIGN_SECRET, HELPER, HUB, IMAGE, OURS
+from support.gate import Gate
+
+ELSEWHERE = [
+    *(
+        ("POST", path)
+        for path in (
+            "/build",
+            "/commit?container=x",
+            "/session",
+            "/grpc",
+            "/auth",
+            "/images/load",
+            "/images/x/tag?repo=y",
+            "/images/x/push",
+            "/plugins/pull?remote=x",
+            "/plugins/x/enable",
+            "/swarm/init",
+            "/swarm/join",
+            "/swarm/leave",
+            "/swarm/update",
+            "/nodes/n1/update?version=1",
+            "/services/kit-ada/update?version=1",
+            "/configs/create",
+            "/secrets/x/update",
+            "/containers/prune",
+            "/volumes/prune",
+            "/networks/prune",
+            "/images/prune",
+            "/build/prune",
+            f"/containers/{OURS}/attach?stream=1",
+            f"/containers/{OURS}/update",
+            f"/containers/{OURS}/kill",
+            f"/containers/{OURS}/restart",
+            f"/containers/{OURS}/resize",
+            f"/containers/{OURS}/wait",
+            f"/containers/{OURS}/copy",
+        )
+    ),
+    *(
+        ("GET", path)
+        for path in (
+            f"/containers/{OURS}/export",
+            f"/containers/{OURS}/attach/ws",
+            f"/containers/{OURS}/top",
+            f"/containers/{OURS}/changes",
+            f"/containers/{OURS}/stats",
+            "/images/json",
+            "/images/search?term=x",
+            "/images/get?names=x",
+            f"/images/{IMAGE}/get",
+            f"/images/{IMAGE}/history",
+            "/configs",
+            "/plugins",
+            "/swarm",
+            "/swarm/unlockkey",
+            "/system/df",
+            "/nodes",
+            "/secrets/s1",
+            "/distribution/x/json",
+            "/debug/pprof",
+            "/metrics",
+        )
+    ),
+    ("DELETE", f"/images/{IMAGE}"),
+    ("DELETE", "/nodes/n1"),
+    ("PUT", "/volumes/kit-home-ada"),
+    ("OPTIONS", "/version"),
+    ("TRACE", "/version"),
+    ("PATCH", f"/containers/{OURS}/json"),
+    ("HEAD", f"/containers/{OURS}/archive?path=/"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), ELSEWHERE)
+async def test_another_call(gate: Gate, method: str, path: str) -> None:
+    status, _ = await gate.send(method, f"/v1.45{path}")
+    assert status == 403
+    assert not gate.engine.seen
+
+
+FOREIGN_THINGS = [
+    *(
+        (method, path.format(one))
+        for one in (FOREIGN, "other", DATABASE, "kit-postgres-1")
+        for method, path in (
+            ("GET", "/containers/{}/json"),
+            ("GET", "/containers/{}/logs?stdout=1"),
+            ("GET", "/containers/{}/archive?path=/etc/shadow"),
+            ("POST", "/containers/{}/start"),
+            ("POST", "/containers/{}/stop"),
+            ("POST", "/containers/{}/pause"),
+            ("POST", "/containers/{}/unpause"),
+            ("POST", "/containers/{}/rename?name=kit-x"),
+            ("DELETE", "/containers/{}?force=1"),
+        )
+    ),
+    # What is told of the hub and the proxy is not done to them.
+    *(
+        (method, path.format(HUB))
+        for method, path in (
+            ("GET", "/containers/{}/logs?stdout=1"),
+            ("GET", "/containers/{}/archive?path=/srv"),
+            ("POST", "/containers/{}/stop"),
+            ("DELETE", "/containers/{}?force=1"),
+        )
+    ),
+    ("GET", "/volumes/old-hub-data"),
+    ("DELETE", "/volumes/kit-of-another"),
+    ("GET", "/networks/kit_hub"),
+    ("GET", "/networks/kit-of-another"),
+    ("DELETE", "/networks/kit_hub"),
+    ("GET", "/services/other"),
+    ("DELETE", "/services/other"),
+    ("GET", "/services/other/logs?stdout=1"),
+    ("GET", "/tasks/t0"),
+    ("DELETE", f"/secrets/{FOREIGN_SECRET}"),
+    ("GET", f"/exec/{'c0' * 32}/json"),
+    ("GET", "/exec/x/json"),
+    ("GET", "/images/alpine/json"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), FOREIGN_THINGS)
+async def test_what_is_somebody_elses_is_not_there(gate: Gate, method: str, path: str) -> None:
+    status, said = await gate.send(method, path)
+    assert status == 404
+    assert "zq" not in json.dumps(said)
+    assert not gate.engine.orders
+
+
+async def test_helpers_are_the_hubs_own(gate: Gate) -> None:
+    assert (await gate.send("DELETE", f"/containers/{HELPER}?force=1"))[0] == 204

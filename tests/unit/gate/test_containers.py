@@ -1,0 +1,213 @@
+"""Containers and services that a hub which was taken over would ask for. Each is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from support.bodies import FOREIGN, FOREIGN_SECRET, IMAGE, LABELS, helping, server, service
+from support.gate import Gate
+
+CREATE = "/v1.45/containers/create?name=kit-ada"
+
+
+def host(**changes: Any) -> Any:
+    return server(**{f"HostConfig__{name}": value for name, value in changes.items()})
+
+
+def mount(**about: Any) -> Any:
+    return host(Mounts=[{"Target": "/mnt", "Source": "kit-x", "Type": "volume", "ReadOnly": False, **about}])
+
+
+def task(**changes: Any) -> Any:
+    return service(**{f"TaskTemplate__ContainerSpec__{name}": value for name, value in changes.items()})
+
+
+DEVICE = {"PathOnHost": "/dev/sda", "PathInContainer": "/dev/sda", "CgroupPermissions": "rwm"}
+AS_BIND = {"Name": "local", "Options": {"type": "none", "o": "bind", "device": "/"}}
+HELP = helping()["Entrypoint"]
+
+# What is asked for, and the body of a create that asks for it.
+BODIES: dict[str, Any] = {
+    "privileged": host(Privileged=True),
+    "network of the host": host(NetworkMode="host"),
+    "network of another container": host(NetworkMode=f"container:{FOREIGN}"),
+    "default network": host(NetworkMode="default"),
+    "default bridge": host(NetworkMode="bridge"),
+    "no network named": host(NetworkMode=""),
+    "foreign network": host(NetworkMode="kit-of-another"),
+    "database's network": host(NetworkMode="kit_hub"),
+    "second network": server(NetworkingConfig={"EndpointsConfig": {"kit_hub": {}}}),
+    "alias on a network": server(NetworkingConfig={"EndpointsConfig": {"kit_users": {"Aliases": ["hub"]}}}),
+    "address on a network": server(
+        NetworkingConfig={"EndpointsConfig": {"kit_users": {"IPAMConfig": {"IPv4Address": "10.0.0.2"}}}}
+    ),
+    "processes of the host": host(PidMode="host"),
+    "processes of another": host(PidMode=f"container:{FOREIGN}"),
+    "memory of the host": host(IpcMode="host"),
+    "memory of another": host(IpcMode=f"container:{FOREIGN}"),
+    "shareable memory": host(IpcMode="shareable"),
+    "names of the host": host(UTSMode="host"),
+    "users of the host": host(UsernsMode="host"),
+    "groups of the host": host(CgroupnsMode="host"),
+    "group of another's": host(CgroupParent="/docker/x"),
+    "group by its old name": host(Cgroup=f"container:{FOREIGN}"),
+    "a device": host(Devices=[DEVICE]),
+    "rules for devices": host(DeviceCgroupRules=["a *:* rwm"]),
+    "GPUs that no setting gives": host(DeviceRequests=[{"Count": -1, "Capabilities": [["gpu"]]}]),
+    "devices of another driver": host(
+        DeviceRequests=[{"Driver": "cdi", "DeviceIDs": ["x/y=z"], "Capabilities": [["gpu"]]}]
+    ),
+    "a capability": host(CapAdd=["SYS_ADMIN"]),
+    "all capabilities": host(CapAdd=["ALL"]),
+    "capabilities kept": host(CapDrop=["NET_RAW"]),
+    "capabilities not dropped": host(CapDrop=None),
+    "no seccomp": host(SecurityOpt=["no-new-privileges", "seccomp=unconfined"]),
+    "no AppArmor": host(SecurityOpt=["apparmor=unconfined"]),
+    "no labels": host(SecurityOpt=["label=disable"]),
+    "system paths": host(SecurityOpt=["systempaths=unconfined"]),
+    "new privileges": host(SecurityOpt=["no-new-privileges:false"]),
+    "privileges not said": host(SecurityOpt=[]),
+    "unmasked paths": host(MaskedPaths=[]),
+    "writable paths": host(ReadonlyPaths=[]),
+    "a kernel setting": host(Sysctls={"kernel.shm_rmid_forced": "1"}),
+    "a runtime": host(Runtime="other"),
+    "a runtime at the top": server(Runtime="other"),
+    "isolation": host(Isolation="process"),
+    "volumes of another": host(VolumesFrom=[FOREIGN]),
+    "a volume driver": host(VolumeDriver="vieux/sshfs"),
+    "restarts": host(RestartPolicy={"Name": "always"}),
+    "removal by itself": host(AutoRemove=True),
+    "ports of the host": host(PortBindings={"22/tcp": [{"HostPort": "22"}]}),
+    "all ports": host(PublishAllPorts=True),
+    "links": host(Links=["kit-postgres-1:db"]),
+    "a file of the host": host(ContainerIDFile="/etc/cron.d/x"),
+    "a log driver": host(LogConfig={"Type": "syslog", "Config": {"syslog-address": "udp://x"}}),
+    "spared when memory runs out": host(OomScoreAdj=-1000),
+    "the root by a bind": host(Binds=["/:/host"]),
+    "the root, read only": host(Binds=["/:/host:ro"]),
+    "the engine's socket": host(Binds=["/var/run/docker.sock:/s"]),
+    "below an allowed path": host(Binds=["/srv/data/link:/d"]),
+    "above an allowed path": host(Binds=["/srv:/d"]),
+    "beside an allowed path": host(Binds=["/srv/data2:/d"]),
+    "around an allowed path": host(Binds=["/srv/data/../../etc:/d"]),
+    "the parent of all homes": host(Binds=["/home:/d"]),
+    "within a home": host(Binds=["/home/ada/link:/d"]),
+    "double slash": host(Binds=["//etc:/d"]),
+    "shared propagation": host(Binds=["/srv/data:/d:rshared"]),
+    "relabelled": host(Binds=["/srv/data:/d:Z"]),
+    "half a bind": host(Binds=["/etc"]),
+    "foreign volume by a bind": host(Binds=["kit-of-another:/d"]),
+    "another kit's volume": host(Binds=["old-hub-data:/d"]),
+    "the hub's own volume": host(Binds=["kit_hub-data:/d"]),
+    "a volume of any name": host(Binds=["secrets:/d"]),
+    "bind by a mount": mount(Type="bind", Source="/"),
+    "bind without a source": mount(Type="bind", Source=None),
+    "bind that makes its source": mount(Type="bind", Source="/srv/data", BindOptions={"CreateMountpoint": True}),
+    "bind, not recursive": mount(Type="bind", Source="/srv/data", BindOptions={"NonRecursive": True}),
+    "bind that is shared": mount(Type="bind", Source="/srv/data", BindOptions={"Propagation": "rshared"}),
+    "bind in disguise": mount(VolumeOptions={"DriverConfig": AS_BIND}),
+    "anonymous bind in disguise": mount(Source=None, VolumeOptions={"DriverConfig": AS_BIND}),
+    "network file system": mount(
+        VolumeOptions={"DriverConfig": {"Name": "local", "Options": {"type": "nfs", "device": ":/"}}}
+    ),
+    "driver of a volume": mount(VolumeOptions={"DriverConfig": {"Name": "vieux/sshfs"}}),
+    "subpath": mount(VolumeOptions={"Subpath": "../../etc"}),
+    "labels of a volume": mount(VolumeOptions={"Labels": {"com.docker.compose.project": "x"}}),
+    "foreign volume by a mount": mount(Source="kit-of-another"),
+    "an image as a mount": mount(Type="image", Source="x"),
+    "a pipe": mount(Type="npipe", Source="x"),
+    "options of another type": mount(BindOptions={"Propagation": "private"}),
+    "memory with a source": mount(Type="tmpfs", Source="/etc"),
+    "consistency": mount(Consistency="cached"),
+    "another image": server(Image="alpine"),
+    "another tag": server(Image="kit-singleuser:latest"),
+    "an image by its id": server(Image="sha256:" + "0" * 64),
+    "a digest of one's own": server(Image=f"{IMAGE}@sha256:{'0' * 64}"),
+    "an image like a profile's": server(Image="quay.io/jupyter/x:1/../../evil:1"),
+    "an image with a line break": server(Image=f"{IMAGE}\nx"),
+    "somebody else's instance": server(Labels={"dockyard.instance": "other"}),
+    "labels for a proxy": server(Labels={"traefik.enable": "true"}),
+    "labels of compose": server(Labels={"com.docker.compose.project": "kit", "com.docker.compose.service": "hub"}),
+    "a helper that is a server": server(Labels={"dockyard.helper": "kit"}),
+    "a helper's other script": helping(Entrypoint=["sh", "-c", "cat /proc/1/environ", *HELP[3:]]),
+    "a helper's other target": helping(Entrypoint=[*HELP[:5], "/etc", ""]),
+    "a helper's owner": helping(Entrypoint=[*HELP[:4], "0 /etc/shadow", *HELP[5:]]),
+    "a helper's command": helping(Cmd=["x"]),
+    "a helper's capability": helping(HostConfig__CapAdd=["SYS_ADMIN"]),
+    "a helper's network": helping(HostConfig__NetworkMode="kit_users"),
+    "a helper's bind": helping(HostConfig__Binds=["/:/host"]),
+    "a helper's volume": helping(
+        HostConfig__Mounts=[
+            {"Target": "/home/jovyan", "Source": "kit_hub-data", "Type": "volume", "VolumeOptions": {"NoCopy": True}}
+        ]
+    ),
+    "a helper of both kinds": helping(Labels={"dockyard.helper": "kit", "dockyard.instance": "kit"}),
+    "an open input": server(OpenStdin=True),
+    "a health check": server(Healthcheck={"Test": ["CMD", "x"]}),
+    "an address": server(MacAddress="02:42:ac:11:00:02"),
+    "wrong case above": {**server(), "hostconfig": {"Privileged": True}},
+    "wrong case below": host(privileged=True),
+    "wrong type": host(PidsLimit="1024"),
+    "wrong type of a truth": host(Init=1),
+    "an unknown field": {**server(), "Surprise": 1},
+    "no host configuration": {"Image": IMAGE, "Labels": LABELS},
+}
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES.keys())
+async def test_a_container_with(gate: Gate, body: Any) -> None:
+    status, said = await gate.send("POST", CREATE, body)
+    # What is somebody else's is not there.
+    assert status in (403, 404), said
+    assert said["message"]
+    assert not gate.engine.orders
+    assert [note["gate"] for note in gate.notes()] == ["refused"]
+
+
+SERVICES: dict[str, Any] = {
+    "capability": task(CapabilityAdd=["SYS_ADMIN"]),
+    "capabilities kept": task(CapabilityDrop=[]),
+    "new privileges": task(Privileges={"NoNewPrivileges": False}),
+    "no seccomp": task(Privileges={"NoNewPrivileges": True, "Seccomp": {"Mode": "unconfined"}}),
+    "credentials": task(Privileges={"NoNewPrivileges": True, "CredentialSpec": {"File": "x"}}),
+    "kernel setting": task(Sysctls={"net.ipv4.ip_forward": "1"}),
+    "limits of the kernel": task(Ulimits=[{"Name": "memlock", "Soft": -1, "Hard": -1}]),
+    "bind": task(Mounts=[{"Target": "/h", "Source": "/", "Type": "bind"}]),
+    "bind in disguise": task(
+        Mounts=[{"Target": "/h", "Source": "kit-x", "Type": "volume", "VolumeOptions": {"DriverConfig": AS_BIND}}]
+    ),
+    "the engine's socket": task(Mounts=[{"Target": "/s", "Source": "/var/run/docker.sock", "Type": "bind"}]),
+    "foreign secret": task(Secrets=[{"SecretID": FOREIGN_SECRET, "SecretName": "x", "File": {"Name": "x"}}]),
+    "configs": task(Configs=[{"ConfigID": "x", "ConfigName": "x"}]),
+    "image": task(Image="alpine"),
+    "isolation": task(Isolation="process"),
+    "host's network": service(TaskTemplate__Networks=[{"Target": "host"}]),
+    "foreign network": service(TaskTemplate__Networks=[{"Target": "kit-of-another"}]),
+    "no network": service(TaskTemplate__Networks=[]),
+    "ports": service(EndpointSpec={"Mode": "dnsrr", "Ports": [{"TargetPort": 8888, "PublishMode": "host"}]}),
+    "plugin": service(TaskTemplate__Runtime="plugin"),
+    "plugin's spec": service(TaskTemplate__PluginSpec={"Remote": "x"}),
+    "on every node": service(Mode={"Global": {}}),
+    "started again": service(TaskTemplate__RestartPolicy={"Condition": "any"}),
+    "log driver": service(TaskTemplate__LogDriver={"Name": "fluentd"}),
+    "name": service(Name="other"),
+    "labels": service(Labels={"com.docker.stack.namespace": "kit"}),
+}
+
+
+@pytest.mark.parametrize("body", SERVICES.values(), ids=SERVICES.keys())
+async def test_a_service_with(gate: Gate, body: Any) -> None:
+    status, _ = await gate.send("POST", "/v1.45/services/create", body)
+    assert status in (403, 404)
+    assert not gate.engine.orders
+
+
+async def test_a_refusal_says_what_and_how_to_mend_it(gate: Gate) -> None:
+    _, said = await gate.send("POST", CREATE, host(Privileged=True, Devices=[DEVICE]))
+    assert "HostConfig.Devices" in said["message"] or "HostConfig.Privileged" in said["message"]
+    assert "ENGINE_ACCESS=socket" in said["message"]
+    _, said = await gate.send("POST", CREATE, host(Binds=["/srv/x:/x"]))
+    assert said["message"] == "Path /srv/x of the host is not among BIND_PATHS: add it there."
+    assert [note["why"] for note in gate.notes()][1] == said["message"]

@@ -1,0 +1,184 @@
+"""Requests that two programs may read in two ways. Each is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from support.bodies import OURS, server
+from support.gate import Gate
+
+CREATE = "/v1.45/containers/create?name=kit-ada"
+CLEAN = json.dumps(server())
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1.45/containers/../images/json",
+        "/v1.45/containers/%2e%2e/images/json",
+        "/v1.45/containers/x%2fjson",
+        f"/v1.45/containers/{OURS}%2Fexport%3F/json",
+        "/v1.45/containers/a%00b/json",
+        "/v1.45/containers/a%0d%0ab/json",
+        "/v1.45/containers/%252e%252e/json",
+        "/v1.45//containers/json",
+        "/v1.45/containers/json/",
+        "/v1.45/Containers/json",
+        "/v1.45/containers/json;x",
+        "/v1.24/containers/json",
+        "/v2.0/containers/json",
+        "/v1.45/v1.45/containers/json",
+        "/containers/json?all=1&all=0",
+        "/containers/json?since=x",
+        "/containers/json?all",
+        "/containers/json?filters={",
+        '/containers/json?filters={"label":{"x":true}}',
+        '/containers/json?filters={"label":[],"label":[]}',
+        "/events",
+        '/events?filters={"type":["container"],"image":["x"]}',
+        '/events?filters={"type":["container"]}&since=now',
+        "/tasks?filters={}",
+        '/tasks?filters={"node":["n1"]}',
+        '/networks?filters={"driver":["host"]}',
+        f"/containers/{OURS}/logs?follow=1&stdout=1",
+        f"/containers/{OURS}/logs?tail=-1",
+        f"/containers/{OURS}/archive?path=../etc",
+        f"/containers/{OURS}/archive?path=/a/../../etc",
+        "/services/kit-ada/logs?details=1",
+        "http://engine/version",
+        "*",
+    ],
+)
+async def test_a_path_or_a_query_that_may_be_read_in_two_ways(gate: Gate, path: str) -> None:
+    said = await raw(
+        gate, f"GET {path.replace(' ', '%20')} HTTP/1.1\r\nHost: gate\r\nConnection: close\r\n\r\n".encode()
+    )
+    assert status_of(said) in (400, 403)
+    assert not gate.engine.seen
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        CLEAN + "{}",
+        CLEAN + "\0",
+        CLEAN + ' {"HostConfig": {"Privileged": true}}',
+        CLEAN[:-1] + ', "HostConfig": {"Privileged": true}}',
+        CLEAN.replace('"PidsLimit"', '"PidsLimit": 1, "PidsLimit"'),
+        CLEAN.replace('"PidsLimit": 1024', '"Pri\\u0076ileged": true'),
+        CLEAN.replace("1024", "1e400"),
+        CLEAN.replace("1024", "NaN"),
+        CLEAN.replace("1024", "-Infinity"),
+        CLEAN.replace("1024", "9" * 30),
+        CLEAN.replace("1024", "1024.0"),
+        CLEAN.replace("start", "\\ud800"),
+        "[" * 100_000,
+        f"[{CLEAN}]",
+        "null",
+        '"x"',
+        "// x\n" + CLEAN,
+        "\ufeff" + CLEAN,
+    ],
+    ids=lambda body: body[-30:],
+)
+async def test_a_body_that_may_be_read_in_two_ways(gate: Gate, body: str) -> None:
+    status, _ = await gate.send("POST", CREATE, body.encode())
+    assert status in (400, 403)
+    assert not gate.engine.seen
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32", "latin-1"])
+async def test_another_encoding(gate: Gate, encoding: str) -> None:
+    assert (await gate.send("POST", CREATE, CLEAN.replace("start", "é").encode(encoding)))[0] == 400
+    assert not gate.engine.seen
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "application/json; charset=utf-16"],
+)
+async def test_another_type(gate: Gate, kind: str) -> None:
+    assert (await gate.send("POST", CREATE, CLEAN.encode(), **{"Content-Type": kind}))[0] == 415
+    assert not gate.engine.seen
+
+
+async def raw(gate: Gate, sent: bytes, hang_up: bool = False) -> bytes:
+    """What comes back for bytes, until the gate hangs up."""
+    host, port = gate.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        writer.write(sent)
+        if hang_up:
+            writer.write_eof()
+        return await asyncio.wait_for(reader.read(), 10)
+    finally:
+        writer.close()
+
+
+def status_of(said: bytes) -> int:
+    return int(said.split(b" ", 2)[1])
+
+
+def request(*headers: str, body: str = CLEAN, line: str = f"POST {CREATE} HTTP/1.1") -> bytes:
+    return "\r\n".join([line, "Host: gate", "Content-Type: application/json", *headers, "", body]).encode()
+
+
+LENGTH = f"Content-Length: {len(CLEAN)}"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        request(LENGTH, "Transfer-Encoding: chunked"),
+        request(LENGTH, "Transfer-Encoding: identity"),
+        request(LENGTH, "Transfer-Encoding : chunked"),
+        request("Transfer-Encoding: chunked", body="0\r\n\r\n"),
+        request("Transfer-Encoding: gzip, chunked", body="0\r\n\r\n"),
+        request(LENGTH, "Content-Length: 4"),
+        request(f"Content-Length: {len(CLEAN)}, 4"),
+        request(f"Content-Length: +{len(CLEAN)}"),
+        request("Content-Length: -1"),
+        request(f"Content-Length: 0x{len(CLEAN):x}"),
+        request(LENGTH, "Content-Encoding: gzip"),
+        request(LENGTH, "Expect: 100-continue"),
+        request(LENGTH, "Content-Type: text/plain"),
+        request(LENGTH, "Host: engine"),
+        request(LENGTH, " folded: x"),
+        request(LENGTH, "X: a\nTransfer-Encoding: chunked"),
+        request(LENGTH, line=f"POST {CREATE} HTTP/1.1\r\nX"),
+        request("Content-Length: 2000000", body=""),
+        request(body=CLEAN),
+        request(LENGTH, "X-Registry-Auth: a b"),
+        request(LENGTH, "X: " + "x" * 100_000),
+        request("Content-Length: 4", body="{}{}GET /images/json HTTP/1.1\r\n\r\n"),
+        b"CONNECT engine:2375 HTTP/1.1\r\nHost: engine\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"POST " + CREATE.encode() + b"\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01",
+    ],
+)
+async def test_a_request_that_may_be_read_in_two_ways(gate: Gate, sent: bytes) -> None:
+    said = await raw(gate, sent)
+    assert status_of(said) in (400, 403, 405, 413, 415)
+    assert said.count(b"HTTP/") - said.count(b"speaks HTTP/") == 1
+    assert not gate.engine.seen
+
+
+async def test_a_slow_body(gate: Gate) -> None:
+    said = await raw(gate, request(LENGTH, body=CLEAN[:20]))
+    assert status_of(said) == 408
+    assert not gate.engine.seen
+
+
+async def test_half_a_body(gate: Gate) -> None:
+    said = await raw(gate, request(LENGTH, body=CLEAN[:20]), hang_up=True)
+    assert said == b"" or status_of(said) == 400
+    assert not gate.engine.seen
+
+
+async def test_a_large_body(gate: Gate) -> None:
+    assert (await gate.send("POST", CREATE, server(Env=["X" * 2**20])))[0] == 413
+    assert not gate.engine.seen

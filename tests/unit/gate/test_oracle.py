@@ -1,0 +1,232 @@
+"""Whatever is asked for: what the gate would send on opens nothing, as somebody else judges it."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gate import checks, strict
+from gate.strict import Refused
+from support.bodies import ALLOWED, FOREIGN, IMAGE, helping, server
+from support.danger import HARMLESS_MODES, NEVER, dangers
+from unit.gate.test_containers import BODIES
+
+PATHS = {"/srv/data", "/home/ada"}
+NETWORKS = {"kit_users", "kit-ada", "kit-bob"}
+# What opens nothing by itself, and what only the engine knows.
+BEYOND = {
+    "foreign network",
+    "database's network",
+    "second network",
+    "alias on a network",
+    "address on a network",
+    "foreign volume by a bind",
+    "foreign volume by a mount",
+    "shareable memory",
+    "names of the host",
+    "spared when memory runs out",
+    "a health check",
+    "an address",
+    "an open input",
+    "an unknown field",
+    "wrong type",
+    "wrong type of a truth",
+    "consistency",
+    "relabelled",
+    "bind, not recursive",
+    "bind that makes its source",
+    "options of another type",
+    "labels of a volume",
+    "a helper that is a server",
+    "a helper of both kinds",
+    "a helper's command",
+    "a helper's other script",
+    "a helper's other target",
+    "a helper's owner",
+}
+
+FIELDS = [
+    "Privileged",
+    "NetworkMode",
+    "PidMode",
+    "IpcMode",
+    "UTSMode",
+    "UsernsMode",
+    "CgroupnsMode",
+    "CgroupParent",
+    "Cgroup",
+    "Devices",
+    "DeviceCgroupRules",
+    "DeviceRequests",
+    "CapAdd",
+    "CapDrop",
+    "SecurityOpt",
+    "MaskedPaths",
+    "ReadonlyPaths",
+    "Sysctls",
+    "Runtime",
+    "Isolation",
+    "VolumesFrom",
+    "VolumeDriver",
+    "RestartPolicy",
+    "AutoRemove",
+    "PortBindings",
+    "PublishAllPorts",
+    "Links",
+    "ContainerIDFile",
+    "LogConfig",
+    "Binds",
+    "Mounts",
+    "Tmpfs",
+    "Memory",
+    "PidsLimit",
+    "Init",
+    "ReadonlyRootfs",
+    "GroupAdd",
+    "Ulimits",
+    "StorageOpt",
+    "ShmSize",
+    "Dns",
+    "ExtraHosts",
+    "Annotations",
+]
+TEXTS = [
+    "",
+    "host",
+    "none",
+    "private",
+    "shareable",
+    "kit_users",
+    "kit-ada",
+    "bridge",
+    f"container:{FOREIGN}",
+    "/",
+    "/etc",
+    "/srv/data",
+    "/srv/data/x",
+    "/home/ada",
+    "/home",
+    "..",
+    "kit-x",
+    "secrets",
+    "/:/host",
+    "/srv/data:/d",
+    "/srv/data:/d:rshared",
+    "kit-x:/d:ro",
+    "/home/ada:/h:rslave",
+    "kit-x:/d:Z",
+    "ALL",
+    "SYS_ADMIN",
+    "CHOWN",
+    "no-new-privileges",
+    "no-new-privileges:true",
+    "seccomp=unconfined",
+    "local",
+    "json-file",
+    "syslog",
+    "volume",
+    "bind",
+    "tmpfs",
+    "image",
+    "runc",
+    "always",
+    "rshared",
+    "private",
+]
+KEYS = [
+    "Type",
+    "Source",
+    "Target",
+    "Name",
+    "Options",
+    "VolumeOptions",
+    "BindOptions",
+    "DriverConfig",
+    "Subpath",
+    "Propagation",
+    "Config",
+    "device",
+]
+
+texts = st.sampled_from(TEXTS)
+scalars = st.none() | st.booleans() | st.integers(-2, 2000) | texts
+values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
+    max_leaves=6,
+)
+mounts = st.fixed_dictionaries(
+    {"Target": st.just("/d"), "Source": texts, "Type": st.sampled_from(["volume", "bind", "tmpfs"])},
+    optional={
+        "ReadOnly": st.booleans(),
+        "BindOptions": st.fixed_dictionaries({}, optional={"Propagation": texts, "NonRecursive": st.booleans()}),
+        "VolumeOptions": st.fixed_dictionaries(
+            {}, optional={"NoCopy": st.booleans(), "Subpath": texts, "DriverConfig": values}
+        ),
+    },
+)
+# Of the right kind, so that some get through.
+LIKELY = {
+    "Binds": st.lists(texts, max_size=2),
+    "Mounts": st.lists(mounts, max_size=2),
+    "CapAdd": st.lists(texts, max_size=1),
+    "CapDrop": st.lists(texts, max_size=2),
+    "SecurityOpt": st.lists(texts, max_size=2),
+    "NetworkMode": texts,
+}
+spelled = st.sampled_from([str, str, str, str.lower, str.upper])
+
+
+@st.composite
+def bodies(draw: st.DrawFn) -> str:
+    """A body of the spawner's with some of it changed, in JSON."""
+    body = copy.deepcopy(draw(st.sampled_from([server(), server(), helping()])))
+    for name in draw(st.lists(st.sampled_from([*FIELDS, *LIKELY, *LIKELY]), max_size=3)):
+        where = body["HostConfig"] if draw(st.integers(0, 9)) else body
+        where[draw(spelled)(name)] = draw(LIKELY.get(name, values) if draw(st.integers(0, 4)) else values)
+    if not draw(st.integers(0, 4)):
+        body["Image"] = draw(st.sampled_from([IMAGE, "alpine", f"{IMAGE}@sha256:{'0' * 64}"]))
+    if not draw(st.integers(0, 4)):
+        body["Labels"] = draw(
+            st.dictionaries(
+                st.sampled_from(["dockyard.instance", "dockyard.helper", "dockyard.user", "traefik.enable"]),
+                st.sampled_from(["kit", "x"]),
+            )
+        )
+    text = json.dumps(body)
+    return text.replace('"Binds"', '"Binds": [], "Binds"', 1) if not draw(st.integers(0, 9)) else text
+
+
+def judged(body: Any) -> list[str]:
+    return dangers(body, {IMAGE}, PATHS, NETWORKS, "kit")
+
+
+@settings(max_examples=1500, deadline=None)
+@given(bodies())
+def test_what_is_sent_on_is_harmless(text: str) -> None:
+    try:
+        order = checks.container(ALLOWED, strict.json_object(text.encode()))
+    except Refused:
+        return
+    if order.networks <= NETWORKS:
+        # Of others the engine is asked whose they are.
+        assert judged(json.loads(json.dumps(order.body))) == []
+
+
+@pytest.mark.parametrize("name", BODIES.keys() - BEYOND)
+def test_the_oracle_knows_what_is_dangerous(name: str) -> None:
+    assert judged(BODIES[name])
+
+
+def test_the_oracle_lets_pass_what_the_spawner_sends() -> None:
+    assert judged(server()) == judged(helping()) == []
+
+
+@pytest.mark.parametrize("field", [*NEVER, *HARMLESS_MODES])
+def test_the_oracle_reads_as_the_engine_does(field: str) -> None:
+    assert judged(server(**{f"HostConfig__{field.title()}": "host"}))

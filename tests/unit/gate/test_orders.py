@@ -1,0 +1,133 @@
+"""Orders with something in them that a hub may not have."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from typing import Any
+
+import pytest
+
+from support.bodies import DATABASE, FOREIGN, HUB, LABELS, OURS, networks, server
+from support.gate import Gate
+
+OTHER_NETWORK = networks()[0]
+AS_BIND = {"type": "none", "o": "bind", "device": "/"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", f"/containers/{FOREIGN}/exec", {"Cmd": ["id"]}),
+        ("POST", f"/containers/{HUB}/exec", {"Cmd": ["id"]}),
+        ("POST", f"/containers/{OURS}/exec", {"Cmd": ["id"], "Privileged": True}),
+        ("POST", f"/containers/{OURS}/exec", {"Cmd": ["id"], "AttachStdin": True}),
+        ("POST", f"/containers/{OURS}/exec", {"Cmd": ["id"], "Container": OURS, "privileged": True}),
+        ("POST", f"/exec/{'c0' * 32}/start", {"Detach": False, "Tty": False}),
+        ("POST", f"/exec/{'c1' * 32}/start", {"Detach": True}),
+        ("POST", f"/containers/{OURS}/start", {"Binds": ["/:/host"]}),
+        ("POST", f"/containers/{OURS}/rename?name=hub", None),
+        ("POST", f"/containers/{OURS}/stop?t=1;x", None),
+        ("POST", "/containers/create?name=hub", server()),
+        ("POST", "/containers/create", server()),
+        ("POST", "/containers/create?name=kit-ada&platform=x", server()),
+        ("POST", "/networks/kit_users/connect", {"Container": OURS}),
+        ("POST", "/networks/kit_hub/connect", {"Container": OURS}),
+        ("POST", "/networks/kit-ada/connect", {"Container": FOREIGN}),
+        ("POST", "/networks/kit-ada/connect", {"Container": DATABASE}),
+        ("POST", "/networks/kit-ada/connect", {"Container": OURS, "EndpointConfig": {"Aliases": ["hub"]}}),
+        ("POST", "/networks/kit-ada/connect", {"Container": HUB, "EndpointConfig": {"DriverOpts": {"x": "y"}}}),
+        ("POST", "/networks/kit_users/disconnect", {"Container": HUB, "Force": True}),
+        ("DELETE", "/networks/kit_users", None),
+        ("DELETE", "/volumes/old-ada", None),
+        ("POST", "/networks/create", {**OTHER_NETWORK, "Name": "bridge2"}),
+        ("POST", "/networks/create", {**OTHER_NETWORK, "Driver": "macvlan"}),
+        ("POST", "/networks/create", {**OTHER_NETWORK, "Driver": "host"}),
+        ("POST", "/networks/create", {**OTHER_NETWORK, "Options": {"com.docker.network.bridge.name": "docker0"}}),
+        ("POST", "/networks/create", {**OTHER_NETWORK, "Options": {"parent": "eth0"}}),
+        ("POST", "/networks/create", {**OTHER_NETWORK, "Internal": False}),
+        ("POST", "/networks/create", {**OTHER_NETWORK, "Attachable": True}),
+        ("POST", "/networks/create", {**OTHER_NETWORK, "ConfigFrom": {"Network": "x"}}),
+        ("POST", "/networks/create", {**OTHER_NETWORK, "Scope": "swarm"}),
+        ("POST", "/networks/create", {**OTHER_NETWORK, "IPAM": {"Config": [{"Subnet": "192.168.0.0/24"}]}}),
+        ("POST", "/networks/create", {**OTHER_NETWORK, "IPAM": {"Config": [{"Subnet": "8.8.8.0/24"}]}}),
+        (
+            "POST",
+            "/networks/create",
+            {**OTHER_NETWORK, "IPAM": {"Driver": "x", "Config": [{"Subnet": "10.213.0.0/29"}]}},
+        ),
+        (
+            "POST",
+            "/networks/create",
+            {**OTHER_NETWORK, "IPAM": {"Config": [{"Subnet": "10.213.0.0/29", "Gateway": "10.0.0.1"}]}},
+        ),
+        ("POST", "/networks/create", {**OTHER_NETWORK, "Labels": {"dockyard.instance": "other"}}),
+        ("POST", "/volumes/create", {"Name": "kit-x", "Driver": "local", "DriverOpts": AS_BIND}),
+        ("POST", "/volumes/create", {"Name": "kit-x", "Driver": "vieux/sshfs"}),
+        ("POST", "/volumes/create", {"Name": "kit_hub-data"}),
+        ("POST", "/volumes/create", {"Name": "kit-of-another"}),
+        ("POST", "/volumes/create", {"Name": "old-hub-data"}),
+        ("POST", "/volumes/create", {"Name": ""}),
+        ("POST", "/volumes/create", {"Name": "kit-x", "ClusterVolumeSpec": {}}),
+        ("POST", "/volumes/create", {"Name": "kit-x", "Labels": {"com.docker.compose.project": "kit"}}),
+        ("POST", "/secrets/create", {"Name": "other", "Labels": LABELS, "Data": ""}),
+        ("POST", "/secrets/create", {"Name": "kit-x", "Labels": LABELS, "Data": "", "Driver": {"Name": "x"}}),
+        ("POST", "/images/create?fromImage=alpine&tag=latest", None),
+        ("POST", "/images/create?fromImage=kit-singleuser", None),
+        ("POST", "/images/create?fromImage=kit-singleuser&tag=", None),
+        ("POST", "/images/create?fromImage=kit-singleuser:0.1.0&tag=0.1.0", None),
+        ("POST", "/images/create?fromImage=evil.test/kit-singleuser&tag=0.1.0", None),
+        ("POST", "/images/create?fromImage=kit-singleuser&tag=0.1.0&fromSrc=-", None),
+        ("POST", "/images/create?fromSrc=http://x/y.tar&repo=kit-singleuser&tag=0.1.0", None),
+        ("POST", "/images/create?fromImage=kit-singleuser&tag=0.1.0&platform=x", None),
+    ],
+)
+async def test_an_order(gate: Gate, method: str, path: str, body: Any) -> None:
+    status, _ = await gate.send(method, path, body)
+    assert status in (400, 403, 404)
+    assert not gate.engine.orders
+
+
+def packed(name: str = "key.pem", **about: Any) -> bytes:
+    packing = io.BytesIO()
+    with tarfile.open(fileobj=packing, mode="w") as tar:
+        entry = tarfile.TarInfo(name)
+        for key, value in {"size": 2, "mode": 0o600, **about}.items():
+            setattr(entry, key, value)
+        tar.addfile(entry, io.BytesIO(b"zq"))
+    return packing.getvalue()
+
+
+async def put(gate: Gate, path: str, body: bytes) -> int:
+    status, _ = await gate.send("PUT", f"/containers/{OURS}/archive?path={path}", body, **{"Content-Type": ""})
+    return status
+
+
+async def test_keys(gate: Gate) -> None:
+    assert await put(gate, "/jupyterhub-ssl", packed(uid=1000)) == 200
+    (order,) = gate.engine.orders
+    with tarfile.open(fileobj=io.BytesIO(order.body)) as tar:
+        assert [(one.name, one.uid, one.mode) for one in tar] == [("key.pem", 1000, 0o600)]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/", packed()),
+        ("/etc", packed()),
+        ("/jupyterhub-ssl/..", packed()),
+        ("/jupyterhub-ssl", packed("../etc/passwd")),
+        ("/jupyterhub-ssl", packed("/etc/passwd")),
+        ("/jupyterhub-ssl", packed("./key.pem")),
+        ("/jupyterhub-ssl", packed("other")),
+        ("/jupyterhub-ssl", packed(mode=0o4755)),
+        ("/jupyterhub-ssl", packed(type=tarfile.SYMTYPE, linkname="/etc/passwd")),
+        ("/jupyterhub-ssl", packed(type=tarfile.LNKTYPE, linkname="/etc/passwd")),
+        ("/jupyterhub-ssl", packed(type=tarfile.BLKTYPE, devmajor=8)),
+        ("/jupyterhub-ssl", packed(type=tarfile.DIRTYPE)),
+        ("/jupyterhub-ssl", b"no archive"),
+    ],
+)
+async def test_another_archive(gate: Gate, path: str, body: bytes) -> None:
+    assert await put(gate, path, body) in (400, 403)
+    assert not gate.engine.orders

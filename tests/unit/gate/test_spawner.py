@@ -1,0 +1,209 @@
+"""What the kit's spawner sends gets through, written anew, with the owner's label on it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from support.bodies import HELPER, HUB, IMAGE, LABELS, OURS, SECRET, helping, networks, server, service
+from support.gate import Gate
+from support.recording import NEW
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/containers/create?name=kit-ada", server()),
+        (
+            "/containers/create?name=kit-ada",
+            server(HostConfig__Mounts=[{"Target": "/d", "Source": "/srv/data", "Type": "bind"}]),
+        ),
+        ("/containers/create?name=kit-ada", server(HostConfig__Binds=["/home/ada:/home/ada:ro", "old-ada:/old"])),
+        ("/containers/create?name=kit-ada", server(HostConfig__NetworkMode="kit-ada")),
+        ("/containers/create?name=kit-ada", server(NetworkingConfig={"EndpointsConfig": {"kit-ada": {}}})),
+        ("/containers/create?name=kit-ada", server(Image="quay.io/jupyter/scipy-notebook:2026-11-02")),
+        ("/containers/create?name=kit-ada-helper", helping()),
+        *(("/networks/create", network) for network in networks()),
+        ("/volumes/create", {"Name": "kit-home-ada", "Driver": None, "DriverOpts": None, "Labels": LABELS}),
+        ("/services/create", service()),
+        ("/secrets/create", {"Name": "kit-ada-key", "Data": "enE=", "Labels": LABELS}),
+        ("/networks/kit-ada/connect", {"Container": HUB, "EndpointConfig": {"Aliases": ["hub"]}}),
+        ("/networks/kit-ada/disconnect", {"Container": OURS, "Force": True}),
+        (
+            f"/containers/{OURS}/exec",
+            {"Container": OURS, "User": "", "Privileged": False, "Cmd": ["true"], "Env": None},
+        ),
+    ],
+)
+async def test_what_is_made(gate: Gate, path: str, body: Any) -> None:
+    status, _ = await gate.send("POST", f"/v1.45{path}", body)
+    assert status in (201, 204)
+    (order,) = gate.engine.orders
+    assert order.json == body
+    assert order.path == path.partition("?")[0]
+
+
+async def test_the_owners_label_is_on_what_says_nothing_of_it(gate: Gate) -> None:
+    await gate.send("POST", "/containers/create?name=kit-ada", server(Labels={}))
+    await gate.send("POST", "/volumes/create", {"Name": "kit-home-ada"})
+    assert [order.json["Labels"] for order in gate.engine.orders] == [{"dockyard.instance": "kit"}] * 2
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "sent"),
+    [
+        ("POST", "/containers/{}/start", "/start"),
+        ("POST", "/containers/{}/stop?t=5", "/stop"),
+        ("POST", "/containers/{}/pause", "/pause"),
+        ("POST", "/containers/{}/unpause", "/unpause"),
+        ("POST", "/containers/{}/rename?name=kit-bob", "/rename"),
+        ("DELETE", "/containers/{}?v=True&link=False&force=True", ""),
+    ],
+)
+async def test_a_container_is_meant_by_its_id(gate: Gate, method: str, path: str, sent: str) -> None:
+    """Whatever is called so by the time that the engine reads it."""
+    assert (await gate.send(method, path.format("kit-ada")))[0] == 204
+    (order,) = gate.engine.orders
+    assert order.path == f"/containers/{OURS}{sent}"
+
+
+async def test_what_was_made_is_not_asked_about(gate: Gate) -> None:
+    await gate.send("POST", "/containers/create?name=kit-ada", server())
+    gate.engine.seen.clear()
+    await gate.send("POST", f"/containers/{NEW}/start")
+    await gate.send("POST", "/containers/create?name=kit-bob", server())
+    assert [(one.method, one.path) for one in gate.engine.seen] == [
+        ("POST", f"/containers/{NEW}/start"),
+        ("POST", "/containers/create"),
+    ]
+
+
+async def test_a_pull_names_one_image(gate: Gate) -> None:
+    gate.engine.streams["/images/create"] = [b'{"status":"Pull', b'ing"}\r\n']
+    repository, tag = IMAGE.split(":")
+    status, said = await gate.send("POST", f"/images/create?tag={tag}&fromImage={repository}", None)
+    assert (status, said) == (200, {"status": "Pulling"})
+    (order,) = gate.engine.orders
+    assert order.query == {"fromImage": repository, "tag": tag}
+
+
+class TestQuestions:
+    @pytest.mark.parametrize(
+        "path", [f"/containers/{OURS}/json", f"/containers/{HELPER}/json", "/containers/kit-ada/json"]
+    )
+    async def test_all_is_told_of_the_hubs_own(self, gate: Gate, path: str) -> None:
+        status, said = await gate.send("GET", path)
+        assert status == 200
+        assert said["Config"]["Env"] == ["SECRET=zq"]
+
+    async def test_of_the_kits_own_containers_no_secret_is_told(self, gate: Gate) -> None:
+        status, said = await gate.send("GET", f"/containers/{HUB}/json")
+        assert status == 200
+        assert said["Config"]["Hostname"] == HUB[:12]
+        assert "zq" not in json.dumps(said)
+
+    @pytest.mark.parametrize(
+        ("path", "given", "sent"),
+        [
+            ("/containers/json", {}, ["dockyard.instance=kit"]),
+            ("/containers/json", {"label": ["dockyard.user=ada"]}, ["dockyard.user=ada", "dockyard.instance=kit"]),
+            ("/containers/json", {"label": ["dockyard.helper=kit"]}, ["dockyard.helper=kit"]),
+            (
+                "/containers/json",
+                {"label": ["dockyard.instance=other"]},
+                ["dockyard.instance=other", "dockyard.instance=kit"],
+            ),
+            ("/volumes", {"label": "dockyard.user=ada"}, ["dockyard.user=ada", "dockyard.instance=kit"]),
+            ("/services", {}, ["dockyard.instance=kit"]),
+            ("/secrets", {}, ["dockyard.instance=kit"]),
+        ],
+    )
+    async def test_lists_are_of_the_hubs_own(self, gate: Gate, path: str, given: Any, sent: list[str]) -> None:
+        gate.engine.things[path] = []
+        await gate.send("GET", f"{path}?filters={json.dumps(given)}")
+        (question,) = gate.engine.seen
+        assert json.loads(question.query["filters"]) == {"label": sent}
+
+    async def test_of_others_networks_the_addresses_are_told(self, gate: Gate) -> None:
+        others = {"Name": "lab", "Id": "1", "Containers": {"x": {}}, "IPAM": {"Config": [{"Subnet": "10.0.0.0/8"}]}}
+        own = {"Name": "kit-ada", "Labels": LABELS, "IPAM": {"Config": []}}
+        gate.engine.things["/networks"] = [others, own]
+        _, said = await gate.send("GET", "/networks")
+        assert said == [{"Name": "", "Id": "", "Labels": {}, "IPAM": {"Config": [{"Subnet": "10.0.0.0/8"}]}}, own]
+
+    async def test_others_tasks_are_kept_back(self, gate: Gate) -> None:
+        gate.engine.things["/tasks"] = [gate.engine.things["/tasks/t1"], gate.engine.things["/tasks/t0"]]
+        _, said = await gate.send("GET", '/tasks?filters={"service":["sv1","sv0"]}')
+        assert [task["ID"] for task in said] == ["t1"]
+
+    async def test_a_node_by_its_name_and_state(self, gate: Gate) -> None:
+        whole = {
+            "ID": "n1",
+            "Description": {"Hostname": "w", "TLSInfo": "zq"},
+            "Status": {"State": "ready"},
+            "Spec": {},
+        }
+        gate.engine.things["/nodes/n1"] = whole
+        _, said = await gate.send("GET", "/nodes/n1")
+        assert said == {"ID": "n1", "Description": {"Hostname": "w"}, "Status": {"State": "ready"}, "Spec": {}}
+
+    async def test_a_volume_that_an_operator_has_made(self, gate: Gate) -> None:
+        assert (await gate.send("GET", "/volumes/old-ada"))[0] == 200
+
+    async def test_the_engines_own_errors(self, gate: Gate) -> None:
+        status, said = await gate.send("GET", "/containers/nobody/json")
+        assert (status, said["message"]) == (404, "no such thing: /containers/nobody/json")
+
+
+class TestEvents:
+    """Told of: the hub's own containers, the starts of hub and proxy, the swarm's nodes."""
+
+    @staticmethod
+    def event(kind: str, attributes: dict[str, str]) -> Any:
+        return {"Type": kind, "Action": "start", "Actor": {"ID": "x", "Attributes": attributes}, "timeNano": 1}
+
+    async def heard(self, gate: Gate, *events: Any) -> list[Any]:
+        lines = b"".join(json.dumps(event).encode() + b"\n" for event in events)
+        # In pieces, as they may come.
+        gate.engine.streams["/events"] = [lines[start : start + 7] for start in range(0, len(lines), 7)]
+        filters = json.dumps({"type": ["container", "node", "service"]})
+        async with gate.session.get(f"{gate.url}/events", params={"filters": filters}) as answer:
+            return [json.loads(line) async for line in answer.content]
+
+    @pytest.mark.parametrize(
+        ("kind", "attributes", "kept"),
+        [
+            ("container", {**LABELS, "name": "kit-ada"}, lambda given: given),
+            ("container", {"dockyard.instance": "other", "name": "kit-ada"}, None),
+            ("container", {"name": "database", "com.docker.compose.project": "lab"}, None),
+            (
+                "container",
+                {"com.docker.compose.project": "kit", "com.docker.compose.service": "proxy", "secret": "zq"},
+                lambda given: {name: value for name, value in given.items() if name != "secret"},
+            ),
+            ("service", {"name": "kit-ada", "x": "zq"}, lambda given: {"name": "kit-ada"}),
+            ("service", {"name": "other"}, None),
+            ("node", {"name": "w", "state.new": "down"}, lambda given: {"state.new": "down"}),
+            ("volume", LABELS, None),
+        ],
+    )
+    async def test_event(self, gate: Gate, kind: str, attributes: Any, kept: Callable[[Any], Any] | None) -> None:
+        ours = self.event("container", LABELS)
+        expected = [self.event(kind, kept(attributes)), ours] if kept else [ours]
+        assert await self.heard(gate, self.event(kind, attributes), ours) == expected
+
+
+async def test_secrets_of_a_service_are_the_hubs_own(gate: Gate) -> None:
+    await gate.send("POST", "/services/create", service())
+    assert f"/secrets/{SECRET}" in [one.path for one in gate.engine.seen]
+
+
+async def test_orders_are_noted_without_what_is_in_them(gate: Gate) -> None:
+    await gate.send("POST", "/containers/create?name=kit-ada", server())
+    await gate.send("GET", f"/containers/{OURS}/json")
+    (note,) = gate.notes()
+    assert (note["gate"], note["status"], note["path"]) == ("done", 201, "/containers/create?name=kit-ada")
+    assert "zq" not in gate.audit.getvalue()
