@@ -53,7 +53,7 @@ async def serve(settings: Any) -> None:
     await engine.start()
     await runner.setup()
     try:
-        await web.TCPSite(runner, port=PORT, shutdown_timeout=1).start()
+        await web.TCPSite(runner, port=PORT).start()
         await ended.wait()
     finally:
         await runner.cleanup()

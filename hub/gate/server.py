@@ -41,7 +41,7 @@ class Server:
             keepalive_timeout=3600,
             access_log=None,
         )
-        return web.ServerRunner(server)
+        return web.ServerRunner(server, shutdown_timeout=1)
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         try:

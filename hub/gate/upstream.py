@@ -60,9 +60,7 @@ class Engine:
     async def start(self) -> None:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
         connector = aiohttp.UnixConnector(self._socket, limit=0, keepalive_timeout=600)
-        self._session = aiohttp.ClientSession(
-            connector=connector, timeout=timeout, auto_decompress=False, read_bufsize=2**18
-        )
+        self._session = aiohttp.ClientSession(connector=connector, timeout=timeout, read_bufsize=2**18)
 
     async def close(self) -> None:
         if self._session is not None:
@@ -80,7 +78,8 @@ class Engine:
     async def open(self, request: Request, version: str = "") -> AsyncIterator[aiohttp.ClientResponse]:
         """The answer as it begins."""
         assert self._session is not None
-        headers, body = dict(request.headers or {}), request.body
+        # Else it would compress archives, for nothing.
+        headers, body = {"Accept-Encoding": "identity", **(request.headers or {})}, request.body
         if isinstance(body, dict):
             headers["Content-Type"], body = "application/json", json.dumps(body).encode()
         query = f"?{urlencode(request.query)}" if request.query else ""

@@ -1,25 +1,55 @@
-"""A gate before a recording engine."""
+"""A gate of a test's own: before a recording engine, or before a real one."""
 
 from __future__ import annotations
 
 import io
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import aiohttp
+from aiohttp import web
 
+from gate.allowed import Allowed
+from gate.audit import Audit
+from gate.server import BODY_TIMEOUT, Server
+from gate.swarmcalls import SwarmCalls
+from gate.upstream import Engine
 from support.recording import Recording
+
+
+@asynccontextmanager
+async def opened(
+    allowed: Allowed, socket: str | Path, audit: io.StringIO, body_timeout: float = BODY_TIMEOUT
+) -> AsyncIterator[str]:
+    """Where a gate before the engine at `socket` listens, host:port."""
+    engine = Engine(str(socket))
+    runner = Server(SwarmCalls(engine, allowed), Audit(audit), body_timeout).runner()
+    await engine.start()
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+        await engine.close()
 
 
 @dataclass
 class Gate:
     """What a hub speaks to, what is behind it, and what it has noted."""
 
-    url: str
+    address: str
     engine: Recording
     audit: io.StringIO
     session: aiohttp.ClientSession
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.address}"
 
     async def send(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
         """Status and answer of a request; a body that is not bytes is sent as JSON."""

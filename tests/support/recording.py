@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -38,6 +39,10 @@ class Recording:
     things: dict[str, Any] = field(default_factory=dict)
     streams: dict[str, list[bytes]] = field(default_factory=dict)
     seen: list[Seen] = field(default_factory=list)
+    # Paths whose answers never come, or end in the middle; and how many of the former nobody waits for any more.
+    silent: set[str] = field(default_factory=set)
+    torn: set[str] = field(default_factory=set)
+    given_up: int = 0
 
     @property
     def orders(self) -> list[Seen]:
@@ -48,11 +53,18 @@ class Recording:
         path = "/" + path.split("/", 2)[2] if path.startswith("/v1.") else path
         one = Seen(request.method, path, dict(request.query), dict(request.headers), await request.read())
         self.seen.append(one)
+        if path in self.silent:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.given_up += 1
         if path in self.streams:
             response = web.StreamResponse(headers={"Content-Type": "application/json"})
             await response.prepare(request)
             for piece in self.streams[path]:
                 await response.write(piece)
+            if path in self.torn and request.transport:
+                request.transport.abort()
             return response
         if one.method == "GET":
             if path in self.things:
@@ -71,7 +83,7 @@ class Recording:
 @asynccontextmanager
 async def recording(socket: Path) -> AsyncIterator[Recording]:
     engine = Recording()
-    runner = web.ServerRunner(web.Server(engine.answer))
+    runner = web.ServerRunner(web.Server(engine.answer, handler_cancellation=True))
     await runner.setup()
     try:
         await web.UnixSite(runner, str(socket)).start()

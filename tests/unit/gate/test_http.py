@@ -107,7 +107,7 @@ async def test_another_type(gate: Gate, kind: str) -> None:
 
 async def raw(gate: Gate, sent: bytes, hang_up: bool = False) -> bytes:
     """What comes back for bytes, until the gate hangs up."""
-    host, port = gate.url.removeprefix("http://").split(":")
+    host, port = gate.address.split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     try:
         writer.write(sent)

@@ -1,0 +1,109 @@
+"""Answers that come in pieces, connections that are lost, and the gate that is switched off."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import docker
+import pytest
+import requests
+
+from gate.open import relayed
+from support.bodies import OURS
+from support.gate import Gate
+from support.recording import NEW, recording
+from support.wait import wait_until
+
+
+def frame(stream: int, text: bytes) -> bytes:
+    return bytes([stream, 0, 0, 0]) + len(text).to_bytes(4, "big") + text
+
+
+class Client:
+    """docker-py, in a thread."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._client = docker.APIClient(f"tcp://{gate.address}", version="1.45")
+
+    async def do(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        return await asyncio.to_thread(getattr(self._client, method), *args, **kwargs)
+
+
+async def test_a_command_in_a_server(gate: Gate) -> None:
+    """docker-py reads its output from the connection, as from an engine."""
+    client = Client(gate)
+    gate.engine.streams[f"/exec/{NEW}/start"] = [frame(1, b"out\n"), frame(2, b"err\n"), frame(1, b"more\n")]
+    made = await client.do("exec_create", OURS, "echo out")
+    assert await client.do("exec_start", made["Id"], demux=True) == (b"out\nmore\n", b"err\n")
+    made, started = gate.engine.orders
+    assert (made.path, made.json["Cmd"]) == (f"/containers/{OURS}/exec", ["echo", "out"])
+    assert started.json == {"Tty": False, "Detach": False}
+
+
+async def test_a_log(gate: Gate) -> None:
+    gate.engine.streams[f"/containers/{OURS}/logs"] = [frame(1, b"one\n"), frame(2, b"two\n")]
+    gate.engine.things[f"/containers/{OURS}/json"]["Config"]["Tty"] = False
+    assert await Client(gate).do("logs", OURS, tail=2) == b"one\ntwo\n"
+    (asked,) = (one for one in gate.engine.seen if one.path.endswith("/logs"))
+    assert asked.query == {"stdout": "1", "stderr": "1", "timestamps": "0", "tail": "2"}
+
+
+async def test_a_pull_that_is_under_way(gate: Gate) -> None:
+    told = [{"status": "Downloading", "progressDetail": {"current": n}} for n in range(50)]
+    gate.engine.streams["/images/create"] = [json.dumps(one).encode() + b"\r\n" for one in told]
+    pulling = await Client(gate).do("pull", "kit-singleuser", tag="0.1.0", stream=True, decode=True)
+    assert await asyncio.to_thread(list, pulling) == told
+
+
+async def test_who_hangs_up_calls_it_off(gate: Gate) -> None:
+    """An event stream on which nothing happens, or an order that hangs, is nobody's any more."""
+    gate.engine.silent |= {"/events", f"/containers/{OURS}/stop"}
+    asking = [
+        asyncio.create_task(gate.send("GET", '/events?filters={"type":["container"]}')),
+        asyncio.create_task(gate.send("POST", f"/containers/{OURS}/stop")),
+    ]
+    await until(lambda: len(gate.engine.seen) == 3)
+    for one in asking:
+        one.cancel()
+    await until(lambda: gate.engine.given_up == 2)
+
+
+async def until(true: Any) -> None:
+    await asyncio.to_thread(wait_until, true, timeout=5, interval=0.01)
+
+
+async def test_an_engine_that_is_lost_looks_so(gate: Gate, tmp_path: Path) -> None:
+    (tmp_path / "engine.sock").unlink()
+    with pytest.raises(requests.ConnectionError):
+        await Client(gate).do("start", "f" * 64)
+    assert gate.notes()[-1]["gate"] == "failed"
+
+
+async def test_a_stream_that_breaks_looks_so(gate: Gate) -> None:
+    gate.engine.streams["/images/create"] = [b'{"status":"Pulling"}\r\n']
+    gate.engine.torn.add("/images/create")
+    with pytest.raises(aiohttp.ClientError):
+        await gate.send("POST", "/images/create?fromImage=kit-singleuser&tag=0.1.0")
+
+
+async def test_a_gate_that_is_switched_off_lets_everything_through(tmp_path: Path) -> None:
+    async with recording(tmp_path / "engine.sock") as engine:
+        engine.things["/images/json"] = [{"Id": "x"}]
+        async with await relayed(str(tmp_path / "engine.sock"), 0, "127.0.0.1") as server:
+            port = server.sockets[0].getsockname()[1]
+            client = docker.APIClient(f"tcp://127.0.0.1:{port}", version="1.45")
+            assert await asyncio.to_thread(client.images) == [{"Id": "x"}]
+            await asyncio.to_thread(client.close)
+    assert [one.path for one in engine.seen] == ["/images/json"]
+
+
+async def test_archives_come_as_they_are(gate: Gate) -> None:
+    """docker-py asks for compressed ones, and the engine would do that for whoever asks."""
+    gate.engine.streams[f"/containers/{OURS}/archive"] = [b"tar"]
+    status, said = await gate.send("GET", f"/containers/{OURS}/archive?path=/etc/passwd", **{"Accept-Encoding": "gzip"})
+    assert (status, said) == (200, b"tar")
+    assert gate.engine.seen[-1].headers["Accept-Encoding"] == "identity"
