@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from gate import __main__ as gate
 from support.repo import ROOT, tracked
 
 # Not the stand-ins for others' images: they are as those are.
@@ -119,7 +120,7 @@ def config(*overlays: str) -> dict[str, Any]:
 def test_compose_is_hardened() -> None:
     """Every service that runs, of every overlay, too."""
     services = config(*OVERLAYS)["services"]
-    assert set(services) == {"hub", "proxy", "edge", "postgres"}
+    assert set(services) == {"hub", "proxy", "gate", "edge", "postgres"}
     for name, spec in services.items():
         assert spec["read_only"] is True, name
         assert spec["cap_drop"] == ["ALL"], name
@@ -138,7 +139,7 @@ def test_overlays_in_any_combination(overlays: tuple[str, ...]) -> None:
     """Whatever the order, the same services; only one of them is published, on BIND_ADDR."""
     spec = config(*overlays)
     services = spec["services"]
-    assert set(services) == {"hub", "proxy"} | {OVERLAYS[name] for name in overlays}
+    assert set(services) == {"hub", "proxy", "gate"} | {OVERLAYS[name] for name in overlays}
     published = {name: {port["published"] for port in services[name].get("ports", [])} for name in services}
     expected = {"edge": {"80", "443"}} if "tls" in overlays else {"proxy": {"8000"}}
     assert {name: ports for name, ports in published.items() if ports} == expected
@@ -150,6 +151,22 @@ def test_overlays_in_any_combination(overlays: tuple[str, ...]) -> None:
         assert services[OVERLAYS[name]]["healthcheck"]["test"]
         assert not services[OVERLAYS[name]]["image"].endswith(":latest")
         assert ":" in services[OVERLAYS[name]]["image"]
+
+
+@needs_compose
+def test_the_gate_is_alone_with_the_socket_and_has_no_secret() -> None:
+    spec = config(*OVERLAYS)
+    services = spec["services"]
+    mounted = {name: [volume["source"] for volume in one.get("volumes", [])] for name, one in services.items()}
+    assert [name for name, sources in mounted.items() if "/var/run/docker.sock" in sources] == ["gate"]
+    assert [name for name, one in services.items() if "group_add" in one] == ["gate"]
+    assert services["hub"]["environment"]["DOCKER_HOST"] == f"tcp://gate:{gate.PORT}"
+    # Who else were on its network could ask what the hub may ask.
+    assert {name for name, one in services.items() if "engine" in one["networks"]} == {"hub", "gate"}
+    assert set(services["gate"]["networks"]) == {"engine"}
+    assert spec["networks"]["engine"]["internal"] is True
+    assert {"secrets", "ports", "env_file"}.isdisjoint(services["gate"])
+    assert set(services["gate"]["environment"]) == {name.upper() for name in gate.SETTINGS}
 
 
 @needs_compose
