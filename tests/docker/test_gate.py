@@ -1,0 +1,182 @@
+"""A real engine behind the gate: the spawner does all that it does without one, and nobody comes to the host."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import docker
+import docker.errors
+import pytest
+from docker.types import Mount
+
+from dockerspawner import DockerSpawner
+from gate.allowed import Allowed
+from support.gate import opened
+from support.registry import Registry
+from support.spawners import make_spawner
+from support.tiny import TINY, tiny_image
+
+pytestmark = pytest.mark.needs("engine")
+
+SOCKET = "/var/run/docker.sock"
+HARDENED = {"cap_drop": ["ALL"], "security_opt": ["no-new-privileges"]}
+
+Make = Callable[..., DockerSpawner]
+
+
+@pytest.fixture
+def audit() -> io.StringIO:
+    return io.StringIO()
+
+
+@pytest.fixture
+async def gate(instance: str, client: docker.DockerClient, audit: io.StringIO) -> AsyncIterator[str]:
+    """The address of the gate of a kit that is called as this test's instance."""
+    client.networks.create(f"{instance}_users")
+    images = (TINY.replace(".", r"\."), r"127\.0\.0\.1:\d+/tiny:.*")
+    async with opened(Allowed(instance, images), SOCKET, audit) as address:
+        yield f"tcp://{address}"
+
+
+@pytest.fixture
+def behind(instance: str, gate: str) -> Make:
+    """Makes spawners as the kit's, whose engine is behind the gate."""
+
+    def make(username: str = "ann", server: str = "", **traits: Any) -> DockerSpawner:
+        settings = {
+            "image": tiny_image(),
+            "prefix": instance,
+            "instance": instance,
+            "network_name": f"{instance}_users",
+            "volumes": {"{prefix}-home-{username}": "/home/jovyan"},
+            "extra_host_config": HARDENED,
+            "client_kwargs": {"base_url": gate},
+            "remove": True,
+        }
+        return make_spawner(username, server, **{**settings, **traits})
+
+    return make
+
+
+def refused(audit: io.StringIO) -> list[str]:
+    notes = [json.loads(line) for line in audit.getvalue().splitlines()]
+    return [note["why"] for note in notes if note["gate"] == "refused" and note["status"] != 404]
+
+
+async def test_the_life_of_a_server(behind: Make, containers: Any, audit: io.StringIO) -> None:
+    """Its new volume is prepared by a helper, a command runs in it, it sleeps and wakes; and it goes with its volume."""
+    spawner = behind(
+        remove=False,
+        stop_action="pause",
+        volume_owner="1000:1000",
+        skeleton="/www",
+        notebook_dir="/home/jovyan",
+        post_start_cmd="echo hello",
+        mem_limit="64M",
+        delete_policy="delete",
+    )
+    await spawner.start()
+    assert await spawner.poll() is None
+    await spawner.stop()
+    assert await spawner.poll() == 0
+    await spawner.start()
+    assert await spawner.poll() is None
+    await spawner.stop(now=True)
+    await spawner.delete_forever()
+    assert containers() == []
+    assert refused(audit) == []
+
+
+async def test_a_server_that_ends(behind: Make, audit: io.StringIO) -> None:
+    """Its user reads its exit code and the end of its log."""
+    with pytest.raises(Exception, match="exit code 3") as failed:
+        await behind(cmd=["sh", "-c", "echo farewell; exit 3"]).start()
+    assert "farewell" in str(vars(failed.value))
+    assert refused(audit) == []
+
+
+async def test_a_server_on_a_network_of_its_own(
+    behind: Make, client: docker.DockerClient, instance: str, audit: io.StringIO
+) -> None:
+    spawner = behind(network_isolation="per-user")
+    host, _ = await spawner.start()
+    networks = client.containers.get(spawner.object_id).attrs["NetworkSettings"]["Networks"]
+    assert set(networks) == {spawner.object_name, f"{instance}-egress"}
+    assert networks[spawner.object_name]["IPAddress"] == host
+    await spawner.stop()
+    assert [network.name for network in client.networks.list(names=[spawner.object_name])] == []
+    assert refused(audit) == []
+
+
+async def test_an_image_that_is_pulled(
+    behind: Make, registry: Registry, client: docker.DockerClient, audit: io.StringIO
+) -> None:
+    name = registry.push(client.images.get(tiny_image()), "tiny:gate")
+    told = []
+    spawner = behind(image=name, pull_policy="always")
+    await spawner.start()
+    async for event in spawner.progress():
+        told.append(event["message"])
+    assert any(message.startswith("Pull") for message in told)
+    await spawner.stop()
+    assert refused(audit) == []
+
+
+async def test_what_a_server_may_not_have_is_told_its_user(behind: Make, containers: Any) -> None:
+    spawner = behind(extra_host_config={**HARDENED, "privileged": True})
+    with pytest.raises(Exception, match="Privileged") as failed:
+        await spawner.start()
+    assert "ENGINE_ACCESS=socket" in str(vars(failed.value))
+    assert containers() == []
+
+
+HOST_FILES = {
+    "bind": {"binds": ["/etc:/host:ro"]},
+    "the root": {"binds": ["/:/host"]},
+    "mount": {"mounts": [Mount("/host", "/etc", type="bind", read_only=True)]},
+    "privileged": {"privileged": True},
+    "processes": {"pid_mode": "host"},
+    "device": {"devices": ["/dev/sda:/dev/sda"]},
+    "capability": {"cap_add": ["SYS_ADMIN", "DAC_READ_SEARCH"]},
+}
+
+
+@pytest.mark.parametrize("how", HOST_FILES)
+async def test_no_container_reads_a_file_of_the_host(
+    gate: str, client: docker.DockerClient, instance: str, how: str, containers: Any
+) -> None:
+    """As whoever has taken the hub over would try, with docker-py."""
+    taken = docker.APIClient(gate)
+    host = taken.create_host_config(network_mode=f"{instance}_users", **HARDENED | HOST_FILES[how])
+    options = {"name": f"{instance}-evil", "labels": {"dockyard.instance": instance}, "host_config": host}
+
+    def start() -> None:
+        taken.start(taken.create_container(tiny_image(), ["cat", "/host/shadow"], **options))
+
+    try:
+        with pytest.raises(docker.errors.APIError) as error:
+            await asyncio.to_thread(start)
+        assert error.value.status_code == 403
+        volume = {"driver_opts": {"type": "none", "o": "bind", "device": "/etc"}}
+        with pytest.raises(docker.errors.APIError, match="403"):
+            await asyncio.to_thread(taken.create_volume, f"{instance}-etc", **volume)
+        assert containers() == []
+    finally:
+        taken.close()
+
+
+async def test_others_containers_are_not_there(gate: str, client: docker.DockerClient, instance: str) -> None:
+    other = client.containers.create(tiny_image(), name=f"{instance}-other", environment={"SECRET": "zq"})
+    taken = docker.APIClient(gate)
+    try:
+        assert await asyncio.to_thread(taken.containers, all=True) == []
+        for method in ("inspect_container", "start", "logs", "exec_create", "remove_container"):
+            arguments = [other.id, "id"] if method == "exec_create" else [other.id]
+            with pytest.raises(docker.errors.NotFound):
+                await asyncio.to_thread(getattr(taken, method), *arguments)
+    finally:
+        taken.close()
