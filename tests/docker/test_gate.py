@@ -150,7 +150,7 @@ async def test_no_container_reads_a_file_of_the_host(
     gate: str, client: docker.DockerClient, instance: str, how: str, containers: Any
 ) -> None:
     """As whoever has taken the hub over would try, with docker-py."""
-    taken = docker.APIClient(gate)
+    taken = docker.APIClient(gate, version="1.45")
     host = taken.create_host_config(network_mode=f"{instance}_users", **HARDENED | HOST_FILES[how])
     options = {"name": f"{instance}-evil", "labels": {"dockyard.instance": instance}, "host_config": host}
 
@@ -171,7 +171,7 @@ async def test_no_container_reads_a_file_of_the_host(
 
 async def test_others_containers_are_not_there(gate: str, client: docker.DockerClient, instance: str) -> None:
     other = client.containers.create(tiny_image(), name=f"{instance}-other", environment={"SECRET": "zq"})
-    taken = docker.APIClient(gate)
+    taken = docker.APIClient(gate, version="1.45")
     try:
         assert await asyncio.to_thread(taken.containers, all=True) == []
         for method in ("inspect_container", "start", "logs", "exec_create", "remove_container"):
