@@ -15,7 +15,7 @@ from typing import Any
 
 import docker
 
-from bench import burst, crash, image, isolated, memory, neighbours, ready, table, thousand
+from bench import burst, crash, gated, image, isolated, memory, neighbours, ready, table, thousand
 from bench.figures import Figure
 from support.repo import ROOT
 from support.tiny import tiny_image
@@ -48,6 +48,7 @@ ROWS = {
     "f": _row(memory, servers=20, users=2, bursts=1),
     "g": _row(isolated, beside=(2,), rounds=1),
     "h": _row(image, rounds=1, memory_rounds=1),
+    "i": _row(gated, users=2, rounds=1),
 }
 
 

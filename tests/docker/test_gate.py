@@ -68,7 +68,7 @@ def refused(audit: io.StringIO) -> list[str]:
 
 
 async def test_the_life_of_a_server(behind: Make, containers: Any, audit: io.StringIO) -> None:
-    """Its new volume is prepared by a helper, a command runs in it, it sleeps and wakes; and it goes with its volume."""
+    """A helper prepares its new volume, a command runs in it, it sleeps and wakes; it goes with its volume."""
     spawner = behind(
         remove=False,
         stop_action="pause",

@@ -1,9 +1,15 @@
-"""A gate of a test's own: before a recording engine, or before a real one."""
+"""A gate of a test's own: before a recording engine, or before a real one.
+
+python -m support.gate SOCKET PROJECT IMAGE: one that is a process of its own, until its standard input ends.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
+import re
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -62,3 +68,13 @@ class Gate:
 
     def notes(self) -> list[Any]:
         return [json.loads(line) for line in self.audit.getvalue().splitlines()]
+
+
+async def main(socket: str, project: str, image: str) -> None:
+    async with opened(Allowed(project, (re.escape(image),)), socket, io.StringIO()) as address:
+        print(json.dumps(address), flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

@@ -1,0 +1,83 @@
+"""A hub that was taken over: whatever runs in its container, the host's files stay the host's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from support.kit import Kit
+
+# Prints what came of each way to a file of the host.
+ATTACK = """
+import docker, json, os
+image, project = os.environ["NOTEBOOK_IMAGE"], os.environ["COMPOSE_PROJECT_NAME"]
+client = docker.from_env().api
+hard = {"network_mode": f"{project}_users", "cap_drop": ["ALL"], "security_opt": ["no-new-privileges"]}
+ways = {
+    "as the kit does": {},
+    "bind": {"binds": ["/:/host:ro"]},
+    "privileged": {"privileged": True},
+    "processes": {"pid_mode": "host"},
+    "devices": {"devices": ["/dev/sda"]},
+}
+came = {}
+for name, way in ways.items():
+    try:
+        host = client.create_host_config(**hard, **way)
+        made = client.create_container(image, ["cat", "/host/etc/shadow"], name=f"{project}-evil", host_config=host)
+        client.remove_container(made["Id"])
+        came[name] = "made"
+    except docker.errors.APIError as error:
+        came[name] = error.status_code
+try:
+    client.create_volume(f"{project}-etc", driver_opts={"type": "none", "o": "bind", "device": "/etc"})
+    came["volume"] = "made"
+except docker.errors.APIError as error:
+    came["volume"] = error.status_code
+came["socket"] = os.path.exists("/var/run/docker.sock")
+came["others"] = [one["Names"] for one in client.containers(all=True)]
+print(json.dumps(came))
+"""
+
+
+def attacked(kit: Kit) -> Any:
+    done = kit.container("hub").exec_run(["python3", "-c", ATTACK])
+    assert done.exit_code == 0, done.output
+    return json.loads(done.output)
+
+
+def test_code_in_the_hub_comes_to_no_file_of_the_host(running: Kit) -> None:
+    came = attacked(running)
+    assert came.pop("as the kit does") == "made"
+    assert (came.pop("socket"), came.pop("others")) == (False, [])
+    assert came == dict.fromkeys(["bind", "privileged", "processes", "devices", "volume"], 403)
+    log = running.container("gate").logs().decode()
+    notes = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    assert len([note for note in notes if note["gate"] == "refused" and "evil" in note["path"]]) >= 4
+
+
+def test_the_gate_knows_no_secret_of_the_kits(running: Kit) -> None:
+    gate = running.container("gate")
+    environment = gate.exec_run(["cat", "/proc/1/environ"]).output.decode()
+    assert [secret for secret in running.secrets() if secret in environment] == []
+    assert gate.exec_run(["id", "-u"]).output == b"1000\n"
+    assert b"CapEff:\t0000000000000000" in gate.exec_run(["cat", "/proc/1/status"]).output
+
+
+@pytest.fixture
+def switched_off(running: Kit) -> Iterator[Kit]:
+    running.write_env(ENGINE_ACCESS="socket")
+    running.compose("up", "--detach", "--wait", "gate")
+    yield running
+    running.write_env(ENGINE_ACCESS=None)
+    running.compose("up", "--detach", "--wait", "gate")
+
+
+def test_a_gate_that_is_switched_off_while_servers_run(running: Kit, switched_off: Kit) -> None:
+    heidi = switched_off.user("heidi").sign_in().started()
+    assert attacked(switched_off)["bind"] == "made"
+    heidi.stop()
+    assert not [server for server in switched_off.servers() if "heidi" in server.name]
