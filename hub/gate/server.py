@@ -20,6 +20,8 @@ from gate.upstream import Answer, NoAnswer, passed
 
 # Seconds in which a body has to be there.
 BODY_TIMEOUT = 10.0
+# Seconds between the head of an upgraded connection and what comes on it.
+_AFTER_HEAD = 0.1
 _REGISTRY_AUTH = re.compile(r"[A-Za-z0-9_=+/-]{0,16384}")
 
 
@@ -130,6 +132,8 @@ class Server:
         response = web.StreamResponse(status=101, headers=headers)
         await response.prepare(request)
         transport = request.transport
+        # docker-py loses what comes with the head; an engine's command takes as long to begin.
+        await asyncio.sleep(_AFTER_HEAD)
         try:
             async for chunk in answer.content.iter_any():
                 if transport is not None:
