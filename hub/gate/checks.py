@@ -61,13 +61,13 @@ def name(allowed: Allowed, text: str, what: str) -> str:
 
 
 def container(allowed: Allowed, given: Json) -> Order:
-    if HELPER in (given.get("Labels") or {}):
+    if owner(given.get("Labels"), HELPER):
         return _helper(allowed, given)
     server = read(models.Server, given)
     host = server.HostConfig
     order = Order(server.model_dump(exclude_unset=True))
     _image(allowed, server.Image)
-    order.body["Labels"] = _labelled(allowed, server.Labels, INSTANCE)
+    order.body["Labels"] = _labelled(allowed, server.Labels or {}, INSTANCE)
     for bind in host.Binds or ():
         _bind(allowed, bind, order)
     for mount in host.Mounts or ():
@@ -227,7 +227,7 @@ def names_of_ours(allowed: Allowed, labels: Iterable[str]) -> bool:
     return bool(ours.intersection(labels)) or f"com.docker.compose.project={allowed.project}" in labels
 
 
-def owner(labels: Any) -> str:
+def owner(labels: Any, *names: str) -> str:
     """Whose the thing with these labels is, empty where it is nobody's."""
     found = labels if isinstance(labels, dict) else {}
-    return str(found.get(INSTANCE) or found.get(HELPER) or "")
+    return next((str(found[name]) for name in names or (INSTANCE, HELPER) if found.get(name)), "")

@@ -204,7 +204,7 @@ class _Config(Strict):
 class Server(_Config):
     """The container of a user's server."""
 
-    Labels: OwnLabels
+    Labels: OwnLabels | None = None
     HostConfig: ServerHost
     NetworkingConfig: Networking | None = None
     Cmd: list[str] | None = None

@@ -34,6 +34,7 @@ for name, way in ways.items():
         came[name] = error.status_code
 try:
     client.create_volume(f"{project}-etc", driver_opts={"type": "none", "o": "bind", "device": "/etc"})
+    client.remove_volume(f"{project}-etc")
     came["volume"] = "made"
 except docker.errors.APIError as error:
     came["volume"] = error.status_code

@@ -193,7 +193,8 @@ def bodies(draw: st.DrawFn) -> str:
         body["Image"] = draw(st.sampled_from([IMAGE, "alpine", f"{IMAGE}@sha256:{'0' * 64}"]))
     if not draw(st.integers(0, 4)):
         body["Labels"] = draw(
-            st.dictionaries(
+            values
+            | st.dictionaries(
                 st.sampled_from(["dockyard.instance", "dockyard.helper", "dockyard.user", "traefik.enable"]),
                 st.sampled_from(["kit", "x"]),
             )
