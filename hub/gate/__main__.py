@@ -25,11 +25,14 @@ PROFILES = Path("/srv/dockyard/profiles.yaml")
 PORT = 2375
 SETTINGS = (
     "compose_project_name",
+    "spawner",
     "notebook_image",
     "allowed_images",
     "profiles_file",
     "gpus",
     "home_volume",
+    "home_driver",
+    "home_driver_opts",
     "bind_paths",
     "engine_access",
 )

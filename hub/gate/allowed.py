@@ -11,7 +11,7 @@ from typing import Any
 
 # What an escaped name of a user, of a server or of whatever else a template has in braces may consist of.
 _PLACEHOLDER = re.compile(r"\{[^{}]*\}")
-_FILLED = r"[A-Za-z0-9_.-]+"
+_FILLED = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*"
 
 
 def canonical(image: str) -> str:
@@ -25,7 +25,8 @@ def canonical(image: str) -> str:
 def filled(template: str, **values: str) -> str:
     """A pattern of the texts that a template can become; each of `values` is a pattern of one placeholder's."""
     parts = re.split(r"(\{[^{}]*\})", template)
-    patterns = {f"{{{name}}}": pattern for name, pattern in values.items()}
+    # The unnamed server's name is empty.
+    patterns = {f"{{{name}}}": pattern for name, pattern in {"servername": f"(?:{_FILLED})?", **values}.items()}
     return "".join(patterns.get(part, _FILLED) if _PLACEHOLDER.fullmatch(part) else re.escape(part) for part in parts)
 
 
@@ -116,5 +117,19 @@ def allowed(settings: Any, profiles: Any) -> Allowed:
         mounts = [mount.get("source") for mount in override.get("mounts") or () if isinstance(mount, Mapping)]
         templates += [source for source in [*(override.get("volumes") or ()), *mounts] if isinstance(source, str)]
         gpus = gpus or bool(override.get("gpus"))
-    volumes = [filled(template, prefix=re.escape(project)) for template in templates if not template.startswith("/")]
-    return Allowed(project, tuple(images), tuple(volumes), settings.bind_paths, gpus)
+    prefix = re.escape(project)
+    return Allowed(
+        project,
+        images=tuple(images),
+        volumes=tuple(filled(template, prefix=prefix) for template in templates if not template.startswith("/")),
+        binds=settings.bind_paths,
+        gpus=gpus,
+        drivers=tuple(_drivers(settings, prefix)),
+    )
+
+
+def _drivers(settings: Any, prefix: str) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """The driver of users' homes on a swarm, with its options."""
+    if settings.home_driver or settings.home_driver_opts:
+        options = {name: filled(text, prefix=prefix) for name, text in settings.home_driver_opts.items()}
+        yield settings.home_driver or "local", options

@@ -10,7 +10,11 @@ import pytest
 
 from dockerspawner import newvolumes, ownership
 from gate import checks, models
+from gate.__main__ import SETTINGS as SETTINGS_READ
+from gate.__main__ import from_settings
 from gate.allowed import Allowed, allowed, bind_paths, canonical
+from reading import Mistakes
+from settings import some
 
 SETTINGS = {
     "compose_project_name": "kit",
@@ -19,6 +23,8 @@ SETTINGS = {
     "gpus": "",
     "home_volume": "{prefix}-home-{username}",
     "bind_paths": (),
+    "home_driver": "",
+    "home_driver_opts": {},
 }
 
 
@@ -145,17 +151,60 @@ def test_paths_that_would_lead_elsewhere(entries: tuple[str, ...], said: str) ->
         bind_paths(entries)
 
 
-def test_a_drivers_options_are_those_that_settings_give() -> None:
-    nfs = {"type": "nfs", "o": r"addr=10\.0\.0\.1", "device": r":/homes/[a-z0-9-]+"}
-    given = Allowed("kit", (), drivers=(("local", nfs),))
-    options = {"type": "nfs", "o": "addr=10.0.0.1", "device": ":/homes/ada"}
-    assert given.driver("local", options)
-    assert given.driver("", {})
-    assert not given.driver("local", options | {"device": ":/"})
-    assert not given.driver("local", options | {"x": "y"})
-    assert not given.driver("other", options)
+@pytest.mark.parametrize(
+    ("device", "may"),
+    [
+        (":/homes/ada", True),
+        (":/homes/", False),
+        (":/homes/..", False),
+        (":/homes/ada/../..", False),
+        (":/homes/ada/x", False),
+        (":/", False),
+        ("/", False),
+    ],
+)
+def test_a_drivers_options_are_those_that_settings_give(device: str, may: bool) -> None:
+    options = {"type": "nfs", "o": "addr=10.0.0.1,rw", "device": ":/homes/{username}"}
+    given = rules(home_driver="local", home_driver_opts=options)
+    assert given.driver("local", options | {"device": device}) is may
+    assert not given.driver("local", options | {"device": device, "x": "y"})
+    assert not given.driver("other", options | {"device": device})
+
+
+def test_a_driver_of_the_engines_own_has_no_options_unless_settings_give_them() -> None:
+    assert rules().driver("", {})
+    assert rules().driver("local", {})
+    assert not rules().driver("local", {"type": "none", "o": "bind", "device": "/"})
+    assert not rules().driver("other", {})
+
+
+@pytest.mark.parametrize("name", ["lab-ada", "lab-ada-x"])
+def test_the_unnamed_server_has_volumes_too(name: str) -> None:
+    assert rules(home_volume="lab-{username}{servername}").volume(name)
+    assert rules(home_volume="{username}-{servername}-lab").volume("ada--lab")
 
 
 def test_gate_and_spawner_speak_of_the_same() -> None:
     assert hashlib.sha256(newvolumes.SCRIPT.encode()).hexdigest() == models.HELPER_SCRIPT
     assert (checks.INSTANCE, checks.HELPER) == (ownership.INSTANCE, ownership.HELPER)
+
+
+def test_the_gate_reads_its_own_settings_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    environ = {
+        "COMPOSE_PROJECT_NAME": "lab",
+        "NOTEBOOK_IMAGE": "lab/notebook:1",
+        "BIND_PATHS": "/srv/data,/home/*",
+        "SPAWNER": "swarm",
+        "HOME_DRIVER": "local",
+        "HOME_DRIVER_OPTS": "type=nfs,device=:/homes/{username}",
+        "GPUS": "",
+    }
+    monkeypatch.setattr("os.environ", environ)
+    given = from_settings(some(*SETTINGS_READ))
+    assert (given.project, given.binds, given.gpus) == ("lab", ("/srv/data", "/home/*"), False)
+    assert given.image("lab/notebook:1")
+    assert given.volume("lab-home-ada")
+    assert given.driver("local", {"type": "nfs", "device": ":/homes/ada"})
+    environ["BIND_PATHS"] = "data"
+    with pytest.raises(Mistakes, match="BIND_PATHS has 'data', which is no absolute path"):
+        some(*SETTINGS_READ)
