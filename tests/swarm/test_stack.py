@@ -15,7 +15,13 @@ from support.stack import Stack
 from support.swarm import Swarm
 from support.wait import wait_until
 
-ON_WORKERS = 'c.SwarmSpawner.extra_placement_spec = {"constraints": ["node.role == worker"]}\n'
+# But for olga, who was there before there was a swarm.
+ON_WORKERS = """
+def place(spawner):
+    return {} if spawner.user.name == "olga" else {"constraints": ["node.role == worker"]}
+
+c.SwarmSpawner.extra_placement_spec = place
+"""
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +118,20 @@ class TestBadInput:
         )
 
 
+class TestOneHost:
+    """The kit on the machine that is going to be the manager, as compose has it."""
+
+    def test_a_user_of_one_host(self, stack: Stack) -> None:
+        stack.run("docker", "compose", "--progress", "quiet", "up", "--detach", "--wait", "--no-build")
+        olga = stack.user("olga").sign_in().started()
+        with olga.kernel() as kernel:
+            kernel.run("open('kept.txt', 'w').write('of one host')")
+        stack.refused(
+            f"The network {stack.project}_users is there, but is no overlay of the swarm (bridge): 'make down'"
+        )
+        stack.make("down")
+
+
 class TestStack:
     def test_it_comes_up_and_says_where(self, stack: Stack) -> None:
         said = stack.send_images()
@@ -130,6 +150,14 @@ class TestStack:
         stack.up()
         assert time.monotonic() - began < 20
         assert {name: stack.task(name) for name in before} == before
+
+    def test_users_of_one_host_and_their_files_are_there(self, stack: Stack) -> None:
+        olga = stack.user("olga").sign_in().started()
+        with olga.kernel() as kernel:
+            assert kernel.run("print(open('kept.txt').read())") == "of one host\n"
+        assert stack.swarm.node_of(stack.servers()[0]) is stack.swarm.managers[0]
+        assert "olga" in [user["name"] for user in stack.user("admin").sign_in().api("GET", "/users").json()]
+        olga.stop()
 
     def test_a_notebook_on_a_worker(self, stack: Stack, browser: Browser) -> None:
         alice = stack.user("alice")
