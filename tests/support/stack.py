@@ -71,9 +71,9 @@ class Stack:
     def container(self, service: str) -> Any:
         return self.swarm.container_of(f"{self.project}_{service}")
 
-    def user(self, name: str) -> User:
-        password = "ADMIN_PASSWORD" if name == "admin" else "USER_PASSWORD"
-        return User(self.url, name, self.kit.setting(password), self.kit.authority)
+    def user(self, name: str, password: str = "") -> User:
+        setting = "ADMIN_PASSWORD" if name == "admin" else "USER_PASSWORD"
+        return User(self.url, name, password or self.kit.setting(setting), self.kit.authority)
 
     def wait_until_gone(self) -> None:
         """Nodes remove a container a moment after its task has ended."""

@@ -78,9 +78,7 @@ def test_all_services_run_by_digest(stack: Stack, place: registry.Registry) -> N
 
 
 def test_a_notebook_from_the_private_registry_over_https(stack: Stack) -> None:
-    frank = stack.user("frank")
-    frank.password = "from-a-file-of-mine"
-    frank.sign_in().started()
+    frank = stack.user("frank", "from-a-file-of-mine").sign_in().started()
     with frank.kernel() as kernel:
         assert kernel.run("print(6 * 7)") == "42\n"
     container = stack.swarm.container_of(stack.servers()[0])
