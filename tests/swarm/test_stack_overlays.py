@@ -18,6 +18,11 @@ from support.standins import image_of, official
 from support.swarm import Swarm
 
 FILES = "compose/compose.yaml:compose/compose.tls.yaml:compose/compose.postgres.yaml"
+PROFILES = """
+- display_name: Small
+  docker_override: {mem_limit: 512M}
+"""
+LOGO = '<svg xmlns="http://www.w3.org/2000/svg"/>'
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +46,8 @@ def stack(one_swarm: Swarm, place: registry.Registry, tmp_path_factory: pytest.T
     kit.authority = authority.root
     auth = base64.b64encode(f"{registry.USER}:{registry.PASSWORD}".encode()).decode()
     (folder / "auth.json").write_text(json.dumps({"auths": {place.host: {"auth": auth}}}))
-    (folder / "password").write_text("from-a-file-of-mine")
+    for name, text in (("password", "from-a-file-of-mine"), ("profiles.yaml", PROFILES), ("logo.svg", LOGO)):
+        (folder / name).write_text(text)
     with official(image_of("tls", "edge")), official(image_of("postgres", "postgres")):
         try:
             kit.write_env(
@@ -52,6 +58,8 @@ def stack(one_swarm: Swarm, place: registry.Registry, tmp_path_factory: pytest.T
                 KEY_FILE=str(key),
                 USER_PASSWORD=None,
                 USER_PASSWORD_FILE=str(folder / "password"),
+                PROFILES_FILE=str(folder / "profiles.yaml"),
+                LOGO_FILE=str(folder / "logo.svg"),
                 REGISTRY=f"{place.host}/lab",
                 REGISTRY_AUTH_FILE=str(folder / "auth.json"),
                 USERS_SUBNET="10.211.0.0/16",
@@ -59,6 +67,8 @@ def stack(one_swarm: Swarm, place: registry.Registry, tmp_path_factory: pytest.T
                 DOCKER_GID=str(os.getgid()),
             )
             kit.make("build")
+            # Not before: builds would trust it instead of what they need.
+            kit.write_env(EXTRA_CA_FILE=str(authority.root))
             stack.send_images(one_swarm.managers[0])
             stack.up()
             yield stack
@@ -83,7 +93,16 @@ def test_a_notebook_from_the_private_registry_over_https(stack: Stack) -> None:
         assert kernel.run("print(6 * 7)") == "42\n"
     container = stack.swarm.container_of(stack.servers()[0])
     assert container.attrs["NetworkSettings"]["Networks"][f"{stack.project}_users"]["IPAddress"].startswith("10.211.")
+    assert container.attrs["HostConfig"]["Memory"] == 512 * 1024**2, "as his profile says"
     frank.stop()
+
+
+def test_files_of_the_sheet_are_on_the_hubs_node(stack: Stack) -> None:
+    logo = requests.get(f"{stack.url}/hub/logo", timeout=10, verify=str(stack.kit.authority))
+    assert (logo.text, logo.headers["Content-Type"]) == (LOGO, "image/svg+xml")
+    trusted = stack.container("hub").exec_run(["sh", "-c", "cat $SSL_CERT_FILE"]).output.decode()
+    assert stack.kit.authority
+    assert trusted == stack.kit.authority.read_text()
 
 
 def test_plain_http_is_sent_on_and_the_proxy_is_not_published(stack: Stack) -> None:
