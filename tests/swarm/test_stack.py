@@ -55,6 +55,20 @@ def stack(one_swarm: Swarm, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         kit.destroy()
 
 
+class TestOneHost:
+    """The kit on the machine that is going to be the manager, as compose has it."""
+
+    def test_a_user_of_one_host(self, stack: Stack) -> None:
+        stack.run("docker", "compose", "--progress", "quiet", "up", "--detach", "--wait", "--no-build")
+        olga = stack.user("olga").sign_in().started()
+        with olga.kernel() as kernel:
+            kernel.run("open('kept.txt', 'w').write('of one host')")
+        stack.refused(
+            f"The network {stack.project}_users is there, but is no overlay of the swarm (bridge): 'make down'"
+        )
+        stack.make("down")
+
+
 class TestBadInput:
     """Nothing is started, and one sentence says what to do."""
 
@@ -129,20 +143,6 @@ class TestBadInput:
         assert (
             f"The node {stack.swarm.name_of(stack.swarm.workers[0])} lacks an image: 'scripts/image-to-nodes" in doctor
         )
-
-
-class TestOneHost:
-    """The kit on the machine that is going to be the manager, as compose has it."""
-
-    def test_a_user_of_one_host(self, stack: Stack) -> None:
-        stack.run("docker", "compose", "--progress", "quiet", "up", "--detach", "--wait", "--no-build")
-        olga = stack.user("olga").sign_in().started()
-        with olga.kernel() as kernel:
-            kernel.run("open('kept.txt', 'w').write('of one host')")
-        stack.refused(
-            f"The network {stack.project}_users is there, but is no overlay of the swarm (bridge): 'make down'"
-        )
-        stack.make("down")
 
 
 class TestStack:
