@@ -140,9 +140,8 @@ class TestBadInput:
         assert "No such image" in done.stdout
         assert "scripts/image-to-nodes ssh://NODE" in done.stdout
         doctor = stack.make("doctor", check=False).stdout
-        assert (
-            f"The node {stack.swarm.name_of(stack.swarm.workers[0])} lacks an image: 'scripts/image-to-nodes" in doctor
-        )
+        for worker in stack.swarm.workers:
+            assert f"The node {stack.swarm.name_of(worker)} runs no {stack.project}_keeper" in doctor
 
 
 class TestStack:
