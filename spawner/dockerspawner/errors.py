@@ -54,7 +54,7 @@ QUESTIONS = frozenset(
 # asyncio's time-out is one of its own before Python 3.11.
 _TIMED_OUT = (requests.exceptions.Timeout, TimeoutError, asyncio.TimeoutError)
 # A swarm whose managers are no majority, or are choosing another leader: what was sent may have been carried out.
-_NO_LEADER = re.compile(r"leader|deadline ?exceeded|rpc error: code = (Unavailable|Aborted)", re.I)
+NO_LEADER = re.compile(r"leader|deadline ?exceeded|rpc error: code = (Unavailable|Aborted)", re.I)
 _LOST = (requests.exceptions.RequestException, OSError, *_TIMED_OUT)
 
 
@@ -115,7 +115,7 @@ def meaning(method: str, error: Exception) -> Exception:
     status = 404 if isinstance(error, NotFound) else getattr(error, "status_code", None)
     if isinstance(error, APIError) and status:
         message = str(error.explanation or error)
-        if status >= 500 and _NO_LEADER.search(message):
+        if status >= 500 and NO_LEADER.search(message):
             return Unavailable(message, error.response, timed_out=True)
         return _kind(method, status, message, error)(message, error.response)
     if isinstance(error, _LOST) or type(error) is DockerException:

@@ -24,6 +24,8 @@ from dockerspawner.tasks import Task, current
 
 # Seconds beyond its own for which an ended server's task is waited for.
 GRACE = 10.0
+# Seconds for which an order that had no answer is looked up; a manager has taken 20 s to say that it had none.
+LOOK_UP = 5.0
 # What the engine gives a task to end where nobody says otherwise.
 _STOP_TIMEOUT = 10
 
@@ -274,8 +276,14 @@ class Service(LoggingConfigurable):
         return created
 
     async def _made_after_all(self) -> dict[str, Any] | None:
-        """The service of a create whose manager was lost: the swarm may have made it."""
-        service = await self._inspect(self.object_name)
+        """The service of a create whose manager was lost: the swarm may have made it.
+
+        None also where nobody can tell in time: a service that shows later is removed then.
+        """
+        try:
+            service = await asyncio.wait_for(self._inspect(self.object_name), LOOK_UP)
+        except (Unavailable, asyncio.TimeoutError):
+            return None
         ours = service and self._owner.owns(service) and token_of(service) == self.api_token
         return service if ours else None
 

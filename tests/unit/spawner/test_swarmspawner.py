@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import importlib.metadata
 import re
+import threading
 from typing import Any
 
 import pytest
 
 import dockerspawner
-from dockerspawner import SwarmSpawner, SwarmSystemUserSpawner, swarmspawner
+from dockerspawner import SwarmSpawner, SwarmSystemUserSpawner, service, swarmspawner
 from support.fake_engine import api_error, fake_engine
 from support.fake_swarm import FakeSwarm
 from support.spawners import make_spawner
@@ -232,6 +233,20 @@ async def test_a_create_whose_leader_was_lost_may_have_happened(port: int, made:
         with pytest.raises(Exception, match="swarm"):
             await spawner.start()
         assert not swarm.services_there
+
+
+async def test_a_create_without_an_answer_is_not_looked_up_for_long(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "LOOK_UP", 0.1)
+    swarm, released = FakeSwarm(), threading.Event()
+
+    def lost(**_: Any) -> Any:
+        swarm.inspect_service = lambda _: released.wait(10)  # type: ignore[assignment, return-value]
+        raise api_error(500, "rpc error: code = DeadlineExceeded desc = context deadline exceeded")
+
+    swarm.create_service = lost  # type: ignore[method-assign]
+    with pytest.raises(Exception, match="swarm"):
+        await asyncio.wait_for(spawner_on(swarm, port).start(), 5)
+    released.set()
 
 
 async def test_unavailable_is_not_gone(port: int) -> None:
