@@ -101,8 +101,11 @@ class Swarm:
         return next(node for node, known in self._ids.items() if known == node_id)
 
     def state(self, node: Node) -> str:
-        """ready, down, unknown or disconnected."""
-        return str(self.client.api.inspect_node(self.id_of(node))["Status"]["State"])
+        """ready, down, unknown or disconnected; empty where no manager can tell, as while they choose a leader."""
+        try:
+            return str(self.client.api.inspect_node(self.id_of(node))["Status"]["State"])
+        except docker.errors.APIError:
+            return ""
 
     def wait_until_state(self, node: Node, state: str, timeout: float = 30) -> None:
         wait_until(lambda: self.state(node) == state, timeout, what=f"{node.container.name} is {state}")
@@ -221,25 +224,13 @@ class Swarm:
             outer.close()
 
     def clean(self, instance: str) -> None:
-        """Remove the services, networks, secrets, configs and volumes that carry this name."""
+        """Remove the services that carry this name; what else does goes with the nodes."""
         api = self.client.api
         for service in api.services():
             labels = service["Spec"].get("Labels") or {}
             if labels.get("dockyard.instance") == instance or service["Spec"]["Name"].startswith(instance):
                 api.remove_service(service["ID"])
-        for secret in self.client.secrets.list():
-            if secret.name.startswith(instance):
-                secret.remove()
-        for config in self.client.configs.list():
-            if config.name.startswith(instance):
-                config.remove()
-        for node in self.nodes:
-            for volume in node.client.volumes.list():
-                if volume.name.startswith(instance):
-                    wait_until(lambda: _removed(volume), timeout=30, what=f"volume {volume.name} is unused")  # noqa: B023
-        for network in self.client.networks.list():
-            if network.name.startswith(instance):
-                wait_until(lambda: _removed(network), timeout=30, what=f"network {network.name} is unused")  # noqa: B023
+        self.wait_until_idle()
 
 
 @contextmanager
@@ -258,14 +249,3 @@ def _load(node: Node, archive: Path) -> None:
     client = docker.APIClient(node.url, timeout=300)
     with archive.open("rb") as file, closing(client):
         client.load_image(file)
-
-
-def _removed(leaving: Any) -> bool:
-    """Volumes and networks can be removed once the last task has left them."""
-    try:
-        leaving.remove()
-    except docker.errors.NotFound:
-        pass
-    except docker.errors.APIError:
-        return False
-    return True

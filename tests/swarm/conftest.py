@@ -60,7 +60,7 @@ def new_user(notebook_hub: Hub, swarm: Swarm, instance: str) -> Iterator[Callabl
     made: list[Notebook] = []
 
     def new_user(name: str) -> Notebook:
-        made.append(Notebook(notebook_hub, swarm, instance, f"{name}-{secrets.token_hex(2)}"))
+        made.append(Notebook(notebook_hub, swarm, instance, f"{name}{secrets.token_hex(2)}"))
         return made[-1]
 
     yield new_user
