@@ -28,6 +28,10 @@ class NothingNew(Strict):
     SELinuxContext: Absent = None
 
 
+class NoCheck(Strict):
+    Test: Annotated[list[Literal["NONE"]], Field(min_length=1, max_length=1)]
+
+
 class TaskContainer(Strict):
     Image: str
     Labels: OwnLabels
@@ -45,6 +49,7 @@ class TaskContainer(Strict):
     StopSignal: Annotated[str, Field(pattern=r"^[A-Z0-9+]*$")] | None = None
     StopGracePeriod: Count | None = None
     Hosts: list[str] | None = None
+    Healthcheck: NoCheck | None = None
     ReadOnly: bool | None = None
     Init: bool | None = None
     TTY: Absent = None

@@ -6,10 +6,10 @@ import copy
 from ipaddress import IPv4Network
 from typing import Any
 
-from docker.types import ContainerSpec, EndpointSpec, Mount, Resources, RestartPolicy, SecretReference, TaskTemplate
+from docker.types import Mount, SecretReference
 from docker.types.containers import ContainerConfig
 
-from dockerspawner import specs
+from dockerspawner import servicespecs, specs
 from dockerspawner.newvolumes import helper
 from dockerspawner.usernetworks import egress_network, user_network
 from dockerspawner.volumes import Bind
@@ -124,27 +124,33 @@ def helping(**changes: Any) -> Json:
 
 
 def service(**changes: Any) -> Json:
-    """The body with which its SwarmSpawner makes a service."""
-    container = ContainerSpec(
-        IMAGE,
-        args=["start"],
-        env={"JUPYTERHUB_API_TOKEN": "zq"},
-        mounts=[Mount("/home/jovyan", "kit-home-ada", labels=LABELS)],
-        secrets=[SecretReference(SECRET, "kit-ada-key", filename="/jupyterhub-ssl/key.pem", uid="1000", mode=0o400)],
-        labels=LABELS,
-        cap_drop=["ALL"],
-        privileges={"NoNewPrivileges": True},
-        stop_grace_period=10**9,
+    """The body with which the kit's SwarmSpawner makes a service."""
+    spec = servicespecs.service(
+        servicespecs.Service(
+            image=IMAGE,
+            name="kit-ada",
+            command=["start"],
+            environment={"JUPYTERHUB_API_TOKEN": "zq"},
+            port=8888,
+            networks=["kit_users"],
+            mounts=[Mount("/home/jovyan", "kit-home-ada", labels=LABELS)],
+            secrets=[
+                SecretReference(SECRET, "kit-ada-key", filename="/jupyterhub-ssl/key.pem", uid="1000", mode=0o400)
+            ],
+            mem_limit=2**31,
+            cpu_limit=0.5,
+            mem_guarantee=2**20,
+            cpu_guarantee=0.1,
+            generic_resources={"gpu": 1},
+            stop_timeout=1,
+            node="n1",
+            extra_container={"cap_drop": ["ALL"], "privileges": {"NoNewPrivileges": True}, "labels": LABELS},
+            extra_resources={"pids_limit": 1024},
+        )
     )
-    task = TaskTemplate(
-        container,
-        resources=Resources(mem_limit=2**31, generic_resources={"gpu": 1}),
-        restart_policy=RestartPolicy("none"),
-        networks=["kit_users"],
-        placement={"Constraints": ["node.id==n1"]},
-    )
-    body = {"Name": "kit-ada", "Labels": LABELS, "TaskTemplate": task, "Mode": None, "Networks": None}
-    return changed(copy.deepcopy({**body, "EndpointSpec": EndpointSpec("dnsrr")}), changes)
+    # As docker-py sends what create_service is given.
+    body = {"Name": spec["name"], "Labels": LABELS, "TaskTemplate": spec["task_template"], "Mode": None}
+    return changed(copy.deepcopy({**body, "Networks": None, "EndpointSpec": spec["endpoint_spec"]}), changes)
 
 
 def networks() -> list[Json]:

@@ -167,6 +167,7 @@ async def test_a_container_with(gate: Gate, body: Any) -> None:
 
 
 SERVICES: dict[str, Any] = {
+    "health check": task(Healthcheck={"Test": ["CMD", "x"]}),
     "capability": task(CapabilityAdd=["SYS_ADMIN"]),
     "capabilities kept": task(CapabilityDrop=[]),
     "new privileges": task(Privileges={"NoNewPrivileges": False}),
