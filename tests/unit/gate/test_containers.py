@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from support.bodies import FOREIGN, FOREIGN_SECRET, IMAGE, LABELS, helping, server, service
+from gate import checks
+from support.bodies import ALLOWED, FOREIGN, FOREIGN_SECRET, IMAGE, LABELS, helping, server, service
 from support.gate import Gate
 
 CREATE = "/v1.45/containers/create?name=kit-ada"
@@ -164,6 +166,12 @@ async def test_a_container_with(gate: Gate, body: Any) -> None:
     assert said["message"]
     assert not gate.engine.orders
     assert [note["gate"] for note in gate.notes()] == ["refused"]
+
+
+@pytest.mark.parametrize("asked", [{"Count": -1}, {"Count": 1}, {"DeviceIDs": ["GPU-12ab", "0"], "Driver": ""}])
+def test_gpus_where_settings_give_them(asked: Any) -> None:
+    body = host(DeviceRequests=[{"Capabilities": [["gpu"]], "Options": {}, **asked}])
+    assert checks.container(replace(ALLOWED, gpus=True), body).body == body
 
 
 SERVICES: dict[str, Any] = {

@@ -28,6 +28,7 @@ ENVIRON = {
     "PROXY_AUTH_TOKEN": "t" * 40,
     "DOCKER_GID": "0",
     "NOTEBOOK_IMAGE": "lab/notebook:1",
+    "ALLOWED_IMAGES": "lab/other:1, lab/third:2",
     "PULL_POLICY": "always",
     "MEM_LIMIT": "3G",
     "CPU_LIMIT": "1.5",
@@ -84,6 +85,7 @@ def test_settings_reach_their_traits(config: Any) -> None:
     spawner = config.DockerSpawner
     assert (spawner.instance, spawner.prefix, spawner.network_name) == ("lab", "lab", "lab_users")
     assert (spawner.image, spawner.pull_policy) == ("lab/notebook:1", "always")
+    assert spawner.allowed_images == ["lab/notebook:1", "lab/other:1", "lab/third:2"]
     assert (spawner.mem_limit, spawner.cpu_limit) == ("3G", 1.5)
     assert spawner.extra_host_config["memswap_limit"] == "3G"
     assert spawner.extra_host_config["pids_limit"] == 77
