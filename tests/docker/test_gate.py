@@ -14,6 +14,8 @@ import pytest
 from docker.types import Mount
 
 from dockerspawner import DockerSpawner
+from dockerspawner.archive import packed, text_of
+from dockerspawner.certs import FOLDER
 from gate.allowed import Allowed
 from support.gate import opened
 from support.registry import Registry
@@ -110,6 +112,29 @@ async def test_a_server_on_a_network_of_its_own(
     await spawner.stop()
     assert [network.name for network in client.networks.list(names=[spawner.object_name])] == []
     assert refused(audit) == []
+
+
+async def test_keys_are_put_into_a_server(gate: str, instance: str, containers: Any) -> None:
+    """As for internal TLS, before the server is started; and what is in it can be read."""
+    docker_py = docker.APIClient(gate, version="1.45")
+
+    def put() -> str:
+        host = docker_py.create_host_config(
+            network_mode=f"{instance}_users", mounts=[Mount(FOLDER, None, no_copy=True)], **HARDENED
+        )
+        made = docker_py.create_container(tiny_image(), name=f"{instance}-keys", host_config=host)["Id"]
+        assert docker_py.put_archive(made, FOLDER, packed({"key.pem": b"key"}, 1000, 100, 0o600))
+        chunks, stat = docker_py.get_archive(made, f"{FOLDER}/key.pem")
+        text = text_of(chunks)
+        assert (stat["name"], stat["mode"]) == ("key.pem", 0o600)
+        docker_py.remove_container(made, v=True)
+        return text
+
+    try:
+        assert await asyncio.to_thread(put) == "key"
+    finally:
+        docker_py.close()
+    assert containers() == []
 
 
 async def test_an_image_that_is_pulled(
