@@ -15,7 +15,7 @@ from typing import Any
 
 import docker
 
-from bench import burst, crash, gated, image, isolated, memory, neighbours, ready, table, thousand
+from bench import burst, crash, gated, image, isolated, memory, neighbours, ready, services, swarmburst, table, thousand
 from bench.figures import Figure
 from support.repo import ROOT
 from support.tiny import tiny_image
@@ -48,7 +48,9 @@ ROWS = {
     "f": _row(memory, servers=20, users=2, bursts=1),
     "g": _row(isolated, beside=(2,), rounds=1),
     "h": _row(image, rounds=1, memory_rounds=1),
-    "i": _row(gated, users=2, rounds=1),
+    "i": _row(services, servers=(20,), compared=20, idle=5, poll=1),
+    "j": _row(swarmburst, users=2, rounds=1, workers=0),
+    "k": _row(gated, users=2, rounds=1),
 }
 
 

@@ -1,4 +1,4 @@
-"""(i) The gate: a class that starts at once by a hub that has the engine through it, and by one that has the socket."""
+"""(k) The gate: a class that starts at once by a hub that has the engine through it, and by one that has the socket."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def measure(size: Size) -> Iterable[Figure]:
     speed = {side: [size.users / wait for wait in samples] for side, samples in waits.items()}
     bar = at_least(0.95, "what it is by the socket", speed[GATED], speed[BARE])
     what = f"{size.users} through hub and gate (engine: by the socket)"
-    return [Figure("i", what, "/s", speed[GATED], engine=speed[BARE], bar=bar)]
+    return [Figure("k", what, "/s", speed[GATED], engine=speed[BARE], bar=bar)]
 
 
 @contextmanager

@@ -12,7 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import docker
+import docker.types
 
+import dockerspawner
 from support.spawners import make_spawner
 
 Json = dict[str, Any]
@@ -46,6 +48,12 @@ class Spawners:
 
     def burst(self, count: int, prefix: str, **traits: Any) -> Json:
         return self._loop.run_until_complete(self._burst(count, prefix, **traits))
+
+    def services(self, count: int, prefix: str, image: str, url: str) -> Json:
+        """As `burst`, of services."""
+        traits = {"image": image, "client_kwargs": {"base_url": url}, "use_internal_ip": False}
+        cls = dockerspawner.SwarmSpawner
+        return self._loop.run_until_complete(self._burst(count, prefix, cls=cls, start_timeout=300, **traits))
 
     async def _burst(self, count: int, prefix: str, **traits: Any) -> Json:
         if self._ours:
@@ -143,6 +151,36 @@ class Engine:
         address = self._client.inspect_container(name)["NetworkSettings"]["Networks"][network]["IPAddress"]
         first_answer(address, 8888, path)
         return time.perf_counter() - began
+
+    def services(self, count: int, prefix: str, image: str, url: str, lanes: int = 8) -> Json:
+        """Create services on a swarm, and see each answer where its node publishes it."""
+        client = docker.APIClient(url, max_pool_size=lanes)
+        environment = make_spawner("s").get_env()
+        container = docker.types.ContainerSpec(image, env=environment, labels={"bench": prefix})
+        once = docker.types.RestartPolicy("none")
+        port = {"TargetPort": 8888, "Protocol": "tcp", "PublishMode": "host"}
+        endpoint = docker.types.EndpointSpec("dnsrr", [port])
+
+        def create(number: int) -> str:
+            task = docker.types.TaskTemplate(container, restart_policy=once)
+            made = client.create_service(task, f"{prefix}-{number}", {"bench": prefix}, endpoint_spec=endpoint)
+            return str(made["ID"])
+
+        waits: dict[str, float] = {}
+        addresses = {node["ID"]: node["Status"]["Addr"] for node in client.nodes()}
+        began = time.perf_counter()
+        with ThreadPoolExecutor(lanes) as pool:
+            services = list(pool.map(create, range(count)))
+            while len(waits) < count:
+                for task in client.tasks({"label": [f"bench={prefix}"]}):
+                    ports = (task["Status"].get("PortStatus") or {}).get("Ports")
+                    if task["ServiceID"] not in waits and task["Status"]["State"] == "running" and ports:
+                        first_answer(addresses[task["NodeID"]], ports[0]["PublishedPort"])
+                        waits[task["ServiceID"]] = time.perf_counter() - began
+                time.sleep(PAUSE)
+            list(pool.map(client.remove_service, services))
+        client.close()
+        return {"waits": list(waits.values())}
 
     def _remove(self, name: str) -> None:
         self._client.remove_container(name, force=True, v=True)
