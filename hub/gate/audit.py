@@ -16,7 +16,7 @@ class Audit:
         self._stream = stream
 
     def note(self, verdict: str, method: str, path: str, status: int, why: str = "") -> None:
-        """`verdict` is done, refused or failed. Bodies are never noted: they hold users' tokens."""
+        """`verdict` is done, refused, failed or given up. Bodies are never noted: they hold users' tokens."""
         entry = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "gate": verdict,

@@ -52,6 +52,11 @@ class Server:
                 outcome = await route.serve(self._calls, call)
             except Told as told:
                 outcome = told.answer
+            except asyncio.CancelledError:
+                if route.is_order:
+                    # The engine may carry it out all the same.
+                    self._audit.note("given up", request.method, request.raw_path, 0)
+                raise
             response = await self._answer(request, call, outcome)
         except Refused as refused:
             self._audit.note("refused", request.method, request.raw_path, refused.status, str(refused))

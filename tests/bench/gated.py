@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import docker
+from docker.utils import kwargs_from_env
 
 from bench.clicks import clicks, enroll, halt
 from bench.figures import Figure, at_least
@@ -20,7 +21,6 @@ from support.repo import ROOT
 from support.tiny import tiny_image
 
 GATED, BARE = "gated", "bare"
-SOCKET = "/var/run/docker.sock"
 
 # As the kit has them.
 SETTINGS = """
@@ -69,7 +69,8 @@ def measure(size: Size) -> Iterable[Figure]:
 def gate(project: str, image: str) -> Iterator[str]:
     """The URL of a gate that is a process of its own, as the kit's is."""
     environ = {**os.environ, "PYTHONPATH": f"{ROOT / 'tests'}:{ROOT / 'hub'}"}
-    command = [sys.executable, "-m", "support.gate", SOCKET, project, image]
+    socket = kwargs_from_env().get("base_url", "unix:///var/run/docker.sock").removeprefix("unix://")
+    command = [sys.executable, "-m", "support.gate", socket, project, image]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ)
     try:
         assert process.stdout

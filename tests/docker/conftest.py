@@ -114,11 +114,17 @@ def containers(client: docker.DockerClient, instance: str) -> Callable[[], list[
 
 
 @pytest.fixture
-def relay() -> Iterator[Relay]:
+def socket() -> str:
+    """Path of the engine's socket."""
     endpoint = kwargs_from_env().get("base_url", "unix:///var/run/docker.sock")
     if not endpoint.startswith("unix://"):
         pytest.skip(f"the engine is not at a unix socket: {endpoint}")
-    relay = Relay(endpoint.removeprefix("unix://"))
+    return str(endpoint.removeprefix("unix://"))
+
+
+@pytest.fixture
+def relay(socket: str) -> Iterator[Relay]:
+    relay = Relay(socket)
     yield relay
     relay.take_away()
 

@@ -24,7 +24,6 @@ from support.tiny import TINY, tiny_image
 
 pytestmark = pytest.mark.needs("engine")
 
-SOCKET = "/var/run/docker.sock"
 HARDENED = {"cap_drop": ["ALL"], "security_opt": ["no-new-privileges"]}
 
 Make = Callable[..., DockerSpawner]
@@ -36,11 +35,11 @@ def audit() -> io.StringIO:
 
 
 @pytest.fixture
-async def gate(instance: str, client: docker.DockerClient, audit: io.StringIO) -> AsyncIterator[str]:
+async def gate(instance: str, client: docker.DockerClient, socket: str, audit: io.StringIO) -> AsyncIterator[str]:
     """The address of the gate of a kit that is called as this test's instance."""
     client.networks.create(f"{instance}_users")
     images = (TINY.replace(".", r"\."), r"127\.0\.0\.1:\d+/tiny:.*")
-    async with opened(Allowed(instance, images), SOCKET, audit) as address:
+    async with opened(Allowed(instance, images), socket, audit) as address:
         yield f"tcp://{address}"
 
 

@@ -70,6 +70,8 @@ async def test_who_hangs_up_calls_it_off(gate: Gate) -> None:
     for one in asking:
         one.cancel()
     await until(lambda: gate.engine.given_up == 2)
+    (note,) = gate.notes()
+    assert (note["gate"], note["path"]) == ("given up", f"/containers/{OURS}/stop")
 
 
 async def until(true: Any) -> None:
