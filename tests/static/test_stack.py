@@ -17,7 +17,7 @@ from support.repo import ROOT, tracked
 
 OVERLAYS = {"tls": "edge", "postgres": "postgres"}
 COMBINATIONS = [chosen for size in range(len(OVERLAYS) + 1) for chosen in combinations(OVERLAYS, size)]
-OWN = {"proxy", "hub", "beacon", "keeper"}
+OWN = {"proxy", "hub", "gate", "beacon", "keeper"}
 STACK = (ROOT / "compose/stack.yaml").read_text()
 ALL = "\n".join(path.read_text() for path in (ROOT / "compose").glob("stack*.yaml"))
 
@@ -79,10 +79,15 @@ def test_who_is_on_which_network() -> None:
     networks = {name: set(service["networks"]) for name, service in spec["services"].items()}
     assert {name for name, on in networks.items() if "users" in on} == {"proxy", "hub", "keeper"}
     assert {name for name, on in networks.items() if "hub" in on} == {"proxy", "hub", "beacon", "postgres"}
-    assert spec["networks"]["hub"]["internal"] is True
+    assert {name for name, on in networks.items() if "engine" in on} == {"hub", "gate"}
+    assert networks["gate"] == {"engine"}
+    sockets = [name for name, service in spec["services"].items() if "docker.sock" in str(service.get("volumes"))]
+    assert sockets == ["gate"]
+    assert spec["networks"]["hub"]["internal"] is spec["networks"]["engine"]["internal"] is True
     assert {name: network.get("driver") for name, network in spec["networks"].items()} == {
         "front": "overlay",
         "hub": "overlay",
+        "engine": "overlay",
         "users": None,
     }
 
@@ -91,7 +96,7 @@ def test_who_is_on_which_network() -> None:
 def test_values_of_the_sheet_reach_the_stack() -> None:
     spec = config("tls", COMPOSE_PROJECT_NAME="lab", DOCKER_GID="998", PUBLIC_URL="https://hub.test", HTTPS_PORT="8443")
     assert spec["networks"]["users"]["name"] == "lab_users"
-    assert spec["services"]["hub"]["user"] == "1000:998"
+    assert spec["services"]["gate"]["user"] == "1000:998"
     assert spec["services"]["hub"]["environment"]["COMPOSE_PROJECT_NAME"] == "lab"
     assert spec["services"]["edge"]["environment"]["PUBLIC_URL"] == "https://hub.test"
     assert 8443 in {port["published"] for port in spec["services"]["edge"]["ports"]}

@@ -150,7 +150,7 @@ class TestStack:
         assert f"{stack.swarm.managers[0].url} has all of them" in said
         said = stack.up()
         assert f"Dockyard is up:  {stack.url}" in said
-        assert set(stack.services()) == {"proxy", "hub", "beacon", "keeper"}
+        assert set(stack.services()) == {"proxy", "hub", "gate", "beacon", "keeper"}
         keepers = [
             task for task in stack.swarm.tasks(f"{stack.project}_keeper") if task["Status"]["State"] == "running"
         ]

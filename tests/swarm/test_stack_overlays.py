@@ -80,7 +80,7 @@ def stack(one_swarm: Swarm, place: registry.Registry, tmp_path_factory: pytest.T
 
 
 def test_all_services_run_by_digest(stack: Stack, place: registry.Registry) -> None:
-    assert set(stack.services()) == {"proxy", "hub", "beacon", "keeper", "edge", "postgres"}
+    assert set(stack.services()) == {"proxy", "hub", "gate", "beacon", "keeper", "edge", "postgres"}
     for name in ("proxy", "hub", "keeper"):
         image = stack.swarm.client.services.get(stack.services()[name]).attrs["Spec"]["TaskTemplate"]["ContainerSpec"]
         assert image["Image"].startswith(f"{place.host}/lab/{stack.project}-")
