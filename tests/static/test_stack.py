@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 import envfile
+from gate.__main__ import SETTINGS
 from support.repo import ROOT, tracked
 
 OVERLAYS = {"tls": "edge", "postgres": "postgres"}
@@ -100,6 +101,11 @@ def test_values_of_the_sheet_reach_the_stack() -> None:
     assert spec["services"]["hub"]["environment"]["COMPOSE_PROJECT_NAME"] == "lab"
     assert spec["services"]["edge"]["environment"]["PUBLIC_URL"] == "https://hub.test"
     assert 8443 in {port["published"] for port in spec["services"]["edge"]["ports"]}
+
+
+def test_the_gate_has_the_settings_that_it_reads() -> None:
+    gate = yaml.safe_load(STACK)["services"]["gate"]
+    assert set(gate["environment"]) == {name.upper() for name in SETTINGS}
 
 
 def test_the_stack_has_the_settings_own_defaults() -> None:
