@@ -164,8 +164,10 @@ def _labelled(allowed: Allowed, labels: Mapping[str, str], owner: str) -> dict[s
 
 def _bind(allowed: Allowed, text: str, order: Order) -> None:
     source, target, mode = (*text.split(":", 2), "rw")[:3] if ":" in text else ("", "", "")
-    if not target.startswith("/") or ".." in target.split("/") or "\0" in text:
-        raise Refused(f"HostConfig.Binds has {text[:200]!r}, which is not of the form source:/target:mode.")
+    try:
+        models.container_path(target)
+    except ValueError:
+        raise Refused(f"HostConfig.Binds has {text[:200]!r}, not of the form source:/target:mode.") from None
     if unknown := set(mode.split(",")) - _MODES:
         raise Refused(f"HostConfig.Binds has the mode {min(unknown)!r}, which users' servers may not have.")
     if source.startswith("/"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import posixpath
 import re
 from ipaddress import IPv4Network
 from typing import Annotated, Any, Literal
@@ -24,9 +23,9 @@ def _absent(value: Any) -> Any:
     return value
 
 
-def _path(value: str) -> str:
-    if not value.startswith("/") or posixpath.normpath(value) != value or "\0" in value:
-        raise ValueError("is no absolute path")
+def container_path(value: str) -> str:
+    if not value.startswith("/") or ".." in value.split("/") or "\0" in value:
+        raise ValueError("is no absolute path in the container")
     return value
 
 
@@ -53,7 +52,7 @@ def _private(value: str) -> str:
 
 # For what docker-py always sends, and nobody may set.
 Absent = Annotated[Any, AfterValidator(_absent)]
-Path = Annotated[str, AfterValidator(_path)]
+Path = Annotated[str, AfterValidator(container_path)]
 Count = Annotated[int, Field(ge=0)]
 EngineName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,254}$")]
 Port = Annotated[str, Field(pattern=r"^[0-9]{1,5}/(tcp|udp)$")]
@@ -240,7 +239,7 @@ def _helps(value: list[str]) -> list[str]:
     if not re.fullmatch(r"\d+(:\d+)?", owner, re.ASCII):
         raise ValueError("has no uid and gid")
     for path in (target, skeleton or "/"):
-        _path(path)
+        container_path(path)
     return value
 
 

@@ -21,7 +21,7 @@ from support.recording import NEW
             "/containers/create?name=kit-ada",
             server(HostConfig__Mounts=[{"Target": "/d", "Source": "/srv/data", "Type": "bind"}]),
         ),
-        ("/containers/create?name=kit-ada", server(HostConfig__Binds=["/home/ada:/home/ada:ro", "old-ada:/old"])),
+        ("/containers/create?name=kit-ada", server(HostConfig__Binds=["/home/ada:/home/ada/:ro", "old-ada:/old"])),
         ("/containers/create?name=kit-ada", server(HostConfig__NetworkMode="kit-ada")),
         ("/containers/create?name=kit-ada", server(NetworkingConfig={"EndpointsConfig": {"kit-ada": {}}})),
         ("/containers/create?name=kit-ada", server(Image="quay.io/jupyter/scipy-notebook:2026-11-02")),
