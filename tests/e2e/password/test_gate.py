@@ -64,8 +64,6 @@ def test_the_gate_knows_no_secret_of_the_kits(running: Kit) -> None:
     gate = running.container("gate")
     environment = gate.exec_run(["cat", "/proc/1/environ"]).output.decode()
     assert [secret for secret in running.secrets() if secret in environment] == []
-    assert gate.exec_run(["id", "-u"]).output == b"1000\n"
-    assert b"CapEff:\t0000000000000000" in gate.exec_run(["cat", "/proc/1/status"]).output
 
 
 @pytest.fixture

@@ -68,8 +68,8 @@ def test_the_users_server_is_confined(running: Kit) -> None:
     frank.stop()
 
 
-def test_hub_and_proxy_are_not_root_and_cannot_write(running: Kit) -> None:
-    for service in ("hub", "proxy"):
+def test_the_kits_own_are_not_root_and_cannot_write(running: Kit) -> None:
+    for service in ("hub", "gate", "proxy"):
         container = running.container(service)
         assert container.exec_run(["id", "-u"]).output == b"1000\n"
         assert container.exec_run(["touch", "/srv/x"]).exit_code != 0
