@@ -24,7 +24,7 @@ def row(name: str) -> Any:
     return pytest.param(name, marks=pytest.mark.needs("swarm" if name == "j" else "engine"))
 
 
-@pytest.mark.parametrize("name", map(row, ROWS))
+@pytest.mark.parametrize("name", list(map(row, ROWS)))
 def test_every_figure_is_had(name: str) -> None:
     figures = measured(name)
     assert figures
