@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import os
+import socket
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import requests
@@ -18,6 +20,7 @@ from support.standins import image_of, official
 from support.swarm import Swarm
 
 FILES = "compose/compose.yaml:compose/compose.tls.yaml:compose/compose.postgres.yaml"
+HOST = "hub.test"
 PROFILES = """
 - display_name: Small
   docker_override: {mem_limit: 512M}
@@ -35,14 +38,28 @@ def place(one_swarm: Swarm) -> Iterator[registry.Registry]:
 
 
 @pytest.fixture(scope="module")
-def stack(one_swarm: Swarm, place: registry.Registry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def host(one_swarm: Swarm) -> Iterator[str]:
+    """A name of the manager's."""
+    address, real = one_swarm.managers[0].address, socket.getaddrinfo
+
+    def resolve(host: Any, *arguments: Any, **options: Any) -> Any:
+        return real(address if host in {HOST, HOST.encode()} else host, *arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", resolve)
+        yield HOST
+
+
+@pytest.fixture(scope="module")
+def stack(
+    one_swarm: Swarm, place: registry.Registry, host: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
     """A kit that is up; its own images came to the workers from the registry."""
     folder = tmp_path_factory.mktemp("files")
     kit = Kit(tmp_path_factory.mktemp("kit"))
     stack = Stack(kit, one_swarm)
-    address = one_swarm.managers[0].address
     authority = Authority(folder)
-    certificate, key = authority.issue("edge", address)
+    certificate, key = authority.issue("edge", host)
     kit.authority = authority.root
     auth = base64.b64encode(f"{registry.USER}:{registry.PASSWORD}".encode()).decode()
     (folder / "auth.json").write_text(json.dumps({"auths": {place.host: {"auth": auth}}}))
@@ -52,7 +69,7 @@ def stack(one_swarm: Swarm, place: registry.Registry, tmp_path_factory: pytest.T
         try:
             kit.write_env(
                 COMPOSE_FILE=FILES,
-                PUBLIC_URL=f"https://{address}",
+                PUBLIC_URL=f"https://{host}",
                 BIND_ADDR="0.0.0.0",
                 CERT_FILE=str(certificate),
                 KEY_FILE=str(key),
@@ -98,7 +115,7 @@ def test_a_notebook_from_the_private_registry_over_https(stack: Stack) -> None:
 
 
 def test_files_of_the_sheet_are_on_the_hubs_node(stack: Stack) -> None:
-    logo = requests.get(f"{stack.url}/hub/logo", timeout=10, verify=str(stack.kit.authority))
+    logo = stack.user("grace", "from-a-file-of-mine").session.get(f"{stack.url}/hub/logo", timeout=10)
     assert (logo.text, logo.headers["Content-Type"]) == (LOGO, "image/svg+xml")
     trusted = stack.container("hub").exec_run(["sh", "-c", "cat $SSL_CERT_FILE"]).output.decode()
     assert stack.kit.authority
@@ -106,11 +123,10 @@ def test_files_of_the_sheet_are_on_the_hubs_node(stack: Stack) -> None:
 
 
 def test_plain_http_is_sent_on_and_the_proxy_is_not_published(stack: Stack) -> None:
-    address = stack.swarm.managers[0].address
-    answer = requests.get(f"http://{address}/hub/login", allow_redirects=False, timeout=10)
-    assert (answer.status_code, answer.headers["Location"]) == (308, f"https://{address}/hub/login")
+    answer = requests.get(f"http://{HOST}/hub/login", allow_redirects=False, timeout=10)
+    assert (answer.status_code, answer.headers["Location"]) == (308, f"https://{HOST}/hub/login")
     with pytest.raises(requests.ConnectionError):
-        requests.get(f"http://{address}:{stack.kit.port}/", timeout=10)
+        requests.get(f"http://{stack.swarm.managers[0].address}:{stack.kit.port}/", timeout=10)
 
 
 def test_users_are_in_the_database_and_the_hub_may_be_on_any_manager(stack: Stack) -> None:
