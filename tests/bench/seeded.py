@@ -39,7 +39,7 @@ class Seeded:
 
     def start(self) -> float:
         """Start the hub; returns the seconds that it took to check its servers, as its log has them."""
-        self.hub.start()
+        self.hub.start(timeout=300)
         found = wait_until(self._checked, timeout=300, interval=0.2, what="the servers checked")
         assert int(found[1]) == self.count, found[0]
         return float(found[2])

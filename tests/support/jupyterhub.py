@@ -104,11 +104,11 @@ class Hub:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def start(self) -> None:
+    def start(self, timeout: float = 60) -> None:
         """Start the hub, and return when its API answers and the servers of an earlier one are checked."""
         with (self.folder / "hub.log").open("ab") as log:
             self._process = subprocess.Popen([self.python, "-m", "jupyterhub"], cwd=self.folder, stdout=log, stderr=log)
-        wait_until(self._is_up, timeout=60, what=f"hub in {self.folder}")
+        wait_until(self._is_up, timeout, what=f"hub in {self.folder}")
 
     def _is_up(self) -> bool:
         assert self._process is not None
