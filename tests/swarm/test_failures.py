@@ -81,6 +81,11 @@ def test_a_command_that_is_not_there(hub: Hub) -> None:
     assert "no-such-command" in failure_of(hub, "hal", cmd=["no-such-command"])
 
 
+def test_a_silent_server_is_described(hub: Hub) -> None:
+    message = failure_of(hub, "ivy", cmd=["sleep", "600"], start_timeout=8)
+    assert "The server is running, but nothing answers at http://" in message
+
+
 def test_a_swarm_that_is_locked(hub: Hub, swarm: Swarm) -> None:
     manager = swarm.manager
     with swarm.locked(manager):
