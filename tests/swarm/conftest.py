@@ -18,8 +18,8 @@ from support.tiny import tiny_image
 
 @pytest.fixture(scope="package")
 def one_swarm() -> Iterator[Swarm]:
-    """A manager and two workers."""
-    with running_swarm(managers=1, workers=2) as swarm:
+    """A manager and two workers, each with one GPU, as far as the swarm knows."""
+    with running_swarm(managers=1, workers=2, node_generic_resources=["gpu=number-7"]) as swarm:
         swarm.load(tiny_image())
         yield swarm
 

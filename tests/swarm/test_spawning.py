@@ -73,6 +73,20 @@ def test_limits_hold_in_the_container(hub: Hub, swarm: Swarm, instance: str) -> 
     hub.halt(user)
 
 
+def test_a_gpu_is_given_to_one_server(hub: Hub, swarm: Swarm, instance: str) -> None:
+    users = [given(hub, f"lou{number}", gpus=1) for number in range(4)]
+    for user in users[:3]:
+        assert hub.spawn(user)[-1].get("ready")
+        environment = swarm.container_of(f"{instance}-{user}").attrs["Config"]["Env"]
+        assert "DOCKER_RESOURCE_GPU=number-7" in environment
+    last = hub.spawn(users[3])[-1]
+    assert "no suitable node (insufficient resources on 3 nodes)" in last["message"]
+    hub.halt(users[0])
+    assert hub.spawn(users[3])[-1].get("ready")
+    for user in users[1:]:
+        hub.halt(user)
+
+
 def test_named_servers_are_services_of_their_own(hub: Hub, swarm: Swarm, instance: str) -> None:
     assert hub.spawn("dora")[-1].get("ready")
     assert hub.spawn("dora", "lab")[-1].get("ready")
