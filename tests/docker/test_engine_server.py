@@ -23,7 +23,7 @@ pytestmark = pytest.mark.needs("engine")
 Run = Callable[[docker.APIClient, str], Any]
 
 # What is not said alike: lists of the machine's own, and where the engine names the host's files.
-MACHINE = {"GraphDriver", "MaskedPaths", "ReadonlyPaths", "Components", "DNSNames", "IPAM", "Platform"}
+MACHINE = {"GraphDriver", "MaskedPaths", "ReadonlyPaths", "Components", "DNSNames", "IPAM", "Platform", "RepoDigests"}
 
 
 @pytest.fixture(scope="module")

@@ -147,6 +147,7 @@ async def test_an_image_that_is_pulled(
         told.append(event["message"])
     assert any(message.startswith("Pull") for message in told)
     await spawner.stop()
+    client.images.remove(name)
     assert refused(audit) == []
 
 
