@@ -156,7 +156,7 @@ class Swarm:
         if self.leader is node:
             with self.lost(node, CUT_OFF):
                 wait_until(self.has_quorum, timeout=60, what="another manager leads")
-            self.wait_until_state(node, "ready")
+            self.wait_until_state(node, "ready", timeout=180)
         return self.leader
 
     def label(self, node: Node, **labels: str) -> None:
@@ -190,7 +190,7 @@ class Swarm:
             list(pool.map(self.bring_back, list(self._lost)))
         wait_until(self.has_quorum, timeout=90, what="the managers agree")
         for node in self.nodes:
-            self.wait_until_state(node, "ready", timeout=60)
+            self.wait_until_state(node, "ready", timeout=180)
             if self.client.api.inspect_node(self.id_of(node))["Spec"]["Availability"] != "active":
                 self.change(node, Availability="active")
 

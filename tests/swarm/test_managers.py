@@ -40,7 +40,7 @@ def start_one(hub: Hub, name: str) -> str:
     return str(last["message"])
 
 
-@pytest.mark.parametrize("how", [KILLED, PAUSED, CUT_OFF])
+@pytest.mark.parametrize("how", [KILLED, *(pytest.param(how, marks=pytest.mark.long) for how in (PAUSED, CUT_OFF))])
 def test_the_leader_is_lost(notebook_hub: Hub, swarm: Swarm, new_user: Any, how: str) -> None:
     ours = swarm.managers[0]
     leader = swarm.led_by_another_than(ours)
