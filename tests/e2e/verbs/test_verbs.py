@@ -115,7 +115,9 @@ def test_interrupted_up_goes_on_at_the_next(another: Kit) -> None:
     for moment in ("Building", "Starting"):
         environ = {name: value for name, value in os.environ.items() if name != "MAKEFLAGS"}
         process = subprocess.Popen(
-            ["make", "up"], cwd=another.folder, env=environ, start_new_session=True, text=True,
+            # Whoever has started the tests may have had Ctrl-C ignored.
+            ["env", "--default-signal=INT", "make", "up"],
+            cwd=another.folder, env=environ, start_new_session=True, text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         assert process.stdout
