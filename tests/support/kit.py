@@ -9,7 +9,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -123,11 +123,12 @@ class Kit:
         """The container of another hub on the same database, as if somebody had started one by hand."""
         name = f"{self.project}-second"
         self.compose("run", "--detach", "--no-deps", "--name", name, "hub")
-        second = docker.from_env().containers.get(name)
-        try:
-            yield second
-        finally:
-            second.remove(force=True)
+        with closing(docker.from_env()) as client:
+            second = client.containers.get(name)
+            try:
+                yield second
+            finally:
+                second.remove(force=True)
 
     def leftovers(self) -> dict[str, list[str]]:
         """What of this kit is still on the engine, by kind."""
