@@ -12,6 +12,7 @@ import socket
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from typing import Any
 
 from sqlalchemy import Connection, create_engine, make_url, text
@@ -68,17 +69,21 @@ class AdvisoryLock:
 
     def take(self) -> str:
         """Have it; empty where that is done, else who has it. SQLAlchemyError where the server can't be asked."""
-        connection = self._engine.connect()
-        if connection.execute(text("select pg_try_advisory_lock(:key)"), {"key": KEY}).scalar():
-            self._connection = connection
-            return ""
+        with ExitStack() as stack:
+            connection = stack.enter_context(self._engine.connect())
+            if not connection.execute(text("select pg_try_advisory_lock(:key)"), {"key": KEY}).scalar():
+                return self._holder(connection)
+            stack.pop_all()
+        self._connection = connection
+        return ""
+
+    @staticmethod
+    def _holder(connection: Connection) -> str:
         holder = (
             "select application_name from pg_stat_activity join pg_locks using (pid) "
             "where locktype = 'advisory' and granted and (classid::bigint << 32) + objid::bigint = :key"
         )
-        who = connection.execute(text(holder), {"key": KEY}).scalar()
-        connection.close()
-        return who or "another hub"
+        return connection.execute(text(holder), {"key": KEY}).scalar() or "another hub"
 
     def is_held(self) -> bool:
         try:

@@ -57,7 +57,7 @@ def others(url: str) -> str:
         if who := lock.take():
             return f"{who} uses it, and it is for one hub"
     except SQLAlchemyError as error:
-        return str(error)
+        return str(error).splitlines()[0]
     lock.keep()
     return ""
 

@@ -10,6 +10,7 @@ EngineError
   Refused             the engine, or its client, does not accept the order (other 4xx)
   Failed              the engine tried to carry out an order and could not (5xx)
   Unavailable         nobody knows: no connection, no answer in time, 5xx to a question
+    NoLeader
 
 Each is also an error of the SDK (docker.errors.APIError, NotFound, ImageNotFound), so that code which catches those
 goes on working.
@@ -53,8 +54,8 @@ QUESTIONS = frozenset(
 
 # asyncio's time-out is one of its own before Python 3.11.
 _TIMED_OUT = (requests.exceptions.Timeout, TimeoutError, asyncio.TimeoutError)
-# A swarm whose managers are no majority, or are choosing another leader: what was sent may have been carried out.
-NO_LEADER = re.compile(r"leader|deadline ?exceeded|rpc error: code = (Unavailable|Aborted)", re.I)
+_OF_A_SWARM = re.compile(r"service|task|node|secret")
+_NO_LEADER = re.compile(r"leader|deadline ?exceeded|rpc error: code = (Unavailable|Aborted)", re.I)
 _LOST = (requests.exceptions.RequestException, OSError, *_TIMED_OUT)
 
 
@@ -108,6 +109,10 @@ class Unavailable(EngineError):
         self.timed_out = timed_out
 
 
+class NoLeader(Unavailable):
+    """The swarm's managers are no majority, or are choosing another leader. An order may have been carried out."""
+
+
 def meaning(method: str, error: Exception) -> Exception:
     """What an exception of the Docker SDK, raised by `method`, says; others are returned as they are."""
     if isinstance(error, EngineError):
@@ -115,8 +120,8 @@ def meaning(method: str, error: Exception) -> Exception:
     status = 404 if isinstance(error, NotFound) else getattr(error, "status_code", None)
     if isinstance(error, APIError) and status:
         message = str(error.explanation or error)
-        if status >= 500 and NO_LEADER.search(message):
-            return Unavailable(message, error.response, timed_out=True)
+        if status >= 500 and _OF_A_SWARM.search(method) and _NO_LEADER.search(message):
+            return NoLeader(message, error.response, timed_out=True)
         return _kind(method, status, message, error)(message, error.response)
     if isinstance(error, _LOST) or type(error) is DockerException:
         timed_out = isinstance(error.__cause__ or error, _TIMED_OUT)
@@ -127,7 +132,8 @@ def meaning(method: str, error: Exception) -> Exception:
 
 
 def _kind(method: str, status: int, message: str, error: APIError) -> type[EngineError]:
-    if re.search(r"\bnetwork \S+ not found", message):
+    # Of a network that a service is to be on, a manager says it with 500.
+    if (status < 500 or method == "create_service") and re.search(r"\bnetwork \S+ not found", message):
         return NoSuchNetwork
     if status == 404:
         return NoSuchImage if isinstance(error, ImageNotFound) else Gone

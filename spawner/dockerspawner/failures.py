@@ -9,7 +9,7 @@ from typing import Any
 
 from tornado.web import HTTPError
 
-from dockerspawner.errors import NO_LEADER, EngineError, NoSuchImage, NoSuchNetwork, Unavailable
+from dockerspawner.errors import EngineError, NoLeader, NoSuchImage, NoSuchNetwork, Unavailable
 
 try:
     from jupyterhub.spawner import SpawnException
@@ -46,9 +46,9 @@ def failure(message: str, *, reason: str, details: str = "", status: int = 500) 
 
 def explain(error: EngineError, secrets: Iterable[str] = ()) -> Any:
     """A failure of what the engine did not do, with a sentence that a user can understand."""
+    if isinstance(error, NoLeader):
+        return failure("The swarm has no leader now. Please try again later.", reason="engine", status=503)
     if isinstance(error, Unavailable):
-        if NO_LEADER.search(str(error)):
-            return failure("The swarm has no leader now. Please try again later.", reason="engine", status=503)
         return failure("The Docker engine does not answer. Please try again later.", reason="engine", status=503)
     if isinstance(error, NoSuchNetwork) and (found := re.search(r"\bnetwork (\S+) not found", str(error))):
         return failure(f"The Docker network {found[1]} does not exist.", reason="network")

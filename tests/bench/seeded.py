@@ -64,9 +64,9 @@ def seeded(side: str, count: int, poll: int = 30, swarm: bool = False) -> Iterat
         folder = Path(name)
         with EngineServer(folder, images=[IMAGE], manager=swarm) as engine:
             labels = {INSTANCE: PREFIX, USER: "u{n}", SERVER: "", SPEC: "0" * 16}
-            preload = engine.control.preload_services if swarm else engine.control.preload
-            servers = preload(
+            servers = engine.control.preload(
                 count,
+                services=swarm,
                 name=f"{PREFIX}-u{{n}}",
                 image=IMAGE,
                 labels=labels,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import docker
 import pytest
 
+from support.crowd import USERS, filled, serves, starts_meanwhile
 from support.engine_server import Control, EngineServer
 from support.jupyterhub import Hub
 from support.wait import wait_until
@@ -27,7 +27,6 @@ c.DockerSpawner.remove = True
 c.DockerSpawner.start_timeout = 20
 """
 
-USERS = {f"user{number}" for number in range(20)}
 ASKING = ("GET /containers/json", "GET /containers/*/json", "GET /events")
 
 
@@ -56,16 +55,7 @@ def control(engine: EngineServer) -> Iterator[Control]:
 @pytest.fixture
 def hub(one_hub: Hub, control: Control) -> Hub:
     """The hub, with a running server for each of USERS."""
-    with ThreadPoolExecutor(10) as pool:
-        last = [events[-1] for events in pool.map(one_hub.spawn, sorted(USERS - one_hub.running()))]
-    assert all(event.get("ready") for event in last), last
-    return one_hub
-
-
-def serves(hub: Hub) -> None:
-    """The hub answers, and so do the servers."""
-    assert hub.running() == USERS
-    assert {hub.visit(name) for name in USERS} == {200}
+    return filled(one_hub)
 
 
 @pytest.mark.parametrize("status", [500, 503])
@@ -110,22 +100,7 @@ def test_streams_that_say_nothing(hub: Hub, control: Control) -> None:
 
 @pytest.mark.parametrize("how", ["errors", "silence", "away"])
 def test_a_hub_that_starts_meanwhile_forgets_nobody(hub: Hub, control: Control, how: str) -> None:
-    hub.kill()
-    if how == "errors":
-        for route in ASKING:
-            control.fail(route)
-    elif how == "silence":
-        control.deaf()
-    else:
-        control.away()
-    hub.start()
-    wait_until(lambda: hub.running() == USERS, timeout=40, what="all are known")
-    control.end("jupyter-user6", code=1)
-    control.away(False)
-    control.clear()
-    wait_until(lambda: hub.running() == USERS - {"user6"}, timeout=40, what="the one that ended is known")
-    wait_until(lambda: hub.visit("user0") == 200, timeout=20)
-    assert {hub.visit(name) for name in USERS - {"user6"}} == {200}
+    starts_meanwhile(hub, control, how, ASKING, control.end)
 
 
 def test_a_hub_that_starts_asks_once_for_all(hub: Hub, control: Control) -> None:

@@ -120,13 +120,15 @@ class Control:
         labels: dict[str, str] | None = None,
         environment: dict[str, str] | None = None,
         network: str = "users",
+        services: bool = False,
     ) -> list[dict[str, str]]:
-        """Add running containers, without calls or events; `{n}` in every text is their number.
+        """Add running containers, or `services`, without calls or events; `{n}` in every text is their number.
 
         Returns each one's `id` and `name`.
         """
         settings = {"labels": labels or {}, "environment": environment or {}, "network": network}
-        return list(self._do("preload", count=count, name=name, image=image, **settings))
+        what = "preload_services" if services else "preload"
+        return list(self._do(what, count=count, name=name, image=image, **settings))
 
     # Swarm
 
@@ -137,19 +139,6 @@ class Control:
     def node(self, number: int, state: str) -> None:
         """A node, from 0 (the manager) to 2, is `down` or `ready`."""
         self._do("node", number=number, state=state)
-
-    def preload_services(
-        self,
-        count: int,
-        name: str = "server-{n}",
-        image: str = "tiny:latest",
-        labels: dict[str, str] | None = None,
-        environment: dict[str, str] | None = None,
-        network: str = "users",
-    ) -> list[dict[str, str]]:
-        """As `preload`, of services."""
-        settings = {"labels": labels or {}, "environment": environment or {}, "network": network}
-        return list(self._do("preload_services", count=count, name=name, image=image, **settings))
 
     # Images
 

@@ -49,6 +49,15 @@ async def seen(check: Callable[[], Any]) -> None:
     await until(checked, timeout=10, interval=0.005)
 
 
+async def listened(swarm: FakeSwarm) -> tuple[SwarmWatch, str, Listener]:
+    """A watch that knows one service and follows the manager's events, and who listens to it."""
+    one, listener, watch = add(swarm, "one"), Listener(), watch_on(swarm)
+    assert await watch.word(one)
+    watch.listen(one, listener.hear)
+    await seen(lambda: swarm.streams)
+    return watch, one, listener
+
+
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is listed again by the clock alone."""
@@ -102,11 +111,8 @@ async def test_a_task_that_outlives_its_service_is_asked_about_once(slow: None) 
 
 
 async def test_an_end_is_told_and_so_is_a_removal(slow: None) -> None:
-    swarm, listener = FakeSwarm(), Listener()
-    one = add(swarm, "one")
-    watch = watch_on(swarm)
-    assert await watch.word(one)
-    watch.listen(one, listener.hear)
+    swarm = FakeSwarm()
+    watch, one, listener = await listened(swarm)
     swarm.end(one, code=3)
     await watch._sync()
     assert listener.heard == [("one", False, True)]
@@ -122,24 +128,16 @@ async def test_an_end_is_told_and_so_is_a_removal(slow: None) -> None:
 
 
 async def test_a_lost_node_prompts_a_list(slow: None) -> None:
-    swarm, listener = FakeSwarm(), Listener()
-    one = add(swarm, "one")
-    watch = watch_on(swarm)
-    assert await watch.word(one)
-    watch.listen(one, listener.hear)
-    await seen(lambda: swarm.streams)
+    swarm = FakeSwarm()
+    _, _, listener = await listened(swarm)
     swarm.lose("n1")
     await seen(lambda: listener.heard)
     assert listener.heard == [("one", False, True)]
 
 
 async def test_a_removal_by_others_prompts_a_list(slow: None) -> None:
-    swarm, listener = FakeSwarm(), Listener()
-    one = add(swarm, "one")
-    watch = watch_on(swarm)
-    assert await watch.word(one)
-    watch.listen(one, listener.hear)
-    await seen(lambda: swarm.streams)
+    swarm = FakeSwarm()
+    _, one, listener = await listened(swarm)
     swarm.remove_service(one)
     swarm.emit("service", "remove", one, name="one")
     await seen(lambda: listener.heard)

@@ -1,0 +1,52 @@
+"""A hub whose twenty users have servers on an engine that does not feel well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from support.engine_server import Control
+from support.jupyterhub import Hub
+from support.wait import wait_until
+
+USERS = {f"user{number}" for number in range(20)}
+
+
+def filled(hub: Hub) -> Hub:
+    """Have a running server for each of USERS."""
+    with ThreadPoolExecutor(10) as pool:
+        last = [events[-1] for events in pool.map(hub.spawn, sorted(USERS - hub.running()))]
+    assert all(event.get("ready") for event in last), last
+    return hub
+
+
+def serves(hub: Hub) -> None:
+    """The hub answers, and so do the servers."""
+    assert hub.running() == USERS
+    assert {hub.visit(name) for name in USERS} == {200}
+
+
+def starts_meanwhile(
+    hub: Hub, control: Control, how: str, asking: Iterable[str], end: Callable[..., None], **failing: Any
+) -> None:
+    """A hub that starts while the engine has `errors` for what is asked, `silence`, or is `away` forgets nobody.
+
+    `end` ends the server of a user by the name of what it is in; `failing` is what the errors are like.
+    """
+    hub.kill()
+    if how == "errors":
+        for route in asking:
+            control.fail(route, **failing)
+    elif how == "silence":
+        control.deaf()
+    else:
+        control.away()
+    hub.start()
+    wait_until(lambda: hub.running() == USERS, timeout=40, what="all are known")
+    end("jupyter-user7", code=1)
+    control.away(False)
+    control.clear()
+    wait_until(lambda: hub.running() == USERS - {"user7"}, timeout=40, what="the one that ended is known")
+    wait_until(lambda: hub.visit("user0") == 200, timeout=20)
+    assert {hub.visit(name) for name in USERS - {"user7"}} == {200}
