@@ -228,22 +228,23 @@ class Service(LoggingConfigurable):
             "Config": {"Labels": spec.get("Labels") or {}, "Env": container.get("Env") or []},
         }
 
-    async def _task_of(self, service_id: str) -> Task | None:
+    async def _tasks_of(self, service: str) -> dict[str, dict[str, Any]]:
+        """The tasks of a service as `GET /tasks` has them, by their ids."""
         try:
-            answers = await perform(self.docker, "tasks", filters={"service": service_id})
+            return {
+                answer["ID"]: answer for answer in await perform(self.docker, "tasks", filters={"service": service})
+            }
         except Gone:
-            return None
-        return current(Task.of(answer) for answer in answers)
+            return {}
+
+    async def _task_of(self, service: str) -> Task | None:
+        return current(Task.of(answer) for answer in (await self._tasks_of(service)).values())
 
     async def get_task(self) -> dict[str, Any] | None:
         """The task of the server as `GET /tasks` has it, None where there is none."""
-        try:
-            answers = await perform(self.docker, "tasks", filters={"service": self.service_id or self.service_name})
-        except Gone:
-            return None
-        found: Mapping[str, dict[str, Any]] = {answer["ID"]: answer for answer in answers}
-        task = current(Task.of(answer) for answer in answers)
-        return found[task.id] if task else None
+        tasks = await self._tasks_of(self.service_id or self.service_name)
+        task = current(Task.of(answer) for answer in tasks.values())
+        return tasks[task.id] if task else None
 
     async def _node(self, node_id: str) -> dict[str, Any] | None:
         return await described(self.docker, "inspect_node", node_id) if node_id else None

@@ -138,6 +138,15 @@ class TestQuestions:
         gate.engine.things["/tasks"] = [gate.engine.things["/tasks/t1"], gate.engine.things["/tasks/t0"]]
         _, said = await gate.send("GET", '/tasks?filters={"service":["sv1","sv0"]}')
         assert [task["ID"] for task in said] == ["t1"]
+        _, said = await gate.send("GET", '/tasks?filters={"label":["dockyard.instance=other"]}')
+        assert [task["ID"] for task in said] == ["t1"]
+
+    async def test_all_of_the_hubs_tasks_are_the_engines_to_choose(self, gate: Gate) -> None:
+        gate.engine.things["/tasks"] = [gate.engine.things["/tasks/t1"]]
+        _, said = await gate.send("GET", '/tasks?filters={"label":["dockyard.instance=kit"]}')
+        assert [task["ID"] for task in said] == ["t1"]
+        (question,) = gate.engine.seen
+        assert json.loads(question.query["filters"]) == {"label": ["dockyard.instance=kit"]}
 
     async def test_a_node_by_its_name_and_state(self, gate: Gate) -> None:
         whole = {
