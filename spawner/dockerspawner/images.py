@@ -102,10 +102,13 @@ class Pull:
             if "error" in event:
                 raise Failed(event["error"])
             status, detail = event.get("status"), event.get("progressDetail") or {}
-            if status == "Downloading" and detail.get("total"):
-                layers.setdefault(event["id"], [0, 0, detail["total"]])[0] = detail.get("current", 0)
-            elif (layer := layers.get(event.get("id", ""))) is None:
+            if status in ("Downloading", "Extracting") and detail.get("total"):
+                # The engine leaves events out where it is quick: the first of a layer may be of its unpacking.
+                layers.setdefault(event["id"], [0, 0, detail["total"]])
+            if (layer := layers.get(event.get("id", ""))) is None:
                 continue
+            if status == "Downloading":
+                layer[0] = detail.get("current", 0)
             elif status in ("Download complete", "Extracting"):
                 layer[0], layer[1] = layer[2], min(detail.get("current", 0), layer[2])
             elif status == "Pull complete":
@@ -277,8 +280,8 @@ class Images(LoggingConfigurable):
             self.log.error("Pulling image %s failed: %s", image, fault)
             kind = type(fault) if isinstance(fault, Gone | Refused) else Failed
             raise kind(f"Image {image} could not be pulled: {fault}") from fault
-        if pull.total:
-            self._report_progress(50, f"Pulled image {image}: {pull.total // MEGABYTE} MB")
+        size = f": {pull.total // MEGABYTE} MB" if pull.total else ""
+        self._report_progress(50, f"Pulled image {image}{size}")
 
     async def _image_id(self) -> str:
         """The id that `image` has now, empty where it has none."""

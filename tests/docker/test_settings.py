@@ -183,7 +183,7 @@ async def test_an_image_by_its_digest(make: Any, client: Any, registry: Any, con
 async def test_a_pull_tells_its_progress_to_all_who_wait(make: Any, client: Any, registry: Any) -> None:
     """Two users wait for an image with a layer of some megabytes; each reads of it, once it is pulled."""
     layer = b"FROM %b\nRUN dd if=/dev/urandom of=/layer bs=1M count=40\n" % tiny_image().encode()
-    image, _ = client.images.build(fileobj=io.BytesIO(layer), rm=True, network_mode="none")
+    image, _ = client.images.build(fileobj=io.BytesIO(layer), rm=True, nocache=True, network_mode="none")
     name = registry.push(image, f"large/{secrets.token_hex(3)}:1")
     spawners = [make(user, remove=True, image=name) for user in ("ann", "bob")]
     for spawner in spawners:

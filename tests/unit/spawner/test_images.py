@@ -128,6 +128,7 @@ async def test_many_waiters_share_one_pull_and_its_progress() -> None:
         ),
         ([("Downloading", "l1", 1, 4), ("Download complete", "l1", 0, 0)], 50, "Unpacking image a:1: 0 of 4 MB"),
         ([("Downloading", "l1", 4, 4), ("Extracting", "l1", 2, 4)], 75, "Unpacking image a:1: 2 of 4 MB"),
+        ([("Extracting", "l1", 1, 4)], 62, "Unpacking image a:1: 1 of 4 MB"),
         ([("Downloading", "l1", 1, 4), ("Pull complete", "l1", 0, 0)], 100, "Unpacking image a:1: 4 of 4 MB"),
     ],
 )
