@@ -27,9 +27,10 @@ from pydantic.fields import FieldInfo
 import certificates
 import profilesfile
 from kinds import is_secret
+from loading import load
 from reading import Mistakes
 from rules import overlays_of
-from settings import Settings, load
+from settings import Settings
 from signin import PREFIX, prefixes
 
 SECRETS = Path("/run/secrets")

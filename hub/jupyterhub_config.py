@@ -8,8 +8,8 @@ import culling
 import database
 import profilesfile
 import sharing
+from loading import load
 from reading import Mistakes
-from settings import load
 from signin import sign_in
 
 c = get_config()  # noqa: F821

@@ -1,7 +1,6 @@
 """Every setting of the kit, once: name, type, default, help. The only reader of the environment.
 
-`.env.example` and the table in hub/README.md are printed from here. `load()` gives the hub its settings or raises
-`Mistakes`, which lists all that is wrong, each with the variable's name and the mend; secrets are never in it.
+`.env.example` and the table in hub/README.md are printed from here; loading.py has them read.
 
 Each setting is the environment variable of its name in capitals. A secret may be given as NAME_FILE instead, the path
 of a file that holds it. An empty variable counts as one that is not set.
@@ -9,16 +8,14 @@ of a file that holds it. An empty variable counts as one that is not set.
 
 from __future__ import annotations
 
-import os
-import re
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import SecretStr, ValidationError, create_model
+from pydantic import SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 import database
 from kinds import MEMORY, URL, Address, HostPath, Names, Options, Origin, Subnet, Switch, setting
-from reading import FileSource, Mistakes, sentence
+from reading import FileSource
 from rules import LETS_ENCRYPT, Rules, overlays_of
 
 
@@ -346,52 +343,3 @@ class Settings(Rules):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, FileSource(settings_cls), env_settings
-
-
-# Stand for settings that are wrong, while the sign-in is looked at; defaults stand for the rest.
-_SECRETS = ("user_password", "admin_password", "crypt_key", "cookie_secret", "proxy_auth_token")
-_NEUTRAL = {"docker_gid": 0} | {name: f"{number:064}" for number, name in enumerate(_SECRETS)}
-
-# Their rules have been looked at by then, and look at one another.
-_OF_OVERLAYS = ("compose_file", "cert_file", "key_file", "acme_ca", "acme_email", "acme_root_file")
-_GUARANTEES = ("mem_guarantee", "cpu_guarantee")
-_OF_A_SWARM = ("spawner", "home_driver", "home_driver_opts", "shared_volumes", "cull_action")
-_ASIDE = {name: Settings.model_fields[name].default for name in (*_OF_OVERLAYS, *_GUARANTEES, *_OF_A_SWARM)}
-
-
-class _Some(Rules):
-    model_config = Settings.model_config
-
-
-def some(*names: str) -> Any:
-    """These settings alone, for a process that is not to have the others. Raises `Mistakes`, as load()."""
-    fields = {name: Settings.model_fields[name] for name in names}
-    wanted: dict[str, Any] = {name: (field.annotation, field) for name, field in fields.items()}
-    try:
-        return create_model("Some", __base__=_Some, **wanted)()
-    except ValidationError as error:
-        raise Mistakes([sentence(item, fields) for item in error.errors()]) from None
-
-
-def load() -> Settings:
-    """Read the environment. Raises `Mistakes` with all that is wrong in it."""
-    # Here: it brings all ways to sign in, which take seconds to import.
-    from signin import sign_in
-
-    fields, lines = Settings.model_fields, []
-    wrong: dict[str, Any] = {}
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        lines = [sentence(item, fields) for item in error.errors()]
-        wrong = {name: _NEUTRAL.get(name, fields[name].default) for name in (str(e["loc"][0]) for e in error.errors())}
-        settings = Settings(**(_ASIDE | wrong))
-    lines += [line for line in sign_in(settings, os.environ).mistakes if not {*wrong} & _named(line)]
-    if lines:
-        raise Mistakes(lines)
-    return settings
-
-
-def _named(line: str) -> set[str]:
-    """The settings that a sentence speaks of."""
-    return {name.lower() for name in re.findall(r"[A-Z_]{4,}", line)}

@@ -18,8 +18,8 @@ from sqlalchemy.exc import SQLAlchemyError
 import database
 import envfile
 import onehub
+from loading import load
 from reading import Mistakes
-from settings import load
 
 SHEET = Path("/run/secrets/env")
 

@@ -17,8 +17,8 @@ from gate.open import relayed
 from gate.server import Server
 from gate.swarmcalls import SwarmCalls
 from gate.upstream import Engine
+from loading import some
 from reading import Mistakes
-from settings import some
 
 SOCKET = "/var/run/docker.sock"
 PROFILES = Path("/srv/dockyard/profiles.yaml")

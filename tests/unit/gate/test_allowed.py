@@ -13,8 +13,8 @@ from gate import checks, models
 from gate.__main__ import SETTINGS as SETTINGS_READ
 from gate.__main__ import from_settings
 from gate.allowed import Allowed, allowed, bind_paths, canonical
+from loading import some
 from reading import Mistakes
-from settings import some
 
 SETTINGS = {
     "compose_project_name": "kit",

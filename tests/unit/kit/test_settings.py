@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from settings import Mistakes, Settings, load, overlays_of
+from loading import load
+from reading import Mistakes
+from rules import overlays_of
+from settings import Settings
 
 REQUIRED = {
     "USER_PASSWORD": "user-secret-value",

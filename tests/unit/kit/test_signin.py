@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 import signin
+from loading import load
 from oauth import teams
-from settings import Mistakes, Settings, load
+from reading import Mistakes
+from settings import Settings
 
 BASE = {"COOKIE_SECRET": "ab" * 32, "PROXY_AUTH_TOKEN": "p" * 40, "DOCKER_GID": "0", "CRYPT_KEY": "cd" * 32}
 PASSWORD = {**BASE, "USER_PASSWORD": "u" * 12, "ADMIN_PASSWORD": "a" * 40}

@@ -8,7 +8,9 @@ import pytest
 
 import envfile
 import start
-from settings import Mistakes, Settings, load
+from loading import load
+from reading import Mistakes
+from settings import Settings
 
 SHEET = {
     "BIND_ADDR": "0.0.0.0",
