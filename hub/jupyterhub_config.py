@@ -59,6 +59,11 @@ c.Spawner.default_url = "/lab"
 c.DockerSpawner.instance = project
 c.DockerSpawner.prefix = project
 c.DockerSpawner.network_name = f"{project}_users"
+c.DockerSpawner.network_isolation = settings.network_isolation
+c.DockerSpawner.user_subnet_pool = list(settings.user_subnet_pool)
+c.DockerSpawner.allow_internet = settings.allow_internet
+c.DockerSpawner.attached_containers = [f"com.docker.compose.project={project},com.docker.compose.service=proxy"]
+c.DockerSpawner.block_link_local = not settings.allow_metadata
 c.DockerSpawner.image = settings.notebook_image
 others = settings.allowed_images
 c.DockerSpawner.allowed_images = [settings.notebook_image, *others] if others else []
@@ -89,6 +94,7 @@ c.DockerSpawner.extra_host_config = {
 
 # On a swarm: a class of the same settings. Images are the nodes' to pull.
 c.SwarmSpawner.pull_policy = "skip"
+c.SwarmSpawner.block_link_local = False
 c.SwarmSpawner.extra_host_config = {}
 c.SwarmSpawner.extra_container_spec = {"cap_drop": ["ALL"], "privileges": {"NoNewPrivileges": True}}
 c.SwarmSpawner.extra_resources_spec = {"pids_limit": settings.pids_limit}

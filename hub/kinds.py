@@ -69,6 +69,16 @@ def _subnet(value: str) -> str:
     return value
 
 
+def _subnets(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not value:
+        raise ValueError("must have at least one network, such as 10.213.0.0/18")
+    for text in map(_subnet, value):
+        network = ip_network(text)
+        if not network.is_private or network.is_link_local or network.prefixlen > 29:
+            raise ValueError(f"has {text}: private addresses are wanted, eight or more, such as 10.213.0.0/18")
+    return value
+
+
 def _options(value: Any) -> Any:
     """{name: value} of a text that is spelt as docker spells the parts of --mount."""
     if not isinstance(value, str):
@@ -112,6 +122,7 @@ Switch = Annotated[bool, BeforeValidator(_true_or_false)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
 Options = Annotated[dict[str, str], NoDecode, BeforeValidator(_options)]
 Subnet = Annotated[str, AfterValidator(_subnet)]
+Subnets = Annotated[Names, AfterValidator(_subnets)]
 Address = Annotated[str, AfterValidator(_address)]
 HostPath = Annotated[str, AfterValidator(_absolute)]
 Origin = Annotated[str, AfterValidator(_origin)]

@@ -19,8 +19,18 @@ _NEUTRAL = {"docker_gid": 0} | {name: f"{number:064}" for number, name in enumer
 # Their rules have been looked at by then, and look at one another.
 _OF_OVERLAYS = ("compose_file", "cert_file", "key_file", "acme_ca", "acme_email", "acme_root_file")
 _GUARANTEES = ("mem_guarantee", "cpu_guarantee")
-_OF_A_SWARM = ("spawner", "home_driver", "home_driver_opts", "shared_volumes", "cull_action")
-_ASIDE = {name: Settings.model_fields[name].default for name in (*_OF_OVERLAYS, *_GUARANTEES, *_OF_A_SWARM)}
+_OF_A_SWARM = (
+    "spawner",
+    "home_driver",
+    "home_driver_opts",
+    "shared_volumes",
+    "cull_action",
+    "network_isolation",
+    "allow_internet",
+)
+_OF_NETWORKS = ("allow_internet",)
+_LOOK_AT_OTHERS = (*_OF_OVERLAYS, *_GUARANTEES, *_OF_A_SWARM, *_OF_NETWORKS)
+_ASIDE = {name: Settings.model_fields[name].default for name in _LOOK_AT_OTHERS}
 
 
 class _Some(Rules):

@@ -74,6 +74,23 @@ class Rules(BaseSettings):
             raise ValueError("is for one host, since what runs on a swarm can't be frozen: write CULL_ACTION=stop")
         return value
 
+    @field_validator("network_isolation", check_fields=False)
+    @classmethod
+    def _is_for_one_host(cls, value: str, info: ValidationInfo) -> str:
+        if value == "per-user" and on_swarm(info):
+            raise ValueError("is for one host, where networks are made in no time: write NETWORK_ISOLATION=shared")
+        return value
+
+    @field_validator("allow_internet", check_fields=False)
+    @classmethod
+    def _can_be_kept_from(cls, value: bool, info: ValidationInfo) -> bool:
+        if not value and info.data.get("network_isolation") == "shared":
+            raise ValueError(
+                "can be false with networks of their own only, since the common one leads there: write "
+                "NETWORK_ISOLATION=per-user, or have the host's firewall (the chain DOCKER-USER) keep servers in"
+            )
+        return value
+
     @field_validator("home_driver", check_fields=False)
     @classmethod
     def _is_of_a_swarm(cls, value: str, info: ValidationInfo) -> str:

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 import database
-from kinds import MEMORY, URL, Address, HostPath, Names, Options, Origin, Subnet, Switch, setting
+from kinds import MEMORY, URL, Address, HostPath, Names, Options, Origin, Subnet, Subnets, Switch, setting
 from reading import FileSource
 from rules import LETS_ENCRYPT, Rules, overlays_of
 
@@ -218,6 +218,28 @@ class Settings(Rules):
     )
     delete_data_with_user: Switch = setting(
         "storage", "Delete a user's home when the user is deleted in the hub: true or false.", False
+    )
+
+    network_isolation: Literal["shared", "per-user"] = setting(
+        "network",
+        "shared: users' servers are on one network. per-user: each has its own, so that none reaches another; for up "
+        "to some 200 servers at a time.",
+        "shared",
+        validate_default=True,
+    )
+    user_subnet_pool: Subnets = setting(
+        "network",
+        "With per-user: private addresses for these networks, comma between; each takes a /29, the way to the internet "
+        "a /22.",
+        ("10.213.0.0/18",),
+    )
+    allow_internet: Switch = setting(
+        "network", "Servers reach the internet; false is for NETWORK_ISOLATION=per-user.", True
+    )
+    allow_metadata: Switch = setting(
+        "network",
+        "Servers reach link-local addresses (169.254.0.0/16), where clouds tell a machine its credentials.",
+        False,
     )
 
     home_driver: str = setting(

@@ -34,6 +34,8 @@ SETTINGS = (
     "home_driver",
     "home_driver_opts",
     "bind_paths",
+    "network_isolation",
+    "user_subnet_pool",
     "engine_access",
 )
 

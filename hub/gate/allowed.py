@@ -124,8 +124,14 @@ def allowed(settings: Any, profiles: Any) -> Allowed:
         volumes=tuple(filled(template, prefix=prefix) for template in templates if not template.startswith("/")),
         binds=settings.bind_paths,
         gpus=gpus,
+        pool=_pool(settings),
         drivers=tuple(_drivers(settings, prefix)),
     )
+
+
+def _pool(settings: Any) -> tuple[IPv4Network, ...]:
+    """Where servers' own networks are, if they have them."""
+    return tuple(map(IPv4Network, settings.user_subnet_pool)) if settings.network_isolation == "per-user" else ()
 
 
 def _drivers(settings: Any, prefix: str) -> Iterator[tuple[str, Mapping[str, str]]]:

@@ -265,10 +265,13 @@ class Calls:
         return answer
 
     async def _own_network(self, call: Call) -> str:
-        await self.owned.check_network(call.version, call.names["name"], own=True)
+        if call.names["name"] != checks.DEAD_END:
+            await self.owned.check_network(call.version, call.names["name"], own=True)
         return f"/networks/{call.names['name']}"
 
     async def remove_network(self, call: Call) -> Outcome:
+        if call.names["name"] == checks.DEAD_END:
+            raise Refused(f"Network {checks.DEAD_END} is all hubs'.")
         path = await self._own_network(call)
         self.owned.forget_network(call.names["name"])
         return await self._send(call, "DELETE", path)

@@ -18,6 +18,8 @@ from gate.allowed import Allowed
 from gate.strict import Json, Refused
 
 INSTANCE, HELPER = "dockyard.instance", "dockyard.helper"
+# Of all hubs (dockerspawner.linklocal). It leads nowhere.
+DEAD_END = "link-local.dockyard"
 
 Model = TypeVar("Model", bound=BaseModel)
 # How a bind may be written, besides rw and ro. Not Z, which would take the files from everybody else.
@@ -75,7 +77,7 @@ def container(allowed: Allowed, given: Json) -> Order:
     if host.DeviceRequests and not allowed.gpus:
         raise Refused("DeviceRequests asks for GPUs, which servers have where GPUS or a profile says so.")
     networks = (server.NetworkingConfig and server.NetworkingConfig.EndpointsConfig) or {}
-    order.networks = {_network(one) for one in (host.NetworkMode, *networks)}
+    order.networks = {_network(one) for one in (host.NetworkMode, *networks)} - {DEAD_END}
     return order
 
 
@@ -101,13 +103,20 @@ def volume(allowed: Allowed, given: Json) -> Order:
 
 
 def network(allowed: Allowed, given: Json) -> Order:
+    if given.get("Name") == DEAD_END:
+        return Order(read(models.DeadEnd, given).model_dump(exclude_unset=True, by_alias=True))
     made = read(models.Network, given)
     name(allowed, made.Name, "network")
     if bool(made.Internal) == bool(made.Options):
         raise Refused("A network has to be internal, or have com.docker.network.bridge.enable_icc=false.")
     subnet = IPv4Network(made.IPAM.Config[0].Subnet)
     if not any(subnet.subnet_of(pool) for pool in allowed.pool):
-        raise Refused(f"Subnet {subnet} is not in the pool {', '.join(map(str, allowed.pool))}.")
+        pool = ", ".join(map(str, allowed.pool))
+        raise Refused(
+            f"Subnet {subnet} is not in the pool {pool}."
+            if pool
+            else "Servers have no networks of their own: NETWORK_ISOLATION is shared."
+        )
     order = Order(made.model_dump(exclude_unset=True, by_alias=True))
     order.body["Labels"] = _labelled(allowed, made.Labels, INSTANCE)
     return order

@@ -291,6 +291,34 @@ class Network(Strict):
     CheckDuplicate: bool | None = None
 
 
+class DeadEndPool(Strict):
+    Subnet: Literal["169.254.0.0/16"]
+    IPRange: Absent = None
+    Gateway: Absent = None
+    AuxiliaryAddresses: Absent = None
+
+
+class DeadEndIpam(Strict):
+    Driver: Literal["default"] | None = None
+    Config: Annotated[list[DeadEndPool], Field(min_length=1, max_length=1)]
+    Options: Absent = None
+
+
+class DeadEndOptions(NetworkOptions):
+    inhibited: Literal["true"] = Field(alias="com.docker.network.bridge.inhibit_ipv4")
+
+
+class DeadEnd(Strict):
+    """The network that keeps servers from link-local addresses (dockerspawner.linklocal), one for all hubs."""
+
+    Name: Literal["link-local.dockyard"]
+    Driver: Literal["bridge"]
+    IPAM: DeadEndIpam
+    Internal: Literal[True]
+    Options: DeadEndOptions
+    CheckDuplicate: bool | None = None
+
+
 class Endpoint(Strict):
     Aliases: list[EngineName] | None = None
     IPAMConfig: Absent = None

@@ -117,7 +117,9 @@ class Container(LoggingConfigurable):
 
     def _create_defaults(self) -> dict[str, Any]:
         """Keyword arguments of create_container that extra_create_kwargs may replace."""
-        return {}
+        if not (others := self._side_networks()):
+            return {}
+        return {"networking_config": {"EndpointsConfig": {network: {} for network in (self._wanted_network, *others)}}}
 
     async def _create_kwargs(self) -> dict[str, Any]:
         namespace = self.template_namespace()

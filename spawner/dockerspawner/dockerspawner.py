@@ -25,6 +25,7 @@ from dockerspawner.images import Images
 from dockerspawner.isolation import Isolation
 from dockerspawner.leftovers import Leftovers
 from dockerspawner.limits import Limits
+from dockerspawner.linklocal import LinkLocal
 from dockerspawner.naming import Naming
 from dockerspawner.network import Networking
 from dockerspawner.newvolumes import NewVolumes
@@ -46,6 +47,7 @@ class DockerSpawner(
     Deprecations,
     Deletion,
     Sleep,
+    LinkLocal,
     Isolation,
     Leftovers,
     Reporting,

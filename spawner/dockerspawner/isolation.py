@@ -107,15 +107,8 @@ class Isolation(LoggingConfigurable):
         return self.object_name if self._is_isolated else super()._wanted_network  # type: ignore[no-any-return]
 
     def _side_networks(self) -> list[str]:
-        """What a server is on besides its own network."""
-        return [self._networks.egress] if self.allow_internet else []
-
-    def _create_defaults(self) -> dict[str, Any]:
-        defaults: dict[str, Any] = super()._create_defaults()
-        if self._is_isolated:
-            on = [self.object_name, *self._side_networks()]
-            defaults["networking_config"] = {"EndpointsConfig": {network: {} for network in on}}
-        return defaults
+        others: list[str] = super()._side_networks()
+        return [self._networks.egress, *others] if self._is_isolated and self.allow_internet else others
 
     # Start
 
@@ -201,6 +194,8 @@ class Isolation(LoggingConfigurable):
         await self._reach()
         container = await perform(self.docker, "inspect_container", self.object_id)
         for name, entry in container["NetworkSettings"]["Networks"].items():
+            if name not in (self._own_network, self._networks.egress):
+                continue
             network = await perform(self.docker, "inspect_network", name)
             if (entry or {}).get("NetworkID") not in ("", None, network["Id"]):
                 await perform(self.docker, "disconnect_container_from_network", self.object_id, name, force=True)

@@ -99,6 +99,10 @@ class Networking(LoggingConfigurable):
         """The network of a container that is made now."""
         return str(self.network_name)
 
+    def _side_networks(self) -> list[str]:
+        """What it is on from the beginning besides that one."""
+        return []
+
     @property
     def _network(self) -> str:
         """The network on which the hub reaches the container that there is."""

@@ -10,6 +10,7 @@ from docker.types import Mount, SecretReference
 from docker.types.containers import ContainerConfig
 
 from dockerspawner import servicespecs, specs
+from dockerspawner.linklocal import dead_end
 from dockerspawner.newvolumes import helper
 from dockerspawner.usernetworks import egress_network, user_network
 from dockerspawner.volumes import Bind
@@ -154,7 +155,7 @@ def service(**changes: Any) -> Json:
 
 
 def networks() -> list[Json]:
-    """The bodies of the networks that isolation makes."""
+    """The bodies of the networks that the spawner makes."""
     subnet = IPv4Network("10.213.0.8/29")
     made = [user_network("kit-bob", subnet, LABELS), egress_network("kit-egress", subnet, {"dockyard.instance": "kit"})]
     return [
@@ -164,10 +165,10 @@ def networks() -> list[Json]:
             "Options": one.get("options"),
             "IPAM": one["ipam"],
             "CheckDuplicate": True,
-            "Labels": one["labels"],
+            **({"Labels": one["labels"]} if "labels" in one else {}),
             **({"Internal": True} if one.get("internal") else {}),
         }
-        for one in made
+        for one in [*made, dead_end()]
     ]
 
 

@@ -65,7 +65,7 @@ class FakeNetworks(FakeClient):
 
     def create_container(self, **spec: Any) -> dict[str, Any]:
         created = super().create_container(**spec)
-        on = spec.get("networking_config", {}).get("EndpointsConfig", {})
+        on = {spec["host_config"]["NetworkMode"], *spec.get("networking_config", {}).get("EndpointsConfig", {})}
         self.existing[spec["name"]]["NetworkSettings"]["Networks"] |= {one: {"IPAddress": "127.0.0.1"} for one in on}
         return created
 

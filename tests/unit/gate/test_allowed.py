@@ -13,8 +13,10 @@ from gate import checks, models
 from gate.__main__ import SETTINGS as SETTINGS_READ
 from gate.__main__ import from_settings
 from gate.allowed import Allowed, allowed, bind_paths, canonical
+from gate.strict import Refused
 from loading import some
 from reading import Mistakes
+from support.bodies import networks
 
 SETTINGS = {
     "compose_project_name": "kit",
@@ -25,6 +27,8 @@ SETTINGS = {
     "bind_paths": (),
     "home_driver": "",
     "home_driver_opts": {},
+    "network_isolation": "shared",
+    "user_subnet_pool": ("10.213.0.0/18",),
 }
 
 
@@ -101,6 +105,18 @@ def test_images_of_settings_and_profiles(image: str, may: bool) -> None:
 )
 def test_volumes_of_settings_and_profiles(volume: str, may: bool) -> None:
     assert rules(PROFILES).volume(volume) is may
+
+
+NETWORK = networks()[0]
+
+
+def test_networks_of_servers_own_where_settings_give_them_any() -> None:
+    with pytest.raises(Refused, match="NETWORK_ISOLATION is shared"):
+        checks.network(rules(), NETWORK)
+    pool = {"network_isolation": "per-user", "user_subnet_pool": ("10.9.0.0/24", "10.213.0.0/24")}
+    assert checks.network(rules(**pool), NETWORK).body["Name"] == NETWORK["Name"]
+    with pytest.raises(Refused, match=r"not in the pool 10\.9\.0\.0/24"):
+        checks.network(rules(**{**pool, "user_subnet_pool": ("10.9.0.0/24",)}), NETWORK)
 
 
 def test_gpus_where_a_setting_or_a_profile_has_them() -> None:

@@ -11,7 +11,7 @@ import pytest
 from support.bodies import DATABASE, FOREIGN, HUB, LABELS, OURS, networks, server
 from support.gate import Gate
 
-OTHER_NETWORK = networks()[0]
+OTHER_NETWORK, _, DEAD_END = networks()
 AS_BIND = {"type": "none", "o": "bind", "device": "/"}
 
 
@@ -62,6 +62,13 @@ AS_BIND = {"type": "none", "o": "bind", "device": "/"}
             {**OTHER_NETWORK, "IPAM": {"Config": [{"Subnet": "10.213.0.0/29", "Gateway": "10.0.0.1"}]}},
         ),
         ("POST", "/networks/create", {**OTHER_NETWORK, "Labels": {"dockyard.instance": "other"}}),
+        ("POST", "/networks/create", {**DEAD_END, "Internal": False}),
+        ("POST", "/networks/create", {**DEAD_END, "Options": OTHER_NETWORK["Options"]}),
+        ("POST", "/networks/create", {**DEAD_END, "Labels": LABELS}),
+        ("POST", "/networks/create", {**DEAD_END, "IPAM": OTHER_NETWORK["IPAM"]}),
+        ("POST", "/networks/create", {**OTHER_NETWORK, "IPAM": DEAD_END["IPAM"]}),
+        ("DELETE", "/networks/link-local.dockyard", None),
+        ("POST", "/networks/link-local.dockyard/connect", {"Container": DATABASE}),
         ("POST", "/volumes/create", {"Name": "kit-x", "Driver": "local", "DriverOpts": AS_BIND}),
         ("POST", "/volumes/create", {"Name": "kit-x", "Driver": "vieux/sshfs"}),
         ("POST", "/volumes/create", {"Name": "kit_hub-data"}),

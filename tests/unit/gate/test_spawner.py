@@ -24,6 +24,10 @@ from support.recording import NEW
         ("/containers/create?name=kit-ada", server(HostConfig__Binds=["/home/ada:/home/ada/:ro", "old-ada:/old"])),
         ("/containers/create?name=kit-ada", server(HostConfig__NetworkMode="kit-ada")),
         ("/containers/create?name=kit-ada", server(NetworkingConfig={"EndpointsConfig": {"kit-ada": {}}})),
+        (
+            "/containers/create?name=kit-ada",
+            server(NetworkingConfig={"EndpointsConfig": {"kit_users": {}, "link-local.dockyard": {}}}),
+        ),
         ("/containers/create?name=kit-ada", server(Image="quay.io/jupyter/scipy-notebook:2026-11-02")),
         ("/containers/create?name=kit-ada-helper", helping()),
         *(("/networks/create", network) for network in networks()),
@@ -32,6 +36,8 @@ from support.recording import NEW
         ("/secrets/create", {"Name": "kit-ada-key", "Data": "enE=", "Labels": LABELS}),
         ("/networks/kit-ada/connect", {"Container": HUB, "EndpointConfig": {"Aliases": ["hub"]}}),
         ("/networks/kit-ada/disconnect", {"Container": OURS, "Force": True}),
+        ("/networks/link-local.dockyard/connect", {"Container": OURS}),
+        ("/networks/link-local.dockyard/disconnect", {"Container": OURS, "Force": True}),
         (
             f"/containers/{OURS}/exec",
             {"Container": OURS, "User": "", "Privileged": False, "Cmd": ["true"], "Env": None},

@@ -39,6 +39,9 @@ ENVIRON = {
     "LOG_LEVEL": "WARNING",
     "SHARED_VOLUMES": "data:/data:ro@class",
     "DELETE_DATA_WITH_USER": "true",
+    "NETWORK_ISOLATION": "per-user",
+    "USER_SUBNET_POOL": "10.9.0.0/20,10.9.16.0/24",
+    "ALLOW_INTERNET": "false",
     "GPUS": "2",
     "MEM_GUARANTEE": "512M",
     "CPU_GUARANTEE": "0.5",
@@ -53,6 +56,8 @@ SWARM = {
     "BIND_ADDR": "0.0.0.0",
     "CULL_ACTION": "stop",
     "SHARED_VOLUMES": "",
+    "NETWORK_ISOLATION": "shared",
+    "ALLOW_INTERNET": "true",
     "HOME_DRIVER": "local",
     "HOME_DRIVER_OPTS": "type=nfs,o=addr=10.0.0.1,device=:/homes/{username}",
     "HOME_SCOPE": "swarm",
@@ -97,6 +102,10 @@ def test_settings_reach_their_traits(config: Any) -> None:
     assert (spawner.mem_guarantee, spawner.cpu_guarantee) == ("512M", 0.5)
     assert (spawner.stop_action, spawner.remove) == ("pause", False)
     assert (spawner.max_sleeping, spawner.pause_max_age) == (7, 86400)
+    assert (spawner.network_isolation, spawner.allow_internet) == ("per-user", False)
+    assert spawner.user_subnet_pool == ["10.9.0.0/20", "10.9.16.0/24"]
+    assert spawner.attached_containers == ["com.docker.compose.project=lab,com.docker.compose.service=proxy"]
+    assert spawner.block_link_local is True
     assert config.Spawner.start_timeout == 33
     assert config.JupyterHub.allow_named_servers is True
     assert config.JupyterHub.public_url == "https://hub.example.org"
@@ -122,6 +131,7 @@ def test_the_same_settings_on_a_swarm(config: Any, given: Callable[..., Any]) ->
     assert (spawner.extra_host_config, spawner.pull_policy, spawner.volume_owner) == ({}, "skip", "")
     assert spawner.extra_resources_spec == {"pids_limit": 77}
     assert spawner.extra_container_spec == {"cap_drop": ["ALL"], "privileges": {"NoNewPrivileges": True}}
+    assert (spawner.network_isolation, spawner.block_link_local) == ("shared", False)
     assert spawner.volume_driver == "local"
     assert spawner.volume_driver_options["device"] == ":/homes/{username}"
     assert (spawner.volume_scope, spawner.fence_after, spawner.fence_contacts) == ("swarm", 60, ["proxy:8000"])

@@ -51,6 +51,7 @@ def test_one_sheet_serves_both(environ: dict[str, str]) -> None:
         ({"BIND_ADDR": "127.0.0.1"}, "BIND_ADDR can't be kept to on a swarm, which publishes ports on all addresses"),
         ({"BIND_ADDR": ""}, "BIND_ADDR can't be kept to on a swarm"),
         ({"CULL_ACTION": "sleep"}, "CULL_ACTION is for one host, since what runs on a swarm can't be frozen"),
+        ({"NETWORK_ISOLATION": "per-user"}, "NETWORK_ISOLATION is for one host, where networks are made in no time"),
         ({"SHARED_VOLUMES": "data:/data"}, "SHARED_VOLUMES would be other volumes on each node of a swarm"),
         ({"HOME_DRIVER_OPTS": "type=nfs"}, "HOME_DRIVER_OPTS are options of HOME_DRIVER, which is not set"),
         ({"HOME_DRIVER": "local", "HOME_DRIVER_OPTS": "type=nfs,o=addr=a,rw"}, "HOME_DRIVER_OPTS has 'rw', which is"),

@@ -172,7 +172,7 @@ async def test_the_image_of_the_profile_is_pulled_before_the_start() -> None:
     assert "large:1" in client.images
     spawner._story.end()
     told = [event["message"] async for event in spawner.progress()]
-    assert told == ["Looking for image large:1", "Pulling image large:1"]
+    assert told == ["Looking for image large:1", "Pulling image large:1", "Pulled image large:1"]
 
 
 async def test_the_hook_sees_the_profile_and_has_the_last_word() -> None:

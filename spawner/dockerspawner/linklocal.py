@@ -1,0 +1,76 @@
+"""No way from a server to link-local addresses, where clouds tell a machine its credentials."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from docker.types import IPAMConfig, IPAMPool
+from traitlets import Bool
+from traitlets.config import LoggingConfigurable
+
+from dockerspawner.engine import perform
+from dockerspawner.errors import Conflict, EngineError, NoSuchNetwork, Refused
+from dockerspawner.failures import failure
+
+# One for all hubs of an engine, since subnets can't overlap. No server's network has a dot in its name.
+NETWORK = "link-local.dockyard"
+SUBNET = "169.254.0.0/16"
+
+
+def dead_end() -> dict[str, Any]:
+    """Keyword arguments of create_network: who is on it finds nobody at these addresses, the host neither."""
+    bridge = "com.docker.network.bridge"
+    return {
+        "name": NETWORK,
+        "driver": "bridge",
+        "internal": True,
+        # Engines before 25 would make a second one of the same name.
+        "check_duplicate": True,
+        "options": {f"{bridge}.enable_icc": "false", f"{bridge}.inhibit_ipv4": "true"},
+        "ipam": IPAMConfig(pool_configs=[IPAMPool(subnet=SUBNET)]),
+    }
+
+
+class LinkLocal(LoggingConfigurable):
+    """Servers are on a network that has these addresses and leads nowhere, so that no other way is taken."""
+
+    block_link_local = Bool(
+        False,
+        config=True,
+        help="""Servers reach no address in 169.254.0.0/16, where clouds tell a machine who it is, credentials
+        too. The network link-local.dockyard is made for that, which all hubs of an engine have in common. Not for
+        the networks host and none.""",
+    )
+
+    def _side_networks(self) -> list[str]:
+        others: list[str] = super()._side_networks()
+        return [*others, NETWORK] if self.block_link_local else others
+
+    async def start_object(self) -> None:
+        try:
+            await super().start_object()
+        except NoSuchNetwork:
+            if not self.block_link_local:
+                raise
+            # The first server of all, or somebody has removed what nobody used: of that, the engine says but an id.
+            await self._make_dead_end()
+            await super().start_object()
+
+    async def _make_dead_end(self) -> None:
+        try:
+            await perform(self.docker, "create_network", **dead_end())
+        except Conflict:
+            self.log.debug("Another server has made network %s meanwhile", NETWORK)
+        except Refused as error:
+            if "overlap" not in str(error):
+                raise
+            raise failure(
+                f"Servers are to be kept from {SUBNET}, and another network of this engine has such addresses. "
+                "It has to be removed, or the setting block_link_local be False.",
+                reason="network",
+            ) from error
+        with contextlib.suppress(EngineError):
+            # A kept container asks for the one before, by its id.
+            await perform(self.docker, "disconnect_container_from_network", self.object_id, NETWORK, force=True)
+        await perform(self.docker, "connect_container_to_network", self.object_id, NETWORK)

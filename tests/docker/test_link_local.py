@@ -1,0 +1,78 @@
+"""Link-local addresses, where clouds tell a machine its credentials: no server reaches them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.server
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import docker.errors
+import pytest
+
+from dockerspawner.linklocal import NETWORK
+from support.wait import wait_until
+
+pytestmark = pytest.mark.needs("engine")
+
+METADATA = "169.254.169.254"
+
+
+@pytest.fixture
+def credentials() -> Iterator[int]:
+    """The port of a machine's own metadata service."""
+    if os.geteuid() != 0 or not shutil.which("ip"):
+        pytest.skip("a cloud can't be played here: that takes root and iproute2")
+    address = ["addr", "replace", f"{METADATA}/32", "dev", "lo"]
+    subprocess.run(["ip", *address], check=True)
+    try:
+        with http.server.ThreadingHTTPServer((METADATA, 0), http.server.SimpleHTTPRequestHandler) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            yield server.server_address[1]
+            server.shutdown()
+    finally:
+        address[1] = "del"
+        subprocess.run(["ip", *address], check=True)
+
+
+def reaches(client: Any, spawner: Any, port: int) -> bool:
+    ask = rf"printf 'GET / HTTP/1.0\r\n\r\n' | timeout 3 nc -w 2 {METADATA} {port} | grep -q HTTP/1"
+    server = client.containers.get(spawner.object_id)
+    return bool(server.exec_run(["sh", "-c", ask]).exit_code == 0)
+
+
+def remove_network(client: Any) -> None:
+    with contextlib.suppress(docker.errors.NotFound, docker.errors.APIError):
+        client.networks.get(NETWORK).remove()
+
+
+async def test_no_server_reaches_the_clouds_credentials(make: Any, client: Any, credentials: int) -> None:
+    remove_network(client)
+    open_one = make("ann", remove=True)
+    several = [make(user, remove=True, block_link_local=True) for user in ("bob", "carl", "dan")]
+    await asyncio.gather(*(spawner.start() for spawner in (open_one, *several)))
+    assert reaches(client, open_one, credentials)
+    assert not any(reaches(client, spawner, credentials) for spawner in several)
+    # Nor does one server find another there.
+    bob, carl = (client.containers.get(one.object_id) for one in several[:2])
+    address = carl.attrs["NetworkSettings"]["Networks"][NETWORK]["IPAddress"]
+    assert address.startswith("169.254.")
+    assert bob.exec_run(["timeout", "3", "nc", "-w", "2", address, "8888"], stdin=False).exit_code != 0
+    await asyncio.gather(*(spawner.stop() for spawner in (open_one, *several)))
+
+
+async def test_a_kept_container_starts_where_its_network_was_removed(make: Any, client: Any, credentials: int) -> None:
+    spawner = make(remove=False, block_link_local=True)
+    await spawner.start()
+    kept = spawner.object_id
+    await spawner.stop()
+    wait_until(lambda: remove_network(client) is None and not client.networks.list(names=[NETWORK]), timeout=30)
+    await spawner.start()
+    assert spawner.object_id == kept
+    assert not reaches(client, spawner, credentials)
+    await spawner.stop()
