@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import http.server
-import os
-import shutil
-import subprocess
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,32 +11,21 @@ import docker.errors
 import pytest
 
 from dockerspawner.linklocal import NETWORK
+from support.cloud import ADDRESS, metadata_service
 from support.wait import wait_until
 
 pytestmark = pytest.mark.needs("engine")
 
-METADATA = "169.254.169.254"
-
 
 @pytest.fixture
 def credentials() -> Iterator[int]:
-    """The port of a machine's own metadata service."""
-    if os.geteuid() != 0 or not shutil.which("ip"):
-        pytest.skip("a cloud can't be played here: that takes root and iproute2")
-    address = ["addr", "replace", f"{METADATA}/32", "dev", "lo"]
-    subprocess.run(["ip", *address], check=True)
-    try:
-        with http.server.ThreadingHTTPServer((METADATA, 0), http.server.SimpleHTTPRequestHandler) as server:
-            threading.Thread(target=server.serve_forever, daemon=True).start()
-            yield server.server_address[1]
-            server.shutdown()
-    finally:
-        address[1] = "del"
-        subprocess.run(["ip", *address], check=True)
+    """The port of this machine's own metadata service."""
+    with metadata_service() as port:
+        yield port
 
 
 def reaches(client: Any, spawner: Any, port: int) -> bool:
-    ask = rf"printf 'GET / HTTP/1.0\r\n\r\n' | timeout 3 nc -w 2 {METADATA} {port} | grep -q HTTP/1"
+    ask = rf"printf 'GET / HTTP/1.0\r\n\r\n' | timeout 3 nc -w 2 {ADDRESS} {port} | grep -q HTTP/1"
     server = client.containers.get(spawner.object_id)
     return bool(server.exec_run(["sh", "-c", ask]).exit_code == 0)
 

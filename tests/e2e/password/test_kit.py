@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from support.kit import Kit
+from support.probing import doors_of, opened_by_root, opened_by_user
 from support.user import Refused
 from support.wait import wait_until
 
@@ -46,26 +47,58 @@ def test_the_users_server_is_confined(running: Kit) -> None:
     host = config["HostConfig"]
     assert (host["CapDrop"], host["SecurityOpt"], host["PidsLimit"]) == (["ALL"], ["no-new-privileges"], 1024)
     assert host["Memory"] == host["MemorySwap"] == 2 * 1024**3
-    assert set(config["NetworkSettings"]["Networks"]) == {f"{running.project}_users"}
-    # The hub's API answers; the proxy's does not, neither by its name nor at its other addresses.
-    proxy = running.container("proxy").attrs["NetworkSettings"]["Networks"]
-    addresses = ["proxy", "proxy-api", *(network["IPAddress"] for network in proxy.values())]
+    assert set(config["NetworkSettings"]["Networks"]) == {f"{running.project}_users", "link-local.dockyard"}
     secrets = running.secrets()
     assert len(secrets) >= 6
+    services = {service: running.container(service) for service in ("hub", "gate", "proxy")}
+    doors = doors_of(*services.values())
+    assert {(services["gate"].name, 2375), (services["proxy"].name, 8001)} <= {
+        (name, port) for (_, port), name in doors.items()
+    }
     with frank.kernel() as kernel:
         printed = kernel.run("import os; print(os.getuid(), os.path.exists('/var/run/docker.sock'))")
         assert printed == "1000 False\n"
-        printed = kernel.run(
-            "import socket\n"
-            "def opens(host, port):\n"
-            "    try: socket.create_connection((host, port), 2).close(); return True\n"
-            "    except OSError: return False\n"
-            f"print(opens('hub', 8081), [host for host in {addresses} if opens(host, 8001)])"
-        )
-        assert printed == "True []\n"
         environment = kernel.run("print(dict(os.environ))")
         assert not [secret for secret in secrets if secret in environment]
+        opened = opened_by_user(kernel, doors)
+    # The hub and the proxy as users reach it, not its API, nor the gate.
+    assert {(doors[door], door[1]) for door in opened} == {(services["hub"].name, 8081), (services["proxy"].name, 8000)}
+    assert opened_by_root(running.server_of("frank"), doors) == opened
     frank.stop()
+
+
+def test_a_servers_own_token_opens_nothing_of_others(running: Kit) -> None:
+    """What a user's code can do with the token that its server has."""
+    olga = running.user("olga").sign_in().started()
+    running.user("paul").sign_in()
+    ask = (
+        "import os, urllib.error, urllib.request\n"
+        "def ask(method, path):\n"
+        "    headers = {'Authorization': 'token ' + os.environ['JUPYTERHUB_API_TOKEN']}\n"
+        "    url = os.environ['JUPYTERHUB_API_URL'] + path\n"
+        "    try: return urllib.request.urlopen(urllib.request.Request(url, None, headers, method=method)).status\n"
+        "    except urllib.error.HTTPError as error: return error.code\n"
+    )
+    calls = {
+        ("GET", "/user"): 200,
+        ("POST", "/users/olga/activity"): 400,
+        ("GET", "/users"): 403,
+        ("GET", "/users/paul"): 404,
+        ("POST", "/users/paul/server"): 403,
+        ("POST", "/users/mallory"): 403,
+        ("POST", "/users/paul/tokens"): 403,
+        ("POST", "/users/olga/tokens"): 403,
+        ("GET", "/proxy"): 403,
+        ("POST", "/shutdown"): 403,
+        ("GET", "/groups"): 403,
+        ("GET", "/services"): 403,
+    }
+    with olga.kernel() as kernel:
+        kernel.run(ask)
+        answers = {call: int(kernel.run(f"print(ask{call})")) for call in calls}
+    assert answers == calls
+    assert not running.user("paul").sign_in().model()["servers"]
+    olga.stop()
 
 
 def test_the_kits_own_are_not_root_and_cannot_write(running: Kit) -> None:

@@ -1,0 +1,30 @@
+"""A cloud's metadata service on this machine, where a server is not to reach it."""
+
+from __future__ import annotations
+
+import http.server
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+ADDRESS = "169.254.169.254"
+
+
+@contextmanager
+def metadata_service() -> Iterator[int]:
+    """The port on which it answers. Skips where nobody may give this machine the address."""
+    if os.geteuid() != 0 or not shutil.which("ip"):
+        pytest.skip("a cloud can't be played here: that takes root and iproute2")
+    subprocess.run(["ip", "addr", "replace", f"{ADDRESS}/32", "dev", "lo"], check=True)
+    try:
+        with http.server.ThreadingHTTPServer((ADDRESS, 0), http.server.SimpleHTTPRequestHandler) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            yield server.server_address[1]
+            server.shutdown()
+    finally:
+        subprocess.run(["ip", "addr", "del", f"{ADDRESS}/32", "dev", "lo"], check=True)
