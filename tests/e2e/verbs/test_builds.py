@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import docker
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 from support.kit import Kit
 from support.registry import Registry
-from support.repo import base_image
+from support.repo import ROOT, base_image
 
 
 def test_the_base_is_pulled_from_a_registry(another: Kit, registry: Registry) -> None:
@@ -30,6 +34,38 @@ def test_a_base_that_the_registry_does_not_have(another: Kit, registry: Registry
     done = another.make("build", check=False)
     assert done.returncode != 0
     assert f"PYTHON_IMAGE {registry.host}/nosuch:1 can't be pulled" in done.stdout
+
+
+def test_a_bill_of_materials_of_each_image(up: Kit) -> None:
+    """By CycloneDX's own schema; with everything in it that the lock files name, and what Debian's dpkg lists."""
+    said = up.make("sbom").stdout
+    validator = JsonStrictValidator(SchemaVersion.V1_6)
+    found = {}
+    for name in ("hub", "proxy", "singleuser"):
+        text = (up.folder / f".artifacts/sbom/{name}.json").read_text()
+        assert validator.validate_str(text) is None
+        components = json.loads(text)["components"]
+        assert f"{name}.json: {len(components)} packages. Licences that they name: " in said
+        found[name] = {one["purl"].partition("?")[0]: one for one in components}
+    for name in ("hub", "singleuser"):
+        locked = (ROOT / name / "requirements.txt").read_text()
+        pinned = re.findall(r"^([\w.-]+)==(\S+) (?:; (\S.*) )?\\$", locked, re.MULTILINE)
+        always = {f"pkg:pypi/{package}@{version}" for package, version, marker in pinned if not marker}
+        assert len(always) > 30
+        assert always <= found[name].keys()
+    lock = json.loads((ROOT / "hub/proxy/package-lock.json").read_text())["packages"]
+    installed = {(path.rpartition("node_modules/")[2], one["version"]) for path, one in lock.items() if path}
+    expected = {f"pkg:npm/{package.replace('@', '%40')}@{version}" for package, version in installed}
+    assert expected == {purl for purl in found["proxy"] if purl.startswith("pkg:npm/")}
+    listed = docker.from_env().containers.run(
+        f"{up.project}-proxy:0.1.0", ["-W", "-f", "${Package}\n"], entrypoint="dpkg-query", remove=True
+    )
+    debian = [purl for purl in found["proxy"] if purl.startswith("pkg:deb/debian/")]
+    assert len(debian) == len(listed.split())
+    (nodejs,) = [found["proxy"][purl] for purl in debian if purl.startswith("pkg:deb/debian/nodejs@")]
+    assert {"license": {"name": "Expat"}} in nodejs["licenses"]
+    silent = [purl for one in found.values() for purl, component in one.items() if not component["licenses"]]
+    assert len(silent) < 20, silent
 
 
 def test_an_authority_that_is_not_there(another: Kit) -> None:
