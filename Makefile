@@ -1,6 +1,6 @@
 # An index: each verb is a script. `make` prints it.
 .DEFAULT_GOAL := help
-.PHONY: help up down destroy swarm-up swarm-down logs status doctor engine build test test-unit test-long bench lint settings lock audit sbom
+.PHONY: help up down destroy swarm-up swarm-down logs status doctor engine build test test-unit test-long bench lint settings lock pin audit sbom
 
 ##@ Run
 up: ## set up all that is missing, start, print the URL
@@ -37,6 +37,8 @@ lint: ## ruff, mypy, shellcheck
 	@scripts/lint
 settings: ## print .env.example and the settings table anew
 	@scripts/settings
+pin: ## write the digests of the base images beside their tags, as registries have them now
+	@scripts/pin
 audit: ## known holes in what the images are made of
 	@scripts/audit
 sbom: ## a software bill of materials of each image, with licences

@@ -19,7 +19,7 @@ from support.repo import ROOT, tracked
 
 # Not the stand-ins for others' images: they are as those are.
 DOCKERFILES = [path for path in tracked("*Dockerfile") if "tests" not in path.relative_to(ROOT).parts]
-SCRIPTS = list(tracked("scripts/*", ".ci/run", "hub/proxy/run"))
+SCRIPTS = [path for path in tracked("scripts/*", ".ci/run", "hub/proxy/run") if path.suffix != ".py"]
 
 
 def name(path: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import docker
@@ -12,7 +13,9 @@ from cyclonedx.validation.json import JsonStrictValidator
 
 from support.kit import Kit
 from support.registry import Registry
+from support.registry import registry as own_registry
 from support.repo import ROOT, base_image
+from support.tiny import tiny_image
 
 
 def test_the_base_is_pulled_from_a_registry(another: Kit, registry: Registry) -> None:
@@ -27,6 +30,33 @@ def test_the_base_is_pulled_from_a_registry(another: Kit, registry: Registry) ->
         layers = client.images.get(f"{another.project}-{name}:0.1.0").attrs["RootFS"]["Layers"]
         assert layers[: len(base)] == base
     client.images.remove(reference)
+
+
+def test_a_base_that_is_pinned_is_built_on_whatever_the_tag_becomes(another: Kit) -> None:
+    client = docker.from_env()
+    name = "python:3.13-slim-trixie"
+    with own_registry() as registry:
+        first = registry.push(client.images.get(base_image()), name)
+        # Here, the registry that is asked is this one.
+        for path in (another.folder / one for one in ("hub/settings.py", "compose/compose.yaml", ".env.example")):
+            path.write_text(path.read_text().replace(name, first))
+        (another.folder / ".venv").symlink_to(ROOT / ".venv")
+        another.run("scripts/pin", first)
+        (pinned,) = re.findall(r"^#PYTHON_IMAGE=(.*)$", (another.folder / ".env.example").read_text(), re.MULTILINE)
+        assert re.fullmatch(rf"{first}@sha256:[0-9a-f]{{64}}", pinned)
+        for path in ("hub/settings.py", "compose/compose.yaml", "hub/README.md"):
+            assert pinned in (another.folder / path).read_text()
+        registry.push(client.images.get(tiny_image()), name)
+        # Not as the default, for which this machine may have a stand-in.
+        shutil.copy(ROOT / ".env.example", another.folder)
+        another.write_env(PYTHON_IMAGE=pinned)
+        another.make("build")
+    layers = client.images.get(f"{another.project}-hub:0.1.0").attrs["RootFS"]["Layers"]
+    base = client.images.get(base_image()).attrs["RootFS"]["Layers"]
+    assert layers[: len(base)] == base
+    # The registry has gone: what is here is not asked for again.
+    assert another.run("scripts/build", "base").stdout.strip() == pinned
+    client.images.remove(pinned.replace(":3.13-slim-trixie@", "@"))
 
 
 def test_a_base_that_the_registry_does_not_have(another: Kit, registry: Registry) -> None:
