@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from importlib import metadata
+from pathlib import Path
 
+import pytest
 import yaml
 
 import envfile
@@ -75,3 +77,28 @@ def test_the_spawners_requirements_are_in_the_hubs() -> None:
     required = metadata.requires("dockyard-spawner") or []
     names = {re.split(r"[<>=!~ ;]", requirement)[0] for requirement in required}
     assert names <= set(pins("hub"))
+
+
+def rows(readme: str) -> list[str]:
+    """The last cells of the tables in which a text names the tests that show it."""
+    lines = [line for line in (ROOT / readme).read_text().splitlines() if line.startswith("|")]
+    return [line.split("|")[-2] for line in lines if ".py" in line.split("|")[-2]]
+
+
+@pytest.mark.parametrize(("readme", "least"), [("SECURITY.md", 18), ("spawner/README.md", 40)])
+def test_every_test_that_a_promise_names_is_there(readme: str, least: int) -> None:
+    cells = rows(readme)
+    assert len(cells) >= least
+    for cell in cells:
+        path = Path()
+        for file, function in re.findall(r"`([\w/]*\.py)?(?:::(\w+))?`", cell):
+            # `test_b.py` is beside the one before it, `::test_c` in it.
+            path = (ROOT / "tests" / file if "/" in file else path.with_name(file)) if file else path
+            assert path.is_file(), cell
+            assert not function or f"def {function}(" in path.read_text(), cell
+
+
+def test_every_row_of_the_threat_model_names_a_test() -> None:
+    table = [line for line in (ROOT / "SECURITY.md").read_text().splitlines() if line.startswith("|")][2:]
+    assert table
+    assert len(table) == len(rows("SECURITY.md"))

@@ -134,6 +134,20 @@ def test_compose_is_hardened() -> None:
 
 
 @needs_compose
+def test_who_is_on_which_network() -> None:
+    """The proxy, which everybody talks to, reaches neither the gate nor, but for the hub's network, the database."""
+    made = config(*OVERLAYS)
+    assert {name: set(spec["networks"]) for name, spec in made["services"].items()} == {
+        "edge": {"front"},
+        "proxy": {"front", "hub", "users"},
+        "hub": {"hub", "users", "engine"},
+        "gate": {"engine"},
+        "postgres": {"hub"},
+    }
+    assert made["networks"]["engine"]["internal"] is True
+
+
+@needs_compose
 @pytest.mark.parametrize("overlays", COMBINATIONS, ids="+".join)
 def test_overlays_in_any_combination(overlays: tuple[str, ...]) -> None:
     """Whatever the order, the same services; only one of them is published, on BIND_ADDR."""

@@ -101,6 +101,12 @@ def test_a_servers_own_token_opens_nothing_of_others(running: Kit) -> None:
     olga.stop()
 
 
+def test_the_proxy_has_no_secret_but_its_own(running: Kit) -> None:
+    environment = running.container("proxy").exec_run(["cat", "/proc/1/environ"]).output.decode()
+    found = [secret for secret in running.secrets() if secret in environment]
+    assert found == [running.setting("PROXY_AUTH_TOKEN")]
+
+
 def test_the_kits_own_are_not_root_and_cannot_write(running: Kit) -> None:
     for service in ("hub", "gate", "proxy"):
         container = running.container(service)
