@@ -8,6 +8,7 @@ import culling
 import database
 import profilesfile
 import sharing
+import web
 from loading import load
 from reading import Mistakes
 from signin import sign_in
@@ -45,6 +46,11 @@ way = sign_in(settings, os.environ)
 c.JupyterHub.authenticator_class = way.authenticator
 c[way.authenticator.__name__].update(way.traits)
 c.CryptKeeper.keys = way.crypt_keys
+
+# The web.
+c.JupyterHub.tornado_settings = web.tornado_settings(settings.public_url)
+c.JupyterHub.logging_config = web.LOGGING
+web.limit_bodies()
 
 # What the pages look like.
 c.JupyterHub.template_paths = ["/srv/dockyard/templates"]

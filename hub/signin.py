@@ -21,6 +21,7 @@ from pydantic import SecretStr
 from traitlets import TraitError
 from traitlets.config import Config
 
+import web
 from oauth import guarded, teams
 from traits import parse
 
@@ -121,7 +122,7 @@ def _password(settings: Settings, authenticator: type[Authenticator]) -> SignIn:
         traits[name] = getattr(settings, name).get_secret_value()
         if not traits[name]:
             mistakes.append(_empty(settings, name))
-    return SignIn(authenticator, traits, _keys(settings), mistakes)
+    return SignIn(web.own_forms(authenticator), traits, _keys(settings), mistakes)
 
 
 def _oauth(settings: Settings, environ: Mapping[str, str], authenticator: type[OAuthenticator]) -> SignIn:

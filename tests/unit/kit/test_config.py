@@ -68,8 +68,9 @@ SWARM = {
 @pytest.fixture
 def given(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """The configuration of an environment."""
-    # It would hold for all tests after this one.
+    # They would hold for all tests after this one.
     monkeypatch.setattr("database.reconnect", lambda: None)
+    monkeypatch.setattr("web.limit_bodies", lambda: None)
 
     def given(environ: dict[str, str]) -> Any:
         monkeypatch.setattr("os.environ", dict(environ))
