@@ -54,6 +54,8 @@ _GITHUB_SETTINGS = {
 # What the rules of who may enter rest on.
 _FIXED = {"enable_auth_state", "entrance"}
 _GITHUB_FIXED = {"scope", "manage_groups", "populate_teams_in_auth_state", "auth_state_groups_key"}
+# What the hub's database has room for. A form may have megabytes of it, over which the hub would fall silent.
+_NAMES = r"^.{1,255}$"
 _GITHUB = ("client_id", "client_secret", "url", "allowed_organizations", "admin_teams")
 
 
@@ -112,6 +114,7 @@ def _lower(names: tuple[str, ...]) -> set[str]:
 def _password(settings: Settings, authenticator: type[Authenticator]) -> SignIn:
     allowed = _lower(settings.allowed_users)
     traits: dict[str, Any] = {
+        "username_pattern": _NAMES,
         "allow_all": not allowed,
         "allowed_users": allowed,
         "blocked_users": _lower(settings.blocked_users),
@@ -129,6 +132,7 @@ def _oauth(settings: Settings, environ: Mapping[str, str], authenticator: type[O
     mistakes = []
     github = settings.auth == "github"
     traits: dict[str, Any] = {
+        "username_pattern": _NAMES,
         "oauth_callback_url": callback(settings),
         "allow_all": settings.allow_all,
         "allowed_names": _lower(settings.allowed_users),

@@ -40,6 +40,7 @@ ENTRANCE = (
     "organization's settings, Third-party access; then sign in again."
 )
 COMMON: dict[str, Any] = {
+    "username_pattern": r"^.{1,255}$",
     "oauth_callback_url": "https://hub.example.org/hub/oauth_callback",
     "client_id": "the-id",
     "client_secret": "the-secret",
@@ -75,6 +76,7 @@ def mistakes(environ: dict[str, str], values: dict[str, str], **more: str) -> li
 
 def test_password_is_the_default(environ: dict[str, str]) -> None:
     assert traits(environ, PASSWORD) == {
+        "username_pattern": r"^.{1,255}$",
         "allow_all": True,
         "allowed_users": set(),
         "blocked_users": set(),
