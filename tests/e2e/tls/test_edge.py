@@ -48,8 +48,12 @@ def handshake(kit: Kit, *protocols: str) -> tuple[bytes, str | None]:
 def works(user: User) -> None:
     """Sign-in with cookies that no plain HTTP carries, a server, a kernel over wss, a large upload."""
     user.sign_in().started()
-    secure = {cookie.name for cookie in user.session.cookies if cookie.secure}
-    assert {"jupyterhub-hub-login", "jupyterhub-session-id", f"jupyterhub-user-{user.name}"} <= secure
+    plain = {(cookie.name, cookie.path) for cookie in user.session.cookies if not cookie.secure}
+    # Which the server's own pages read, and which opens nothing by itself.
+    assert plain <= {("_xsrf", f"/user/{user.name}/")}
+    assert {"jupyterhub-hub-login", "jupyterhub-session-id", f"jupyterhub-user-{user.name}"} <= {
+        cookie.name for cookie in user.session.cookies
+    }
     with user.kernel() as kernel:
         assert kernel.run("print(6 * 7)") == "42\n"
     large = {"type": "file", "format": "text", "content": "x" * 30_000_000}
@@ -69,10 +73,13 @@ def test_plain_http_is_sent_on(visitor: requests.Session) -> None:
 
 
 def test_headers(secure: Kit, visitor: requests.Session) -> None:
-    answer = visitor.get("https://hub.test/hub/login", timeout=10)
-    assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
-    assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    assert 'h3=":443"' in answer.headers["Alt-Svc"]
+    for path in ("/hub/login", "/hub/nosuch", "/hub/static/css/style.min.css", "/hub/api/user", "/user/nobody/lab"):
+        headers = visitor.get(f"https://hub.test{path}", allow_redirects=False, timeout=10).headers
+        assert headers["Strict-Transport-Security"] == "max-age=31536000"
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Referrer-Policy"] == "strict-origin-when-cross-origin"
+        assert "Server" not in headers
+        assert 'h3=":443"' in headers["Alt-Svc"]
     ports = secure.container("edge").attrs["HostConfig"]["PortBindings"]
     assert set(ports) == {"80/tcp", "443/tcp", "443/udp"}
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
+from collections import Counter
 
 import pytest
 
@@ -182,3 +184,47 @@ async def test_half_a_body(gate: Gate) -> None:
 async def test_a_large_body(gate: Gate) -> None:
     assert (await gate.send("POST", CREATE, server(Env=["X" * 2**20])))[0] == 413
     assert not gate.engine.seen
+
+
+RIGHT = [
+    request(LENGTH),
+    b"GET /v1.45/containers/json?all=1 HTTP/1.1\r\nHost: gate\r\n\r\n",
+    f"DELETE /containers/{OURS}?force=1 HTTP/1.1\r\nHost: gate\r\n\r\n".encode(),
+]
+
+
+async def first_status(gate: Gate, sent: bytes) -> int:
+    host, port = gate.address.split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        writer.write(sent)
+        return status_of(await asyncio.wait_for(reader.readline(), 10))
+    finally:
+        writer.close()
+
+
+async def test_random_bytes(gate: Gate) -> None:
+    """Right requests with a few bytes that are others, the same at each run.
+
+    Each is answered, and the engine hears of none that the gate has refused.
+    """
+    chance = random.Random(6)
+    answered: Counter[int] = Counter()
+    for number in range(300):
+        sent = bytearray(chance.choice(RIGHT))
+        for _ in range(chance.randint(1, 6)):
+            place = chance.randrange(len(sent))
+            match chance.randrange(3):
+                case 0:
+                    sent[place] = chance.randrange(256)
+                case 1:
+                    del sent[place : place + chance.randrange(10)]
+                case _:
+                    sent[place:place] = chance.randbytes(chance.randrange(10))
+        before = len(gate.engine.seen)
+        status = await first_status(gate, bytes(sent) + b"\r\n\r\n")
+        assert 200 <= status < 500, number
+        assert status < 400 or status == 404 or len(gate.engine.seen) == before, number
+        answered[status] += 1
+    assert answered[400] > 100
+    assert (await gate.send("GET", "/_ping"))[0] == 200
