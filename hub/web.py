@@ -65,8 +65,9 @@ class _OwnForms(Authenticator):
 
 def is_own(request: HTTPServerRequest, public_url: Any = None) -> bool:
     """Whether a page of the hub has sent this, as far as the browser says who has. Programs say nothing."""
-    if request.headers.get("Sec-Fetch-Site", "same-origin") not in {"same-origin", "none"}:
-        return False
+    # What browsers say of HTTPS and of this machine, whatever a proxy between has made of the host's name.
+    if (site := request.headers.get("Sec-Fetch-Site")) is not None:
+        return site in {"same-origin", "none"}
     origin = request.headers.get("Origin")
     hosts = {request.host.lower()} | ({public_url.netloc.lower()} if public_url else set())
     return origin is None or urlsplit(origin).netloc.lower() in hosts

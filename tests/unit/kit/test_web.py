@@ -21,6 +21,7 @@ def request(**headers: str) -> HTTPServerRequest:
     [
         {},
         {"Sec_Fetch_Site": "same-origin", "Origin": "http://hub.test:8000"},
+        {"Sec_Fetch_Site": "same-origin", "Origin": "https://named.otherwise.by.a.proxy.test"},
         {"Sec_Fetch_Site": "none"},
         {"Origin": "http://HUB.test:8000"},
         {"Origin": "https://public.test"},
