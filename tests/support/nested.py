@@ -6,9 +6,10 @@ import json
 import os
 import secrets
 import socket
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
@@ -25,8 +26,16 @@ from support.debian import debian_image
 from support.wait import wait_until
 
 # A killed engine leaves its pid files, and the number may be another process's by now. Under cgroup 2 a group that
-# has processes of its own can't have limited groups below it.
+# has processes of its own can't have limited groups below it. Of a seed, an engine has its own records; its layers, of
+# which nothing but a mark is ever written, are led to.
 BOOT = """\
+docker=/var/lib/docker
+if [ -d /seed ] && [ ! -e $docker/image ]; then
+  mkdir -p $docker/overlay2
+  cp -a /seed/overlay2/l $docker/overlay2
+  find /seed/overlay2 -mindepth 1 -maxdepth 1 ! -name l -exec ln -s -t $docker/overlay2 {} +
+  cp -a /seed/image $docker
+fi
 cgroup=/sys/fs/cgroup
 if [ -f $cgroup/cgroup.controllers ]; then
   mkdir -p $cgroup/init
@@ -152,21 +161,21 @@ class Node:
         """Name and id of every container that there is, running or not."""
         return {one["Names"][0].lstrip("/"): one["Id"] for one in self.client.api.containers(all=True)}
 
-    def load(self, image: str) -> None:
-        """Have an image of the outer engine here."""
-        outer = docker.from_env()
-        try:
-            self.client.api.load_image(outer.api.get_image(image))
-        finally:
-            outer.close()
+    def load(self, *images: str) -> None:
+        """Have images of the outer engine here; what they have in common is sent once."""
+        command = ["sh", "-euc", 'docker save "$@" | docker --host "$0" load --quiet', self.url, *images]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 @contextmanager
-def nodes(count: int, disk: str = "", shared: Path | None = None, **settings: Any) -> Iterator[list[Node]]:
+def nodes(
+    count: int, disk: str = "", shared: Path | None = None, seed: str = "", store: str | None = None, **settings: Any
+) -> Iterator[list[Node]]:
     """Machines on one network, each with a running engine.
 
-    `disk` is the size of each engine's own file system, such as 64m, which lives in memory. `shared` is a folder that
-    all have as /shared. `settings` are those of dockerd's daemon.json, with _ for -.
+    `disk` is the size of each engine's own file system, such as 64m, which lives in memory; else that is the volume
+    `store`, one of its own where none is named. `shared` is a folder that all have as /shared. `seed` is a volume of
+    `seeded`. `settings` are those of dockerd's daemon.json, with _ for -.
     """
     image = debian_image("dockyard-test/engine:1", "docker.io", "iptables", "procps")
     name = f"dyt{secrets.token_hex(3)}-engine"
@@ -192,8 +201,9 @@ def nodes(count: int, disk: str = "", shared: Path | None = None, **settings: An
                 networking_config={network.name: client.api.create_endpoint_config(ipv4_address=address)},
                 mounts=[
                     Mount("/node", folder, type="bind"),
-                    *[Mount("/var/lib/docker", None)] * (not disk),
+                    *[Mount("/var/lib/docker", store)] * (not disk),
                     *[Mount("/shared", str(shared), type="bind")] * (shared is not None),
+                    *[Mount("/seed", seed)] * bool(seed),
                 ],
                 # What it holds does not outlive the machine, and pid files don't either.
                 tmpfs={"/run": "exec"} | ({"/var/lib/docker": f"exec,size={disk}"} if disk else {}),
@@ -212,6 +222,20 @@ def node(disk: str = "", **settings: Any) -> Iterator[Node]:
     """A single one of `nodes`."""
     with nodes(1, disk, **settings) as (one,):
         yield one
+
+
+@contextmanager
+def seeded(*images: str) -> Iterator[str]:
+    """A volume by which engines have these images of the outer engine from their first start on, in no time."""
+    with closing(docker.from_env()) as client:
+        volume = client.volumes.create(f"dyt{secrets.token_hex(3)}-seed")
+        try:
+            with nodes(1, store=volume.name) as (one,):
+                one.load(*images)
+                one.stop()
+            yield str(volume.name)
+        finally:
+            volume.remove()
 
 
 def _gateway(network: Network) -> str:

@@ -23,6 +23,11 @@ def notebook_image() -> str:
     raise AssertionError("make build has made no single-user image")
 
 
+def kit_images() -> list[str]:
+    """The images of the kit that `notebook_image` is of."""
+    return [notebook_image().replace("-singleuser:", f"-{name}:") for name in ("hub", "proxy", "singleuser")]
+
+
 def plain_image() -> str:
     """The same packages as they come, with neither the image's configuration nor its start."""
     built = subprocess.run(["scripts/build", "plain"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)

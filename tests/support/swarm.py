@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -212,16 +212,10 @@ class Swarm:
 
     # Images and leavings
 
-    def load(self, image: str, *on: Node) -> None:
-        """Have an image of the outer engine on these nodes, on all where none is named."""
-        outer = docker.from_env()
-        try:
-            with tempfile.NamedTemporaryFile() as file, ThreadPoolExecutor() as pool:
-                file.writelines(outer.api.get_image(image))
-                file.flush()
-                list(pool.map(lambda node: _load(node, Path(file.name)), on or self.nodes))
-        finally:
-            outer.close()
+    def load(self, image: str) -> None:
+        """Have an image of the outer engine on all nodes."""
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda node: node.load(image), self.nodes))
 
     def clean(self, instance: str) -> None:
         """Remove the services that carry this name; what else does goes with the nodes."""
@@ -234,18 +228,13 @@ class Swarm:
 
 
 @contextmanager
-def swarm(managers: int = 1, workers: int = 2, heartbeat: int = HEARTBEAT, **settings: Any) -> Iterator[Swarm]:
-    """`settings` are those of each node's daemon.json, with _ for -."""
+def swarm(
+    managers: int = 1, workers: int = 2, heartbeat: int = HEARTBEAT, seed: str = "", **settings: Any
+) -> Iterator[Swarm]:
+    """`seed` and `settings` are those of `nodes`."""
     with tempfile.TemporaryDirectory(prefix="dyt-shared-") as folder:
         Path(folder).chmod(0o777)
-        with nodes(managers + workers, shared=Path(folder), **settings) as found:
+        with nodes(managers + workers, shared=Path(folder), seed=seed, **settings) as found:
             swarm = Swarm(found[:managers], found[managers:], Path(folder), heartbeat)
             swarm.form()
             yield swarm
-
-
-def _load(node: Node, archive: Path) -> None:
-    # A large one takes longer than other calls may.
-    client = docker.APIClient(node.url, timeout=300)
-    with archive.open("rb") as file, closing(client):
-        client.load_image(file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from support.user import User
 # The file traits-USER has traits of that user's spawner. Each server says whose it is.
 SETTINGS = """
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 c.JupyterHub.spawner_class = "docker-swarm"
@@ -63,9 +65,9 @@ c.SwarmSpawner.start_timeout = 90
 """
 
 
-def notebook_hub(folder: Path, swarm: Swarm, instance: str, image: str) -> Hub:
-    """As `swarm_hub`, of notebooks whose users can move from node to node; see `notebook`."""
-    return swarm_hub(folder, swarm, instance, NOTEBOOKS.format(image=image, instance=instance))
+def notebook_hub(folder: Path, swarm: Swarm, instance: str, image: str, more: str = "") -> Hub:
+    """As `swarm_hub`, of notebooks whose users can move from node to node; see `Notebook`."""
+    return swarm_hub(folder, swarm, instance, NOTEBOOKS.format(image=image, instance=instance) + more)
 
 
 class Notebook(User):
@@ -81,11 +83,11 @@ class Notebook(User):
         # Whatever the server's own user is.
         home.chmod(0o777)
 
-    def placed(self, *nodes: Node) -> Notebook:
-        """Have its next starts on one of these nodes; on any where none is named."""
+    def placed(self, *nodes: Node, **traits: Any) -> Notebook:
+        """Have its next starts on one of these nodes, on any where none is named, and by these traits."""
         others = [self._swarm.id_of(node) for node in self._swarm.nodes if nodes and node not in nodes]
         constraints = [f"node.id!={other}" for other in others]
-        given(self._hub, self.name, extra_placement_spec={"constraints": constraints})
+        given(self._hub, self.name, **traits, extra_placement_spec={"constraints": constraints})
         return self
 
     @property
@@ -100,3 +102,9 @@ class Notebook(User):
         found = self.server("GET", "/api/contents/notes.txt")
         found.raise_for_status()
         return str(found.json()["content"])
+
+
+def all_started(*users: Notebook) -> None:
+    """Have them sign in and start, at once."""
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda user: user.sign_in().started(), users))

@@ -126,6 +126,10 @@ class User:
         """A server that is ready, and a session that it knows."""
         last = self.start()[-1]
         assert last.get("ready"), last
+        return self.visiting()
+
+    def visiting(self) -> User:
+        """A session that the running server knows."""
         page = self.session.get(f"{self.hub}/user/{self.path}/lab", timeout=60)
         page.raise_for_status()
         return self

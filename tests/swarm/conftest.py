@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from support.jupyterhub import Hub
-from support.notebook import notebook_image
+from support.nested import seeded
+from support.notebook import kit_images, notebook_image
 from support.swarm import Swarm
 from support.swarm import swarm as running_swarm
 from support.swarmhub import Notebook, swarm_hub
@@ -17,10 +19,23 @@ from support.tiny import tiny_image
 
 
 @pytest.fixture(scope="package")
-def one_swarm() -> Iterator[Swarm]:
+def seed() -> Iterator[str]:
+    """Images that all nodes have. A kit of a test has others, of the same layers."""
+    with seeded(tiny_image(), *kit_images()) as volume:
+        yield volume
+
+
+@pytest.fixture(scope="package")
+def one_swarm(seed: str) -> Iterator[Swarm]:
     """A manager and two workers, each with one GPU, as far as the swarm knows."""
-    with running_swarm(managers=1, workers=2, node_generic_resources=["gpu=number-7"]) as swarm:
-        swarm.load(tiny_image())
+    with running_swarm(managers=1, workers=2, seed=seed, node_generic_resources=["gpu=number-7"]) as swarm:
+        yield swarm
+
+
+@pytest.fixture(scope="package")
+def three_managers(seed: str) -> Iterator[Swarm]:
+    """What a module that loses managers has as its `one_swarm`."""
+    with running_swarm(managers=3, workers=0, heartbeat=5, seed=seed) as swarm:
         yield swarm
 
 
@@ -48,9 +63,7 @@ def hub(one_swarm: Swarm, instance: str, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture(scope="module")
 def notebook_hub(one_swarm: Swarm, instance: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     """As `hub`, of real notebooks."""
-    image = notebook_image()
-    one_swarm.load(image)
-    with running_notebook_hub(tmp_path_factory.mktemp("hub"), one_swarm, instance, image) as hub:
+    with running_notebook_hub(tmp_path_factory.mktemp("hub"), one_swarm, instance, notebook_image()) as hub:
         yield hub
 
 
@@ -65,6 +78,5 @@ def new_user(notebook_hub: Hub, swarm: Swarm, instance: str) -> Iterator[Callabl
 
     yield new_user
     swarm.recover()
-    for user in made:
-        if notebook_hub.is_running(user.name):
-            notebook_hub.halt(user.name)
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(notebook_hub.halt, [user.name for user in made if notebook_hub.is_running(user.name)]))

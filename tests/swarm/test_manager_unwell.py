@@ -15,7 +15,7 @@ from support.wait import wait_until
 
 SETTINGS = """
 from dockerspawner import swarmwatch
-swarmwatch.RESYNC, swarmwatch.TOO_OLD = 1.5, 4
+swarmwatch.RESYNC, swarmwatch.TOO_OLD = 0.8, 2.5
 
 c.JupyterHub.spawner_class = "docker-swarm"
 c.Spawner.poll_interval = 1

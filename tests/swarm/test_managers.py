@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -11,8 +10,7 @@ import pytest
 
 from support.jupyterhub import Hub
 from support.swarm import CUT_OFF, KILLED, PAUSED, Swarm
-from support.swarm import swarm as running_swarm
-from support.swarmhub import Notebook
+from support.swarmhub import Notebook, all_started
 from support.wait import wait_until
 
 pytestmark = pytest.mark.needs("swarm")
@@ -22,10 +20,9 @@ ANSWERED = 60
 
 
 @pytest.fixture(scope="module")
-def one_swarm() -> Iterator[Swarm]:
-    """Three managers; the hub's is the first."""
-    with running_swarm(managers=3, workers=0, heartbeat=5) as swarm:
-        yield swarm
+def one_swarm(three_managers: Swarm) -> Swarm:
+    """The hub's manager is the first."""
+    return three_managers
 
 
 def start_one(hub: Hub, name: str) -> str:
@@ -45,8 +42,9 @@ def test_the_leader_is_lost(notebook_hub: Hub, swarm: Swarm, new_user: Any, how:
     ours = swarm.managers[0]
     leader = swarm.led_by_another_than(ours)
     third = next(node for node in swarm.managers if node not in (ours, leader))
-    ann: Notebook = new_user("ann").placed(ours).sign_in().started()
-    bob: Notebook = new_user("bob").placed(third).sign_in().started()
+    ann: Notebook = new_user("ann").placed(ours)
+    bob: Notebook = new_user("bob").placed(third)
+    all_started(ann, bob)
     newcomer: Notebook = new_user("newcomer")
     ann.write("what ann wrote")
     with ann.kernel() as anns, bob.kernel() as bobs:

@@ -1,9 +1,10 @@
-"""Notebooks whose nodes are lost: the others' kernels go on, theirs start elsewhere with their files."""
+"""Notebooks whose nodes are lost: the others' kernels go on, theirs start elsewhere with their files, never twice."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import groupby
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from support.jupyterhub import Hub
 from support.nested import Node
 from support.swarm import CUT_OFF, KILLED, PAUSED, Swarm
-from support.swarmhub import Notebook
+from support.swarmhub import Notebook, all_started
 from support.wait import wait_until
 
 pytestmark = pytest.mark.needs("swarm")
@@ -38,8 +39,9 @@ def is_on(node: Node, service: str) -> bool:
 @pytest.mark.parametrize("how", [KILLED, PAUSED, CUT_OFF, DRAINED])
 def test_a_worker_is_gone_and_comes_back(notebook_hub: Hub, swarm: Swarm, new_user: Any, how: str) -> None:
     worker, other = swarm.workers
-    ann: Notebook = new_user("ann").placed(worker).sign_in().started()
-    bob: Notebook = new_user("bob").placed(other).sign_in().started()
+    ann: Notebook = new_user("ann").placed(worker)
+    bob: Notebook = new_user("bob").placed(other)
+    all_started(ann, bob)
     ann.write("what ann wrote")
     with bob.kernel() as kernel:
         kernel.run("x = 41")
@@ -80,3 +82,51 @@ def test_the_only_manager_restarts(notebook_hub: Hub, swarm: Swarm, new_user: An
         assert notebook_hub.running() == {ann.name, newcomer.name}
         assert kernel.run("print(x + 2)") == "43\n"
     assert ann.read() == "what ann wrote"
+
+
+# Seconds; the first server's lease is three quarters of it.
+FENCE_AFTER = 12
+
+# Goes on by itself, whoever is reached or not: a line says who wrote it.
+WRITER = """
+import socket, threading, time
+
+def write():
+    while True:
+        with open("lines.txt", "a") as file:
+            file.write(socket.gethostname() + "\\n")
+        time.sleep(0.05)
+
+threading.Thread(target=write, daemon=True).start()
+"""
+
+
+def test_a_file_has_one_writer_at_a_time(notebook_hub: Hub, swarm: Swarm, new_user: Any) -> None:
+    worker, _ = swarm.workers
+    ann: Notebook = new_user("ann").placed(worker, fence_after=FENCE_AFTER).sign_in().started()
+    lines = swarm.shared / ann.service / "lines.txt"
+    with ann.kernel() as kernel:
+        kernel.run(WRITER)
+    first = swarm.container_of(ann.service)
+    with swarm.lost(worker, CUT_OFF):
+        wait_until(lambda: not notebook_hub.is_running(ann.name), timeout=15, what="ann's server is shown stopped")
+        # What a start at once would lead to: nobody but the server itself can end it now.
+        written = lines.stat().st_size
+        wait_until(lambda: lines.stat().st_size > written, timeout=5, what="the lost server writes on")
+        ann.placed(fence_after=FENCE_AFTER)
+        told: list[dict[str, Any]] = []
+        wait_until(lambda: told.extend(ann.start()) or told[-1].get("ready"), timeout=60, what="she starts elsewhere")
+        assert any(f"on node {swarm.name_of(worker)}, which was lost" in event["message"] for event in told), told
+        first.reload()
+        assert first.status == "exited"
+        assert f"Nobody was reached for {0.75 * FENCE_AFTER:g} s" in first.logs().decode()
+        assert ann.node is not worker
+        ann.visiting()
+        written = lines.stat().st_size
+        with ann.kernel() as kernel:
+            kernel.run(WRITER)
+        wait_until(lambda: lines.stat().st_size > written, timeout=10, what="the second server writes")
+        second = swarm.container_of(ann.service).attrs
+    assert first.attrs["State"]["FinishedAt"] < second["State"]["StartedAt"]
+    writers = [first.attrs["Config"]["Hostname"], second["Config"]["Hostname"]]
+    assert [who for who, _ in groupby(lines.read_text().splitlines())] == writers
