@@ -43,11 +43,11 @@ class FakeNetworks(FakeClient):
         self._call("inspect_network")
         return self.made[name]
 
-    def create_network(self, name: str, labels: dict[str, str], **settings: Any) -> dict[str, str]:
+    def create_network(self, name: str, labels: dict[str, str] | None = None, **settings: Any) -> dict[str, str]:
         self._order("create_network", name)
         if name in self.made:
             raise api_error(409, f"network with name {name} already exists")
-        self.made[name] = {"Name": name, "Labels": labels, "IPAM": settings["ipam"], "Id": name}
+        self.made[name] = {"Name": name, "Labels": labels or {}, "IPAM": settings["ipam"], "Id": name}
         return {"Id": name}
 
     def remove_network(self, name: str) -> None:

@@ -1,0 +1,77 @@
+"""The network of link-local addresses: made when it is missed, and what is said where it can't be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dockerspawner.linklocal import NETWORK, dead_end
+from support.fake_engine import api_error, fake_engine
+from support.fake_networks import FakeNetworks
+from support.spawners import make_spawner
+
+MISSING = api_error(404, f"network {NETWORK} not found")
+
+
+def blocking(client: FakeNetworks, port: int, **traits: Any) -> Any:
+    settings = {"image": "tiny", "network_name": "users", "remove": True, "port": port, "block_link_local": True}
+    return make_spawner("ann", engine=fake_engine(client), **{**settings, **traits})
+
+
+def test_nobody_is_reached_there_the_host_neither() -> None:
+    made = dead_end()
+    assert made["internal"] is True
+    assert made["options"] == {
+        "com.docker.network.bridge.enable_icc": "false",
+        "com.docker.network.bridge.inhibit_ipv4": "true",
+    }
+    assert made["ipam"]["Config"][0]["Subnet"] == "169.254.0.0/16"
+
+
+async def test_a_server_is_on_it_besides_its_own(port: int) -> None:
+    client = FakeNetworks()
+    spawner = blocking(client, port)
+    await spawner.start()
+    assert set(client.existing[spawner.object_name]["NetworkSettings"]["Networks"]) == {"users", NETWORK}
+    # It is looked for by nobody as long as it is there.
+    assert client.orders == []
+    await spawner.stop()
+
+
+async def test_it_is_made_when_it_is_missed(port: int) -> None:
+    client = FakeNetworks()
+    client.fail["start"] = [MISSING]
+    spawner = blocking(client, port)
+    await spawner.start()
+    assert [order[0] for order in client.orders] == ["create_network", "disconnect", "connect"]
+    assert client.made.keys() == {NETWORK}
+    await spawner.stop()
+
+
+async def test_another_hub_may_have_made_it_meanwhile(port: int) -> None:
+    client = FakeNetworks()
+    client.fail["start"] = [MISSING]
+    client.made[NETWORK] = {}
+    spawner = blocking(client, port)
+    await spawner.start()
+    await spawner.stop()
+
+
+async def test_addresses_that_another_network_has(port: int) -> None:
+    client = FakeNetworks()
+    client.fail["start"] = [MISSING]
+    client.fail["create_network"] = [api_error(403, "invalid pool request: Pool overlaps with other one")]
+    spawner = blocking(client, port)
+    with pytest.raises(Exception, match=r"169\.254\.0\.0/16, and another network of this engine has such addresses"):
+        await spawner.start()
+    assert spawner.object_name not in client.existing
+
+
+async def test_without_it_a_missing_network_is_what_it_was(port: int) -> None:
+    client = FakeNetworks()
+    client.fail["start"] = [api_error(404, "network users not found")]
+    spawner = blocking(client, port, block_link_local=False)
+    with pytest.raises(Exception, match="The Docker network users does not exist"):
+        await spawner.start()
+    assert client.orders == []
