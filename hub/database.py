@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from sqlalchemy import URL, create_engine, event, make_url, select
+from sqlalchemy import URL, Engine, ExceptionContext, create_engine, event, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import ORMExecuteState, Session
 
 SQLITE = "sqlite:////srv/dockyard/data/jupyterhub.sqlite"
+
+FULL = "The disk that holds the hub's database is full: nobody can sign in or start a server until there is room on it."
+_SIGNS_OF_FULL = ("disk is full", "No space left on device")
 
 _POSTGRES = "postgresql+psycopg"
 _DRIVERS = {"postgresql": _POSTGRES, "postgres": _POSTGRES, _POSTGRES: _POSTGRES, "sqlite": "sqlite"}
@@ -77,3 +80,14 @@ def _ping(state: ORMExecuteState) -> None:
         session.info["pinged"] = now
     except SQLAlchemyError:
         session.rollback()
+
+
+def explain() -> None:
+    """Have the hub's pages and its API say what keeps it from writing, instead of an internal error alone."""
+    event.listen(Engine, "handle_error", _name_the_cause)
+
+
+def _name_the_cause(context: ExceptionContext) -> None:
+    if any(sign in str(context.original_exception) for sign in _SIGNS_OF_FULL):
+        # What the hub shows of an exception that has it.
+        context.sqlalchemy_exception.jupyterhub_message = FULL  # type: ignore[union-attr]

@@ -23,6 +23,7 @@ except Mistakes as mistakes:
 
 project = settings.compose_project_name
 database.reconnect()
+database.explain()
 
 # The hub and its proxy: a container each, so that the hub can be replaced while users work.
 c.JupyterHub.hub_bind_url = "http://0.0.0.0:8081"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import Integer, create_engine, event, select
+from sqlalchemy import Engine, Integer, create_engine, event, select, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
@@ -92,6 +92,29 @@ def test_waiting_says_why_once_and_no_password(monkeypatch: pytest.MonkeyPatch, 
         "Waiting for the database jupyter at db.test: the password in DB_URL or POSTGRES_PASSWORD is not the one that"
         f" the database has; a database keeps the password that it was made with ({wrong})",
     ]
+
+
+@pytest.fixture
+def explaining() -> Iterator[None]:
+    database.explain()
+    yield
+    event.remove(Engine, "handle_error", database._name_the_cause)
+
+
+@pytest.mark.usefixtures("explaining")
+def test_a_full_disk_is_called_that(session: Session) -> None:
+    # As many pages as it has are all that it may have.
+    session.execute(text("pragma max_page_count = 1"))
+    with pytest.raises(OperationalError, match="disk is full") as failed:
+        session.execute(text("create table more (id integer)"))
+    assert failed.value.jupyterhub_message == database.FULL
+
+
+@pytest.mark.usefixtures("explaining")
+def test_other_failures_are_not_called_that(session: Session) -> None:
+    with pytest.raises(OperationalError) as failed:
+        session.execute(text("select * from nowhere"))
+    assert not hasattr(failed.value, "jupyterhub_message")
 
 
 def test_a_database_that_is_there(tmp_path: Any) -> None:
