@@ -23,6 +23,8 @@ from reading import Mistakes
 SOCKET = "/var/run/docker.sock"
 PROFILES = Path("/srv/dockyard/profiles.yaml")
 PORT = 2375
+# Seconds between two looks whether somebody listens at the socket.
+LOOK_EVERY = 2.0
 SETTINGS = (
     "compose_project_name",
     "spawner",
@@ -44,10 +46,31 @@ def from_settings(settings: Any) -> Allowed:
     return allowed(settings, yaml.safe_load(PROFILES.read_text()) if settings.profiles_file else [])
 
 
+async def abandoned(socket: str, pause: float = LOOK_EVERY) -> None:
+    """Return when nobody listens at the socket any more.
+
+    An engine that is started again may make another one, while its containers go on (live-restore): the one that they
+    have mounted then leads nowhere for good.
+    """
+    while True:
+        await asyncio.sleep(pause)
+        try:
+            _, writer = await asyncio.open_unix_connection(socket)
+            writer.close()
+        except ConnectionRefusedError:
+            print("The engine has left its socket: the gate ends, for the engine to start it again.", flush=True)
+            return
+        except OSError:
+            # It is busy.
+            continue
+
+
 async def serve(settings: Any) -> None:
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    watch = asyncio.create_task(abandoned(SOCKET))
+    watch.add_done_callback(lambda _: ended.set())
     if settings.engine_access == "socket":
         print("The gate is open: ENGINE_ACCESS=socket gives the hub, and whoever takes it over, the host.", flush=True)
         async with await relayed(SOCKET, PORT):
