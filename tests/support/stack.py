@@ -35,8 +35,8 @@ class Stack:
     def make(self, *verb: str, **options: Any) -> subprocess.CompletedProcess[str]:
         return self.run("make", *verb, **options)
 
-    def up(self) -> str:
-        return self.make("swarm-up").stdout
+    def up(self, on: Node | None = None) -> str:
+        return self.make("swarm-up", on=on).stdout
 
     def refused(self, *said: str, on: Node | None = None) -> str:
         """`make swarm-up` has to fail, saying all of `said`, and nothing runs afterwards that did not before."""
