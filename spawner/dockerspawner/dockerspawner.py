@@ -377,7 +377,8 @@ class DockerSpawner(
             if self.remove or not await self._known_to_run():
                 await self._remove_if_wanted()
         except EngineError as error:
-            self.log.warning("Container %s is left for the next start: %s", self.object_name, error)
+            self.log.warning("Container %s can't be removed now: %s", self.object_name, error)
+            self._sweeping = asyncio.ensure_future(self._remove_later(self.object_id)) if self.remove else None
         await maybe_future(super().run_post_stop_hook())
 
     async def _remove_if_wanted(self) -> None:

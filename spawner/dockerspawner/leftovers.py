@@ -221,6 +221,28 @@ class Leftovers(LoggingConfigurable):
             await asyncio.sleep(pause)
             pause = min(1.5 * pause, 10)
 
+    async def _remove_later(self, container_id: str) -> None:
+        """Remove what a stop has left: to the hub, which forgets it, it does not run any more."""
+        deadline, pause, creating = time.monotonic() + SWEEP_FOR, 0.2, self._creating
+
+        def is_ours() -> bool:
+            # Else it is the next start's.
+            return self.object_id == container_id and self._creating is creating
+
+        while time.monotonic() < deadline and is_ours():
+            try:
+                await self._remove(container_id, volumes=True)
+                if is_ours():
+                    self._note_removed(container_id)
+                    self._give_gpus_back()
+                    await self._leave_network()
+                self.log.info("Removed container %s, which a stop had left", container_id[:12])
+                return
+            except EngineError as error:
+                self.log.debug("Container %s can't be removed yet: %s", container_id[:12], error)
+            await asyncio.sleep(pause)
+            pause = min(1.5 * pause, 10)
+
     async def _made(self) -> str:
         """The id of the container that this start has created, empty where it has not.
 

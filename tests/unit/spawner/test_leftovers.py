@@ -129,3 +129,35 @@ async def test_a_start_keeps_its_network_while_what_the_last_one_left_is_removed
         await spawner.start()
     await spawner._sweeping
     assert (client.existing, left) == ({}, [])
+
+
+async def test_what_could_not_be_stopped_goes_as_soon_as_the_engine_lets_us(port: int) -> None:
+    """The hub forgets a server whose stop fails; without this, it would run on."""
+    client = FakeClient()
+    spawner = spawner_on(client, port, remove=True)
+    await spawner.start()
+    client.fail["stop"] = [requests.ConnectionError("down")]
+    client.fail["remove_container"] = [requests.ConnectionError("down")] * 3
+    with pytest.raises(Exception, match="down"):
+        await spawner.stop()
+    await spawner.run_post_stop_hook()
+    spawner.clear_state()
+    assert client.existing
+    await spawner._sweeping
+    assert (client.existing, spawner.object_id) == ({}, "")
+    assert await spawner.start() == ("127.0.0.1", port)
+
+
+async def test_a_start_has_the_container_that_a_stop_has_left(port: int) -> None:
+    client = FakeClient()
+    spawner = spawner_on(client, port, remove=True)
+    await spawner.start()
+    client.fail["stop"] = [requests.ConnectionError("down")]
+    client.fail["remove_container"] = [requests.ConnectionError("down")]
+    with pytest.raises(Exception, match="down"):
+        await spawner.stop()
+    await spawner.run_post_stop_hook()
+    await spawner.start()
+    await spawner._sweeping
+    assert list(client.existing) == [spawner.object_name]
+    assert spawner.object_id == client.existing[spawner.object_name]["Id"]
