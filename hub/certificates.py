@@ -25,8 +25,9 @@ def certificates(name: str, path: Path) -> list[x509.Certificate]:
         raise Wrong(f"{name} holds no certificate in PEM form (-----BEGIN CERTIFICATE-----).") from None
 
 
-def mistakes(cert: Path, key: Path, host: str) -> list[str]:
-    """What is wrong with a certificate for `host` and its key; an expired one is, since no browser takes it."""
+def mistakes(cert: Path, key: Path, host: str, below: bool = False) -> list[str]:
+    """What is wrong with a certificate for `host`, and all names `below` it, and its key; an expired one is, since no
+    browser takes it."""
     found = []
     chain: list[x509.Certificate] = []
     public: PublicKeyTypes | None = None
@@ -48,10 +49,10 @@ def mistakes(cert: Path, key: Path, host: str) -> list[str]:
             found.append("KEY_FILE is not the key of the certificate in CERT_FILE: the two must belong together.")
         elif _bytes(public) != keys[0]:
             found.append("CERT_FILE must begin with the server's own certificate; its issuers' come after it.")
-    return found + (_of_the_first(chain[0], host) if chain else [])
+    return found + (_of_the_first(chain[0], host, below) if chain else [])
 
 
-def _of_the_first(certificate: x509.Certificate, host: str) -> list[str]:
+def _of_the_first(certificate: x509.Certificate, host: str, below: bool) -> list[str]:
     found = []
     now = datetime.now(timezone.utc)
     if certificate.not_valid_after_utc < now:
@@ -62,8 +63,10 @@ def _of_the_first(certificate: x509.Certificate, host: str) -> list[str]:
             "clock, or wait."
         )
     names = _names(certificate)
-    if host and not any(_matches(name, host) for name in names):
-        found.append(f"CERT_FILE is for {', '.join(names) or 'no host'}, not for {host}, the host of PUBLIC_URL.")
+    wanted = {host: "the host of PUBLIC_URL"} | ({f"*.{host}": "the hosts of SUBDOMAINS"} if below else {})
+    for one, what in wanted.items():
+        if host and not any(_matches(name, one) for name in names):
+            found.append(f"CERT_FILE is for {', '.join(names) or 'no host'}, not for {one}, {what}.")
     return found
 
 

@@ -135,7 +135,9 @@ def of_the_edge(values: dict[str, str]) -> list[str]:
         found.append(f"PUBLIC_URL ends with /, which compose/compose.tls.yaml can't have: {public.rstrip('/')}")
     if values.get("CERT_FILE") and values.get("KEY_FILE"):
         host = urlsplit(public).hostname or ""
-        found += certificates.mistakes(SECRETS / "cert", SECRETS / "key", host)
+        found += certificates.mistakes(
+            SECRETS / "cert", SECRETS / "key", host, values.get("SUBDOMAINS", "").lower() in {"1", "true"}
+        )
     if values.get("ACME_ROOT_FILE"):
         try:
             certificates.certificates("ACME_ROOT_FILE", SECRETS / "acme_root")

@@ -42,7 +42,8 @@ class ExternalProxy(ConfigurableHTTPProxy):
 
     async def _has_lost_its_routes(self) -> bool:
         """True where the proxy says that it does not know the hub; False also where it does not answer."""
-        url = url_path_join(self.api_url, "api/routes", self.app.hub.base_url)
+        host = self.app.domain if self.host_routing else ""
+        url = url_path_join(self.api_url, "api/routes", host, self.app.hub.base_url)
         headers = {"Authorization": f"token {self.auth_token}"}
         try:
             await AsyncHTTPClient().fetch(url.rstrip("/"), headers=headers, request_timeout=5)

@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import culling
 import database
@@ -29,6 +30,7 @@ database.explain()
 c.JupyterHub.hub_bind_url = "http://0.0.0.0:8081"
 c.JupyterHub.hub_connect_url = "http://hub:8081"
 c.JupyterHub.public_url = settings.public_url
+c.JupyterHub.subdomain_host = settings.public_url if settings.subdomains else ""
 c.JupyterHub.db_url = settings.database
 c.JupyterHub.db_kwargs = database.options(settings.database)
 c.JupyterHub.cookie_secret = bytes.fromhex(settings.cookie_secret.get_secret_value())
@@ -40,7 +42,8 @@ c.JupyterHub.proxy_class = "externalproxy.ExternalProxy"
 c.ExternalProxy.api_url = "http://proxy-api:8001"
 c.ExternalProxy.auth_token = settings.proxy_auth_token.get_secret_value()
 # The route by which a proxy shows that it still has its table.
-c.ExternalProxy.extra_routes = {"/hub/": "http://hub:8081"}
+host = urlsplit(settings.public_url).hostname if settings.subdomains else ""
+c.ExternalProxy.extra_routes = {f"{host}/hub/": "http://hub:8081"}
 
 # Sign-in.
 way = sign_in(settings, os.environ)

@@ -50,11 +50,17 @@ def _comma_separated(value: Any) -> Any:
     return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
 
 
-def _address(value: str) -> str:
+def is_address(host: str) -> bool:
     try:
-        ip_address(value)
+        ip_address(host)
     except ValueError:
-        raise ValueError("must be an IP address of this machine, such as 127.0.0.1 or 0.0.0.0") from None
+        return False
+    return True
+
+
+def _address(value: str) -> str:
+    if not is_address(value):
+        raise ValueError("must be an IP address of this machine, such as 127.0.0.1 or 0.0.0.0")
     return value
 
 

@@ -17,7 +17,7 @@ _SECRETS = ("user_password", "admin_password", "crypt_key", "cookie_secret", "pr
 _NEUTRAL = {"docker_gid": 0} | {name: f"{number:064}" for number, name in enumerate(_SECRETS)}
 
 # Their rules have been looked at by then, and look at one another.
-_OF_OVERLAYS = ("compose_file", "cert_file", "key_file", "acme_ca", "acme_email", "acme_root_file")
+_OF_OVERLAYS = ("compose_file", "cert_file", "key_file", "acme_ca", "acme_email", "acme_root_file", "subdomains")
 _GUARANTEES = ("mem_guarantee", "cpu_guarantee")
 _OF_A_SWARM = (
     "spawner",

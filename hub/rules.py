@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings
 import database
 import sharing
 from gate.allowed import bind_paths
-from kinds import in_bytes
+from kinds import in_bytes, is_address
 from reading import usable
 
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
@@ -194,6 +194,24 @@ class Rules(BaseSettings):
         if value != LETS_ENCRYPT and info.data.get("cert_file"):
             raise ValueError("and CERT_FILE are both set, two ways to a certificate: remove one of the two")
         return cls._has_its_overlay(value, info) if value != LETS_ENCRYPT else value
+
+    @field_validator("subdomains", check_fields=False)
+    @classmethod
+    def _has_names(cls, value: bool, info: ValidationInfo) -> bool:
+        host = urlsplit(info.data.get("public_url", "")).hostname or ""
+        if value and on_swarm(info):
+            raise ValueError("is for one host so far: remove it")
+        if value and ("." not in host or is_address(host)):
+            raise ValueError(
+                "needs a host in PUBLIC_URL that has names below it, such as https://hub.example.org (on one machine: "
+                f"http://hub.localhost:8000), not {host or 'none'}"
+            )
+        if value and "tls" in overlays(info) and info.data.get("cert_file") == "":
+            raise ValueError(
+                f"needs a certificate for *.{host}, which ACME gives only to who can change the DNS: write CERT_FILE "
+                "and KEY_FILE"
+            )
+        return value
 
     @field_validator("db_url", check_fields=False)
     @classmethod

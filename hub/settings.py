@@ -315,6 +315,12 @@ class Settings(Rules):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = setting(
         "hub", "How much the hub logs: DEBUG, INFO, WARNING or ERROR.", "INFO"
     )
+    subdomains: Switch = setting(
+        "hub",
+        "Each user's server under a host name of its own, below PUBLIC_URL's: true or false. *.hub.example.org has to "
+        "lead here, too.",
+        False,
+    )
     hub_title: str = setting("hub", "The hub's name on its pages and in the browser's tab.", "JupyterHub")
     logo_file: HostPath = setting("hub", "Image shown on the hub's pages (PNG or SVG); empty: Jupyter's.", "")
 

@@ -151,6 +151,6 @@ def test_limits_and_commands_are_those_of_compose() -> None:
             limits = here[name]["deploy"]["resources"]["limits"]
             assert (limits["memory"].lower(), limits["pids"]) == (there[name]["mem_limit"], there[name]["pids_limit"])
             assert float(limits["cpus"]) == there[name]["cpus"]
-            own = {"CERTIFICATE", "SSL_CERT_FILE", "POSTGRES_PASSWORD", "POSTGRES_PASSWORD_FILE"}
+            own = {"CERTIFICATE", "OTHERS", "SSL_CERT_FILE", "POSTGRES_PASSWORD", "POSTGRES_PASSWORD_FILE"}
             if name in OVERLAYS.values():
                 assert set(here[name]["environment"]) - own == set(there[name]["environment"]) - own

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -114,6 +117,26 @@ PAGE = """<!doctype html><title>evil</title>
 </form>"""
 
 
+@contextmanager
+def serving(body: str) -> Iterator[int]:
+    """A site of this one page, at the port of the name localhost, which is another site than 127.0.0.1 is."""
+
+    class Site(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *arguments: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield int(server.server_address[1])
+        server.shutdown()
+
+
 def test_another_sites_page_in_a_browser(running: Kit, browser: Browser) -> None:
     """What it loads from the hub, it loads as a stranger; its form leaves who is signed in as they are."""
     vera = running.user("vera").sign_in()
@@ -128,9 +151,11 @@ def test_another_sites_page_in_a_browser(running: Kit, browser: Browser) -> None
         page.goto(f"{running.url}/hub/home")
         expect(page.locator("#start")).to_be_visible()
         body = PAGE.format(hub=running.url, password=vera.password, token=visitor(running)[1])
-        page.route("http://evil.test/", lambda route: route.fulfill(body=body, content_type="text/html"))
-        page.goto("http://evil.test/")
-        expect(page).to_have_title("seen")
+        # Not a made-up answer: from those, browsers let nothing go to addresses of this machine.
+        with serving(body) as port, page.expect_response(f"{running.url}/hub/spawn") as spawn:
+            page.goto(f"http://localhost:{port}/")
+            expect(page).to_have_title("seen")
+        assert "/hub/login" in spawn.value.headers["location"]
         page.evaluate("document.querySelector('form').submit()")
         expect(page.locator(".login_error")).to_be_visible()
         page.goto(f"{running.url}/hub/home")

@@ -32,12 +32,13 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture(scope="package")
 def address() -> Iterator[str]:
-    """Where the kit listens; HOST is there as long as the scenario runs."""
+    """Where the kit listens; HOST and all names below it are there as long as the scenario runs."""
     address = ".".join(["127", *(str(secrets.randbelow(253) + 1) for _ in range(3))])
     real = socket.getaddrinfo
 
     def resolve(host: Any, *arguments: Any, **options: Any) -> Any:
-        return real(address if host in {HOST, HOST.encode()} else host, *arguments, **options)
+        name = host.decode() if isinstance(host, bytes) else host or ""
+        return real(address if f".{name}".endswith(f".{HOST}") else host, *arguments, **options)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket, "getaddrinfo", resolve)
@@ -68,10 +69,11 @@ def secure(running: Kit, authority: Authority) -> Kit:
 
 @pytest.fixture(scope="module")
 def local_browser(browser: Browser, address: str) -> Iterator[Browser]:
-    """A browser that finds HOST.
+    """A browser that finds HOST and all names below it.
 
     Without HTTP/2, whose connections it drops whenever this machine's interfaces change: each container brings one.
     """
-    found = do.launch(browser.browser_type, f"--host-resolver-rules=MAP {HOST} {address}", "--disable-http2")
+    rules = f"--host-resolver-rules=MAP {HOST} {address}, MAP *.{HOST} {address}"
+    found = do.launch(browser.browser_type, rules, "--disable-http2")
     yield found
     found.close()

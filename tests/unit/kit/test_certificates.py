@@ -34,6 +34,12 @@ def test_a_certificate_for_another_host(authority: Authority, host: str) -> None
     assert said == f"CERT_FILE is for hub.test, *.labs.test, not for {host}, the host of PUBLIC_URL."
 
 
+def test_names_below_the_host(authority: Authority) -> None:
+    assert certificates.mistakes(*authority.issue("all", "hub.test", "*.hub.test"), "hub.test", below=True) == []
+    (said,) = certificates.mistakes(*authority.issue("one", "hub.test"), "hub.test", below=True)
+    assert said == "CERT_FILE is for hub.test, not for *.hub.test, the hosts of SUBDOMAINS."
+
+
 def test_a_key_of_another_certificate(authority: Authority) -> None:
     certificate, _ = authority.issue("one", "hub.test")
     _, key = authority.issue("two", "hub.test")

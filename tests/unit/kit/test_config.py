@@ -138,6 +138,14 @@ def test_the_same_settings_on_a_swarm(config: Any, given: Callable[..., Any]) ->
     assert (spawner.volume_scope, spawner.fence_after, spawner.fence_contacts) == ("swarm", 60, ["proxy:8000"])
 
 
+def test_hosts_of_their_own(config: Any, given: Callable[..., Any]) -> None:
+    assert config.JupyterHub.subdomain_host == ""
+    assert config.ExternalProxy.extra_routes == {"/hub/": "http://hub:8081"}
+    config = given(ENVIRON | {"SUBDOMAINS": "true"})
+    assert config.JupyterHub.subdomain_host == "https://hub.example.org"
+    assert config.ExternalProxy.extra_routes == {"hub.example.org/hub/": "http://hub:8081"}
+
+
 def test_every_trait_that_is_set_exists(config: Any) -> None:
     classes = [JupyterHub, DockerSpawner, SwarmSpawner, ExternalProxy, SharedPasswordAuthenticator, CryptKeeper]
     known = {parent.__name__: cls for cls in classes for parent in cls.__mro__}

@@ -190,6 +190,7 @@ def test_every_setting_has_a_group_and_a_sentence() -> None:
 
 TLS = {"COMPOSE_FILE": "compose/compose.yaml:compose/compose.tls.yaml", "PUBLIC_URL": "https://hub.example.org"}
 POSTGRES = {"COMPOSE_FILE": "compose/compose.postgres.yaml:compose/compose.yaml", "POSTGRES_PASSWORD": "p@ss/word"}
+SUBDOMAINS = {"SUBDOMAINS": "1"}
 CERTIFICATE = {"CERT_FILE": "/c.pem", "KEY_FILE": "/k.pem"}
 
 
@@ -208,6 +209,12 @@ class TestOverlays:
             (CERTIFICATE, "CERT_FILE is for HTTPS: name compose/compose.tls.yaml in COMPOSE_FILE"),
             ({"ACME_CA": "https://ca.test/dir"}, "ACME_CA is for HTTPS"),
             ({"ACME_ROOT_FILE": "/r.pem"}, "ACME_ROOT_FILE is for HTTPS"),
+            (TLS | SUBDOMAINS, "SUBDOMAINS needs a certificate for *.hub.example.org, which ACME gives only to"),
+            (SUBDOMAINS, "SUBDOMAINS needs a host in PUBLIC_URL that has names below it"),
+            (SUBDOMAINS | {"PUBLIC_URL": "http://localhost:8000"}, "SUBDOMAINS needs a host in PUBLIC_URL"),
+            (SUBDOMAINS | {"PUBLIC_URL": "http://10.0.0.1:8000"}, "SUBDOMAINS needs a host in PUBLIC_URL"),
+            (SUBDOMAINS | {"PUBLIC_URL": "http://[fe80::1]:8000"}, "SUBDOMAINS needs a host in PUBLIC_URL"),
+            (SUBDOMAINS | {"SPAWNER": "swarm", "BIND_ADDR": "0.0.0.0"}, "SUBDOMAINS is for one host so far"),
             (POSTGRES | {"POSTGRES_PASSWORD": ""}, "POSTGRES_PASSWORD is not set or empty (openssl"),
             (POSTGRES | {"DB_URL": "postgresql://a:b@db.test/hub"}, "DB_URL names another database than the server"),
         ],
@@ -226,6 +233,8 @@ class TestOverlays:
         [
             TLS,
             TLS | CERTIFICATE,
+            TLS | CERTIFICATE | SUBDOMAINS,
+            SUBDOMAINS | {"PUBLIC_URL": "http://hub.localhost:8000"},
             TLS | {"PUBLIC_URL": "https://hub.example.org:8443", "HTTPS_PORT": "8443"},
             TLS | {"HTTPS_PORT": "8443"},
             TLS | {"ACME_CA": "https://ca.test/dir", "ACME_ROOT_FILE": "/r.pem", "ACME_EMAIL": "ada@example.org"},
