@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from support.jupyterhub import Hub
@@ -118,6 +120,17 @@ def test_a_service_that_is_removed_by_hand_shows_within_five_seconds(hub: Hub, s
     wait_until(lambda: not hub.is_running("gus"), timeout=5, what="the removal is known")
     assert hub.spawn("gus")[-1].get("ready")
     hub.halt("gus")
+
+
+def test_a_server_is_removed_twice(hub: Hub, swarm: Swarm, instance: str) -> None:
+    """By hand and then by its user, before the hub has heard of it; and by its user, two times at once."""
+    assert hub.spawn("lee")[-1].get("ready")
+    swarm.client.api.remove_service(f"{instance}-lee")
+    hub.halt("lee")
+    assert hub.spawn("lee")[-1].get("ready")
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(hub.halt, ["lee"] * 2))
+    assert services(swarm, instance) == []
 
 
 def test_a_killed_hub_knows_its_servers_again(hub: Hub, swarm: Swarm, instance: str) -> None:
