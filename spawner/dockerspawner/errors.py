@@ -132,8 +132,9 @@ def meaning(method: str, error: Exception) -> Exception:
 
 
 def _kind(method: str, status: int, message: str, error: APIError) -> type[EngineError]:
-    # Of a network that a service is to be on, a manager says it with 500.
-    if (status < 500 or method == "create_service") and re.search(r"\bnetwork \S+ not found", message):
+    # Where the engine is a manager of a swarm, it says that with 500: of a service's network, and of a container's.
+    of_a_manager = method == "create_service" or "code = NotFound" in message
+    if (status < 500 or of_a_manager) and re.search(r"\bnetwork \S+ not found", message):
         return NoSuchNetwork
     if status == 404:
         return NoSuchImage if isinstance(error, ImageNotFound) else Gone

@@ -43,6 +43,7 @@ from support.wait import wait_until
         # A daemon beside the engine may say what a swarm says.
         ("start", api_error(500, "rpc error: code = Unavailable desc = context deadline exceeded"), Failed),
         ("start", api_error(500, "network x not found"), Failed),
+        ("start", api_error(500, "rpc error: code = NotFound desc = network x not found"), NoSuchNetwork),
         ("create_service", api_error(500, "network x not found"), NoSuchNetwork),
         ("create_service", api_error(500, "rpc error: code = Unknown desc = node lost leader status"), NoLeader),
         ("tasks", api_error(500, "rpc error: code = DeadlineExceeded desc = context deadline exceeded"), NoLeader),
