@@ -43,7 +43,10 @@ async def test_soak(running: Kit, seconds: int) -> None:
             books.update({what: pair for what, pair in (await soak.books()).items() if pair[0] != pair[1]})
             return not books
 
-        await until(balance, timeout=90, interval=1, what=f"the books balance: {books}")
+        try:
+            await until(balance, timeout=90, interval=1)
+        except AssertionError as error:
+            raise AssertionError(f"the books don't balance: what is, and what should be: {books}") from error
     finally:
         kept(running, soak.report, books)
         await soak.close()
