@@ -17,6 +17,7 @@ import docker
 
 from support.repo import ROOT, tracked
 from support.user import User
+from support.wait import wait_until
 
 LABEL = "dockyard.instance"
 
@@ -109,6 +110,22 @@ class Kit:
         filters = {"label": [f"com.docker.compose.{name}={value}" for name, value in about.items()]}
         (found,) = docker.from_env().containers.list(all=True, filters=filters)
         return found
+
+    def crash(self, service: str) -> None:
+        """End a service's process at once, and return when the engine has started it again by itself."""
+        crashed = self.container(service)
+        crashed.exec_run(["sh", "-c", "kill -9 -1"])
+
+        def restarted() -> bool:
+            crashed.reload()
+            return bool(crashed.attrs["RestartCount"] > before and crashed.status == "running")
+
+        before = crashed.attrs["RestartCount"]
+        wait_until(restarted, timeout=60, what=f"{service} is started again")
+
+    def wait_for(self, service: str) -> None:
+        """Return when a service is healthy."""
+        wait_until(lambda: self.container(service).health == "healthy", timeout=120, what=f"{service} is healthy")
 
     def containers(self) -> list[str]:
         """Ids of all containers that bear this kit's name."""

@@ -22,32 +22,43 @@ class Refused(Exception):
     """The hub did not let the user in; the text is what the page said."""
 
 
+def execute_request(code: str) -> dict[str, Any]:
+    """The message that has a kernel run `code`."""
+    header = {
+        "msg_id": uuid.uuid4().hex,
+        "msg_type": "execute_request",
+        "session": "test",
+        "username": "",
+        "version": "5.3",
+    }
+    return {
+        "header": header,
+        "parent_header": {},
+        "metadata": {},
+        "content": {"code": code, "silent": False, "store_history": False, "allow_stdin": False},
+        "channel": "shell",
+    }
+
+
 class Kernel:
     """A running kernel and its websocket, kept open."""
 
     def __init__(self, socket: ClientConnection):
         self.socket = socket
 
+    def begin(self, code: str) -> str:
+        """Have `code` run; the id of the message."""
+        message = execute_request(code)
+        self.socket.send(json.dumps(message))
+        return str(message["header"]["msg_id"])
+
+    def wait_for_restart(self) -> None:
+        """Return when the server says that it has started the kernel again."""
+        wait_until(lambda: '"restarting"' in str(self.socket.recv(timeout=60)), timeout=60, what="kernel restarted")
+
     def run(self, code: str, timeout: float = 30) -> str:
         """What `code` printed; an AssertionError with the traceback where it raised."""
-        message_id = uuid.uuid4().hex
-        header = {
-            "msg_id": message_id,
-            "msg_type": "execute_request",
-            "session": "test",
-            "username": "",
-            "version": "5.3",
-        }
-        content = {"code": code, "silent": False, "store_history": False, "allow_stdin": False}
-        message = {
-            "header": header,
-            "parent_header": {},
-            "metadata": {},
-            "content": content,
-            "channel": "shell",
-        }
-        self.socket.send(json.dumps(message))
-        printed = ""
+        message_id, printed = self.begin(code), ""
         while True:
             answer = json.loads(self.socket.recv(timeout=timeout))
             if answer["parent_header"].get("msg_id") != message_id:
@@ -70,6 +81,8 @@ class User:
         self.password = password
         self.authority = authority
         self.session = requests.Session()
+        # One that is kept may be closed in the very moment of its next use.
+        self.session.headers["Connection"] = "close"
         if authority:
             # Else the shell's REQUESTS_CA_BUNDLE is what counts.
             self.session.trust_env = False
@@ -152,15 +165,21 @@ class User:
         assert answer.status_code == 201, answer.text
         return str(answer.json()["id"])
 
+    def channels(self, kernel_id: str) -> dict[str, Any]:
+        """How to connect to a kernel's websocket: arguments of `connect`."""
+        cookies = "; ".join(f"{c.name}={c.value}" for c in self.session.cookies)
+        return {
+            "uri": f"ws{self.hub.removeprefix('http')}/user/{self.path}/api/kernels/{kernel_id}/channels",
+            "additional_headers": {"Cookie": cookies},
+            "origin": self.hub,
+            "open_timeout": 30,
+            "ssl": ssl.create_default_context(cafile=self.authority) if self.authority else None,
+        }
+
     @contextmanager
     def kernel(self, kernel_id: str = "") -> Iterator[Kernel]:
         """Stay connected to a kernel; to a new one where none is named."""
-        kernel_id = kernel_id or self.new_kernel()
-        cookies = "; ".join(f"{c.name}={c.value}" for c in self.session.cookies)
-        url = f"ws{self.hub.removeprefix('http')}/user/{self.path}/api/kernels/{kernel_id}/channels"
-        headers = {"Cookie": cookies}
-        trust = ssl.create_default_context(cafile=self.authority) if self.authority else None
-        with connect(url, additional_headers=headers, origin=self.hub, open_timeout=30, ssl=trust) as socket:  # type: ignore[arg-type]
+        with connect(**self.channels(kernel_id or self.new_kernel())) as socket:
             yield Kernel(socket)
 
 

@@ -1,0 +1,99 @@
+"""What happens to one user's server, by the user's own doing or behind the hub's back: nobody else notices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from typing import Any
+
+import docker
+import pytest
+import requests
+
+from support.atwork import AtWork
+from support.kit import Kit
+from support.tiny import tiny_image
+from support.user import User
+from support.wait import wait_until
+
+
+@pytest.fixture
+def client() -> Iterator[docker.DockerClient]:
+    with closing(docker.from_env()) as client:
+        yield client
+
+
+def served(user: User) -> bool:
+    with suppress(requests.ConnectionError):
+        return user.server("GET", "/api/status").ok
+    return False
+
+
+def test_a_kernel_out_of_memory_ends_alone(running: Kit, at_work: AtWork, guest: User) -> None:
+    kernel_id = guest.new_kernel()
+    with guest.kernel(kernel_id) as kernel:
+        kernel.begin("b'x' * 2**30")
+        says = f"A process of {running.project}-guest was killed: the server has used up its memory"
+        wait_until(lambda: says in running.container("hub").logs().decode(), timeout=60, what="the hub says why")
+        kernel.wait_for_restart()
+    assert guest.model()["servers"][""]["ready"]
+    with guest.kernel(kernel_id) as kernel:
+        assert kernel.run("print(6 * 7)") == "42\n"
+
+
+def test_a_container_that_is_removed(running: Kit, at_work: AtWork, guest: User) -> None:
+    with guest.kernel() as kernel:
+        kernel.run("open('kept', 'w').write('before')")
+    running.server_of("guest").remove(force=True)
+    wait_until(lambda: not guest.model()["servers"], timeout=30, what="it is known to be stopped")
+    assert at_work.known() == at_work.names
+    guest.started()
+    with guest.kernel() as kernel:
+        assert kernel.run("print(open('kept').read())") == "before\n"
+
+
+def test_a_container_that_is_renamed(running: Kit, at_work: AtWork, guest: User) -> None:
+    with guest.kernel() as kernel:
+        kernel.run("x = 41")
+        running.server_of("guest").rename(f"{running.project}-elsewhere")
+        assert kernel.run("print(x + 1)") == "42\n"
+    guest.stop()
+    assert f"{running.project}-elsewhere" not in running.leftovers()["containers"]
+    guest.started()
+
+
+def test_a_container_that_gets_another_address(
+    running: Kit, at_work: AtWork, guest: User, client: docker.DockerClient
+) -> None:
+    kernel_id = guest.new_kernel()
+    with guest.kernel(kernel_id) as kernel:
+        kernel.run("x = 41")
+    server, users = running.server_of("guest"), client.networks.get(f"{running.project}_users")
+    users.disconnect(server)
+    # It has the address that was the server's.
+    other: Any = client.containers.run(
+        tiny_image(), detach=True, network=users.name, name=f"{running.project}-in-its-place"
+    )
+    try:
+        users.connect(server)
+        wait_until(lambda: served(guest), timeout=60, what="the server is routed to where it is now")
+        with guest.kernel(kernel_id) as kernel:
+            assert kernel.run("print(x + 1)") == "42\n"
+        assert at_work.known() == {*at_work.names, "guest"}
+    finally:
+        other.remove(force=True)
+
+
+def test_a_name_that_is_somebody_elses(running: Kit, at_work: AtWork, client: docker.DockerClient) -> None:
+    name = f"{running.project}-newcomer"
+    foreign: Any = client.containers.run(tiny_image(), name=name, detach=True)
+    try:
+        newcomer = running.user("newcomer").sign_in()
+        last = newcomer.start()[-1]
+        assert (last.get("failed"), name in last["message"]) == (True, True), last
+        foreign.reload()
+        assert foreign.status == "running"
+    finally:
+        foreign.remove(force=True)
+    assert newcomer.start()[-1].get("ready")
+    newcomer.stop()
