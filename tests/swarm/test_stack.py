@@ -64,7 +64,7 @@ class TestOneHost:
         with olga.kernel() as kernel:
             kernel.run("open('kept.txt', 'w').write('of one host')")
         stack.refused(
-            f"The network {stack.project}_users is there, but is no overlay of the swarm (bridge): 'make down'"
+            f"The network {stack.project}_users is there, but is no overlay of the swarm (bridge): 'make down' removes"
         )
         stack.make("down")
 
@@ -82,47 +82,30 @@ class TestBadInput:
         assert done.returncode != 0
         assert "The swarm is locked, since its engine was started anew: 'docker swarm unlock'" in done.stdout
 
-    def test_no_node_for_the_proxy(self, stack: Stack) -> None:
-        worker = stack.swarm.workers[0]
-        stack.swarm.label(worker, **{"dockyard.proxy": "true"})
-        stack.swarm.drain(worker)
-        try:
-            stack.refused("No node labelled dockyard.proxy=true is up and active, and the proxy runs nowhere else")
-        finally:
-            stack.swarm.change(worker, Labels={}, Availability="active")
-
-    def test_two_nodes_for_one_file(self, stack: Stack) -> None:
-        workers = stack.swarm.workers
-        for worker in workers:
-            stack.swarm.label(worker, **{"dockyard.hub": "true"})
-        try:
-            stack.refused("2 nodes are labelled dockyard.hub=true, and the hub's database, SQLite, is a file on one")
-        finally:
-            for worker in workers:
-                stack.swarm.change(worker, Labels={})
-
-    @pytest.mark.parametrize(
-        ("name", "driver", "said"),
-        [
-            ("users", "bridge", "is there, but is no overlay of the swarm (bridge): 'make down' removes that of a kit"),
-            ("hub", "bridge", "is there, but is no overlay of the swarm (bridge)"),
-            ("users", "overlay", "is not attachable"),
-        ],
-    )
-    def test_a_network_that_is_of_no_use(self, stack: Stack, name: str, driver: str, said: str) -> None:
-        network = stack.swarm.client.networks.create(f"{stack.project}_{name}", driver=driver)
-        try:
-            stack.refused(f"The network {stack.project}_{name} {said}")
-        finally:
-            network.remove()
-
-    def test_a_secret_that_does_not_exist(self, stack: Stack) -> None:
+    def test_all_that_is_wrong_is_said_at_once(self, stack: Stack) -> None:
+        swarm, workers = stack.swarm, stack.swarm.workers
         password = stack.kit.setting("USER_PASSWORD")
+        for worker in workers:
+            swarm.label(worker, **{"dockyard.hub": "true"})
+        swarm.label(workers[0], **{"dockyard.proxy": "true"})
+        swarm.drain(workers[0])
+        names = {"hub": "bridge", "users": "overlay"}
+        networks = [swarm.client.networks.create(f"{stack.project}_{name}", driver=names[name]) for name in names]
         stack.kit.write_env(USER_PASSWORD=None, USER_PASSWORD_FILE="/etc/lab/password")
         try:
-            stack.refused("USER_PASSWORD_FILE /etc/lab/password can't be read, so that no secret can be made of it")
+            stack.refused(
+                "No node labelled dockyard.proxy=true is up and active, and the proxy runs nowhere else",
+                "2 nodes are labelled dockyard.hub=true, and the hub's database, SQLite, is a file on one",
+                f"The network {stack.project}_hub is there, but is no overlay of the swarm (bridge)",
+                f"The network {stack.project}_users is not attachable",
+                "USER_PASSWORD_FILE /etc/lab/password can't be read, so that no secret can be made of it",
+            )
         finally:
             stack.kit.write_env(USER_PASSWORD=password, USER_PASSWORD_FILE=None)
+            for network in networks:
+                network.remove()
+            for worker in workers:
+                swarm.change(worker, Labels={}, Availability="active")
 
     def test_what_is_for_one_host(self, stack: Stack) -> None:
         stack.kit.write_env(BIND_ADDR="127.0.0.1", CULL_ACTION="sleep")
@@ -253,6 +236,7 @@ class TestStack:
         stack.wait_until_gone()
         volumes = {volume.name for node in stack.swarm.nodes for volume in node.client.volumes.list()}
         assert {f"{stack.project}_hub-data", f"{stack.project}-home-dora"} <= volumes
+        assert "Removed" in stack.make("swarm-down").stdout, "a second time is no mistake"
 
     def test_by_hand_as_the_readme_says(self, stack: Stack) -> None:
         readme = (stack.kit.folder / "compose/README.md").read_text()
