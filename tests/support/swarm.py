@@ -46,7 +46,8 @@ class Swarm:
         return self.managers[0].outside
 
     def form(self) -> None:
-        first, *others = self.managers
+        # The last leads, so that a hub whose manager is the first can lose its leader.
+        *others, first = self.managers
         first.client.swarm.init(first.address, dispatcher_heartbeat_period=self._heartbeat)
         tokens = first.client.swarm.attrs["JoinTokens"]
         where = [f"{first.address}:2377"]
