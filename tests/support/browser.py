@@ -72,7 +72,9 @@ def wait_for_lab(page: Page, user: User) -> None:
 def new_notebook(page: Page) -> None:
     page.locator('.jp-LauncherCard[data-category="Notebook"]').first.click()
     page.locator(".jp-Notebook .cm-content").first.wait_for()
-    expect(page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]')).to_be_visible()
+    # The notebook's own sign, or the status bar: on a busy machine, the first has missed it.
+    idle = ['.jp-Notebook-ExecutionIndicator[data-status="idle"]', '.jp-StatusBar-TextItem:has-text("| Idle")']
+    expect(page.locator(", ".join(idle)).first).to_be_visible()
 
 
 def run_cell(page: Page, code: str, below: bool = False) -> str:
