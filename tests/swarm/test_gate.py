@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import docker
@@ -31,16 +31,20 @@ def audit() -> io.StringIO:
     return io.StringIO()
 
 
+@pytest.fixture(scope="module")
+def users_network(one_swarm: Swarm, instance: str) -> Iterator[None]:
+    """The network of the kit's users."""
+    network = one_swarm.client.networks.create(f"{instance}_users", driver="overlay", attachable=True)
+    yield
+    wait_until(lambda: removed(network), timeout=30, what="nobody is on the network")
+
+
 @pytest.fixture
-async def gate(swarm: Swarm, instance: str, audit: io.StringIO) -> AsyncIterator[str]:
+async def gate(swarm: Swarm, instance: str, users_network: None, audit: io.StringIO) -> AsyncIterator[str]:
     """The address of the gate of a kit that is called as this module's instance."""
-    network = swarm.client.networks.create(f"{instance}_users", driver="overlay", attachable=True)
-    try:
-        allowed = Allowed(instance, (TINY.replace(".", r"\."),))
-        async with opened(allowed, swarm.manager.url.removeprefix("unix://"), audit) as address:
-            yield f"tcp://{address}"
-    finally:
-        await asyncio.to_thread(wait_until, lambda: removed(network), timeout=30, what="nobody is on the network")
+    allowed = Allowed(instance, (TINY.replace(".", r"\."),))
+    async with opened(allowed, swarm.manager.url.removeprefix("unix://"), audit) as address:
+        yield f"tcp://{address}"
 
 
 def removed(network: Any) -> bool:
