@@ -291,17 +291,10 @@ class Network(Strict):
     CheckDuplicate: bool | None = None
 
 
-class DeadEndPool(Strict):
-    Subnet: Literal["169.254.0.0/16"]
-    IPRange: Absent = None
-    Gateway: Absent = None
-    AuxiliaryAddresses: Absent = None
-
-
-class DeadEndIpam(Strict):
-    Driver: Literal["default"] | None = None
-    Config: Annotated[list[DeadEndPool], Field(min_length=1, max_length=1)]
-    Options: Absent = None
+def _link_local(value: Ipam) -> Ipam:
+    if value.Config[0].Subnet != "169.254.0.0/16":
+        raise ValueError("has to be 169.254.0.0/16")
+    return value
 
 
 class DeadEndOptions(NetworkOptions):
@@ -313,7 +306,7 @@ class DeadEnd(Strict):
 
     Name: Literal["link-local.dockyard"]
     Driver: Literal["bridge"]
-    IPAM: DeadEndIpam
+    IPAM: Annotated[Ipam, AfterValidator(_link_local)]
     Internal: Literal[True]
     Options: DeadEndOptions
     CheckDuplicate: bool | None = None

@@ -16,7 +16,7 @@ from traitlets.config import LoggingConfigurable
 
 from dockerspawner import specs
 from dockerspawner.engine import described, perform
-from dockerspawner.errors import BeingRemoved, Gone, Unavailable
+from dockerspawner.errors import BeingRemoved, Gone, NoSuchNetwork, Unavailable
 from dockerspawner.ownership import Owner, token_of
 
 
@@ -212,7 +212,13 @@ class Container(LoggingConfigurable):
         return None
 
     async def start_object(self) -> None:
-        await perform(self.docker, "start", self.object_id)
+        try:
+            await perform(self.docker, "start", self.object_id)
+        except NoSuchNetwork:
+            # The engine names it by an id that nobody else knows.
+            if not await self._mend_networks():
+                raise
+            await perform(self.docker, "start", self.object_id)
 
     async def _end(self, container_id: str) -> None:
         """Stop a container, which stays."""

@@ -11,7 +11,7 @@ from traitlets.config import LoggingConfigurable
 
 from dockerspawner.attachments import Attachments
 from dockerspawner.engine import perform
-from dockerspawner.errors import EngineError, NoSuchNetwork
+from dockerspawner.errors import EngineError
 from dockerspawner.failures import failure
 from dockerspawner.subnets import MOST_ATTACHED, parse_pool
 from dockerspawner.usernetworks import UserNetworks
@@ -178,18 +178,10 @@ class Isolation(LoggingConfigurable):
             await self._drop_network()
         await super()._resume(container)
 
-    async def start_object(self) -> None:
-        try:
-            await super().start_object()
-        except NoSuchNetwork:
-            if not self._own_network:
-                raise
-            # Somebody has removed what was without a running container.
-            await self._mend_networks()
-            await super().start_object()
-
-    async def _mend_networks(self) -> None:
-        """Put a kept container on networks that were made anew under their old names."""
+    async def _mend_networks(self) -> bool:
+        """Somebody has removed what was without a running container: made anew, under the old names."""
+        if not self._own_network:
+            return await super()._mend_networks()  # type: ignore[no-any-return]
         await self._have_networks(self._own_network, anew=True)
         await self._reach()
         container = await perform(self.docker, "inspect_container", self.object_id)
@@ -200,6 +192,7 @@ class Isolation(LoggingConfigurable):
             if (entry or {}).get("NetworkID") not in ("", None, network["Id"]):
                 await perform(self.docker, "disconnect_container_from_network", self.object_id, name, force=True)
                 await perform(self.docker, "connect_container_to_network", self.object_id, name)
+        return True
 
     # While it runs, and after
 

@@ -10,7 +10,7 @@ from traitlets import Bool
 from traitlets.config import LoggingConfigurable
 
 from dockerspawner.engine import perform
-from dockerspawner.errors import Conflict, EngineError, NoSuchNetwork, Refused
+from dockerspawner.errors import Conflict, EngineError, Refused
 from dockerspawner.failures import failure
 
 # One for all hubs of an engine, since subnets can't overlap. No server's network has a dot in its name.
@@ -47,15 +47,12 @@ class LinkLocal(LoggingConfigurable):
         others: list[str] = super()._side_networks()
         return [*others, NETWORK] if self.block_link_local else others
 
-    async def start_object(self) -> None:
-        try:
-            await super().start_object()
-        except NoSuchNetwork:
-            if not self.block_link_local:
-                raise
-            # The first server of all, or somebody has removed what nobody used: of that, the engine says but an id.
+    async def _mend_networks(self) -> bool:
+        """It is the first server of all, or somebody has removed what nobody used."""
+        mended = bool(await super()._mend_networks())
+        if self.block_link_local:
             await self._make_dead_end()
-            await super().start_object()
+        return mended or self.block_link_local
 
     async def _make_dead_end(self) -> None:
         try:

@@ -108,6 +108,10 @@ class Networking(LoggingConfigurable):
         """The network on which the hub reaches the container that there is."""
         return self._own_network or str(self.network_name)
 
+    async def _mend_networks(self) -> bool:
+        """Make anew what somebody has removed of the container's networks; False where none of them is ours."""
+        return False
+
     async def _reach(self) -> None:
         """Have the hub where it reaches the server."""
 
