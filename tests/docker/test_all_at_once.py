@@ -33,9 +33,7 @@ c.DockerSpawner.remove = True
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineServer]:
-    with EngineServer(tmp_path_factory.mktemp("engine")) as engine:
-        with closing(docker.APIClient(base_url=engine.url)) as client:
-            client.create_network("users")
+    with EngineServer(tmp_path_factory.mktemp("engine"), network="users") as engine:
         yield engine
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
 
-import docker
 import pytest
 
 from support.crowd import USERS, filled, serves, starts_meanwhile
@@ -32,9 +30,7 @@ ASKING = ("GET /containers/json", "GET /containers/*/json", "GET /events")
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineServer]:
-    with EngineServer(tmp_path_factory.mktemp("engine")) as engine:
-        with closing(docker.APIClient(base_url=engine.url)) as client:
-            client.create_network("users")
+    with EngineServer(tmp_path_factory.mktemp("engine"), network="users") as engine:
         yield engine
 
 

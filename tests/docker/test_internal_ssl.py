@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from support.jupyterhub import Hub
 from support.notebook import notebook_image
 from support.user import User
 from support.venvs import python_of
+from support.wire import said_to_a_stranger
 
 pytestmark = pytest.mark.needs("engine")
 
@@ -113,17 +113,9 @@ def test_two_servers_of_a_user_with_a_key_each_run_cells_by_tls(hub: Hub, client
     # Nobody without a certificate of the hub's gets as far as an answer.
     ports = client.containers.get(names[0]).attrs["NetworkSettings"]["Ports"]["8888/tcp"][0]
     with pytest.raises((ssl.SSLError, ConnectionError)):
-        plain_answer(ports["HostIp"], int(ports["HostPort"]))
+        said_to_a_stranger(ports["HostIp"], int(ports["HostPort"]))
     for server in ("", "lab"):
         hub.halt("ann", server)
-
-
-def plain_answer(host: str, port: int) -> bytes:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with context.wrap_socket(socket.create_connection((host, port), timeout=10)) as connection:
-        connection.sendall(b"GET /user/ann/api HTTP/1.1\r\nHost: x\r\n\r\n")
-        return connection.recv(100)
 
 
 @pytest.mark.parametrize("hub", ["jupyterhub6", "jupyterhub5"], indirect=True)

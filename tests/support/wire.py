@@ -2,14 +2,40 @@
 
 from __future__ import annotations
 
+import random
 import re
 import socket
+import ssl
 from urllib.parse import urljoin, urlsplit
 
 
 def request(line: str, *headers: str, body: bytes = b"") -> bytes:
     head = "\r\n".join([line, "Host: hub.test", "Connection: close", *headers])
     return head.encode("latin-1") + b"\r\n\r\n" + body
+
+
+def mutated(chance: random.Random, right: bytes, changes: int, length: int) -> bytes:
+    """`right` with up to `changes` places that are others: a byte replaced, fewer than `length` cut out or put in."""
+    sent = bytearray(right)
+    for _ in range(chance.randint(1, changes)):
+        place = chance.randrange(len(sent))
+        match chance.randrange(3):
+            case 0:
+                sent[place] = chance.randrange(256)
+            case 1:
+                del sent[place : place + chance.randrange(length)]
+            case _:
+                sent[place:place] = chance.randbytes(chance.randrange(length))
+    return bytes(sent)
+
+
+def said_to_a_stranger(host: str, port: int) -> bytes:
+    """How the answer of a server that speaks TLS begins; ssl.SSLError where it wants a certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with context.wrap_socket(socket.create_connection((host, port), timeout=10)) as connection:
+        connection.sendall(request("GET /user/ann/api HTTP/1.1"))
+        return connection.recv(100)
 
 
 def raw(port: int, sent: bytes, hang_up: bool = False) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +14,7 @@ from support.notebook import notebook_image
 from support.swarm import Swarm
 from support.swarmhub import Notebook
 from support.swarmhub import notebook_hub as running_notebook_hub
+from support.wire import said_to_a_stranger
 
 pytestmark = pytest.mark.needs("swarm")
 
@@ -41,15 +41,6 @@ def notebook_hub(one_swarm: Swarm, instance: str, tmp_path_factory: pytest.TempP
         yield hub
 
 
-def answer_to_nobody(host: str, port: int) -> bytes:
-    """What a server says to whom has no certificate of the hub's."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with context.wrap_socket(socket.create_connection((host, port), timeout=10)) as connection:
-        connection.sendall(b"GET /user/ann/api HTTP/1.1\r\nHost: x\r\n\r\n")
-        return connection.recv(100)
-
-
 def secrets_of(swarm: Swarm, instance: str) -> list[str]:
     return sorted(one.name for one in swarm.client.secrets.list(filters={"label": f"dockyard.instance={instance}"}))
 
@@ -68,6 +59,6 @@ def test_cells_run_by_tls_with_a_key_that_only_its_server_has(
     # Nobody without a certificate of the hub's gets as far as an answer.
     (port,) = {one["PublishedPort"] for one in swarm.tasks(ann.service)[0]["Status"]["PortStatus"]["Ports"]}
     with pytest.raises((ssl.SSLError, ConnectionError)):
-        answer_to_nobody(ann.node.address, port)
+        said_to_a_stranger(ann.node.address, port)
     notebook_hub.halt(ann.name)
     assert secrets_of(swarm, instance) == []

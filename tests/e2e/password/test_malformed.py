@@ -11,7 +11,7 @@ import requests
 
 from support.kit import Kit
 from support.repo import ROOT
-from support.wire import first_line, raw, request
+from support.wire import first_line, mutated, raw, request
 
 LOGIN = "POST /hub/login HTTP/1.1"
 FORM = "Content-Type: application/x-www-form-urlencoded"
@@ -130,17 +130,8 @@ def test_random_requests(running: Kit, hub_lives: list[str]) -> None:
     without_body = [sent for sent in MALFORMED.values() if sent.startswith(b"GET") and len(sent) < 4_000]
     right = [*without_body, request("GET /hub/login HTTP/1.1"), request("GET /user/x/lab HTTP/1.1")]
     for number in range(300):
-        sent = bytearray(chance.choice(right))
-        for _ in range(chance.randint(1, 8)):
-            place = chance.randrange(len(sent))
-            match chance.randrange(3):
-                case 0:
-                    sent[place] = chance.randrange(256)
-                case 1:
-                    del sent[place : place + chance.randrange(20)]
-                case _:
-                    sent[place:place] = chance.randbytes(chance.randrange(20))
-        said = first_line(running.port, bytes(sent) + b"\r\n\r\n")
+        sent = mutated(chance, chance.choice(right), changes=8, length=20)
+        said = first_line(running.port, sent + b"\r\n\r\n")
         assert said.startswith(b"HTTP/1.1 "), number
         if said.startswith(b"HTTP/1.1 5"):
             hub_lives.append(f"random request {number}: {said[9:12].decode()}: {bytes(sent[:60])!r}")

@@ -7,9 +7,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import docker
 import requests
 from docker.transport import UnixHTTPAdapter
 
@@ -156,14 +158,18 @@ class Control:
 class EngineServer:
     """`url` is the engine's; `port` is where, on this machine's loopback, every container and task answers HTTP.
 
-    A context manager; `folder` is where its sockets lie. With `manager` it manages a swarm of three nodes.
+    A context manager; `folder` is where its sockets lie. With `manager` it manages a swarm of three nodes;
+    `network` is one that it has besides an engine's own.
     """
 
-    def __init__(self, folder: Path, images: Iterable[str] = ("tiny:latest",), manager: bool = False) -> None:
+    def __init__(
+        self, folder: Path, images: Iterable[str] = ("tiny:latest",), manager: bool = False, network: str = ""
+    ) -> None:
         self.socket = str(folder / "engine.sock")
         self.url = f"unix://{self.socket}"
         self.port = 0
         self._images = list(images)
+        self._network = network
         self._options = ["--manager"] * manager
         self._process: subprocess.Popen[str] | None = None
 
@@ -183,6 +189,9 @@ class EngineServer:
         assert line, "the fake engine did not start"
         self.port = json.loads(line)["port"]
         self.control = Control(f"{self.socket}.control")
+        if self._network:
+            with closing(docker.APIClient(base_url=self.url)) as client:
+                client.create_network(self._network)
         return self
 
     def __exit__(self, *_: object) -> None:
