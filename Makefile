@@ -37,7 +37,7 @@ lint: ## ruff, mypy, shellcheck
 	@scripts/lint
 settings: ## print .env.example and the settings table anew
 	@scripts/settings
-pin: ## write the digests of the base images beside their tags, as registries have them now
+pin: ## renew the digests of the images of others, as registries have them now
 	@scripts/pin
 audit: ## known holes in what the images are made of
 	@scripts/audit

@@ -79,6 +79,12 @@ class Settings(Rules):
     acme_root_file: HostPath = setting(
         "tls", "Certificates (PEM) that vouch for ACME_CA itself; empty: the well-known ones.", ""
     )
+    edge_image: str = setting(
+        "tls",
+        "With compose/compose.tls.yaml: the image of Caddy, which brings HTTPS.",
+        "caddy:2.11@sha256:0c994536bddb66445885237f1a5dcc1916bccea922661c76b4e9fc24061f9b52",
+        pattern=r"^\S+$",
+    )
 
     auth: str = setting(
         "sign-in",
@@ -312,6 +318,12 @@ class Settings(Rules):
         generate="hex",
         validate_default=True,
     )
+    postgres_image: str = setting(
+        "hub",
+        "With compose/compose.postgres.yaml: the image of the database server.",
+        "postgres:17-trixie@sha256:d74eeac9a635390a49bc21bd49fccd973de707e2a53a76ac49b552b8712ec46f",
+        pattern=r"^\S+$",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = setting(
         "hub", "How much the hub logs: DEBUG, INFO, WARNING or ERROR.", "INFO"
     )
@@ -338,7 +350,7 @@ class Settings(Rules):
     python_image: str = setting(
         "builds",
         "Base of all images: Debian 13 with Python. Where no registry can be reached, one like it is built.",
-        "python:3.13-slim-trixie",
+        "python:3.13-slim-trixie@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b",
         pattern=r"^\S+$",
     )
     extra_ca_file: HostPath = setting(

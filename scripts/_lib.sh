@@ -23,7 +23,6 @@ die() {
   printf 'dockyard: %s\n' "$*" >&2
   exit 1
 }
-
 is_root() { [ "$(id -u)" = 0 ]; }
 
 # wait_for SECONDS COMMAND...: true as soon as COMMAND succeeds, false when the time is over.
@@ -45,6 +44,10 @@ env_value() {
   case $value in \'*\') value=${value#\'} value=${value%\'} ;; esac
   printf '%s' "$value"
 }
+
+# What NAME is where .env says nothing; and what it is.
+default_of() { sed -n "s/^#$1=//p" .env.example; }
+setting() { env_value "$1" | grep . || default_of "$1"; }
 
 project() {
   local name

@@ -73,6 +73,15 @@ def test_every_requirement_has_its_hashes() -> None:
         assert not [block for block in blocks if not block.startswith("#") and "--hash=sha256:" not in block]
 
 
+def test_every_image_of_others_has_its_digest() -> None:
+    sources = [ROOT / "hub/settings.py", *ROOT.glob("*/Dockerfile"), *(ROOT / "compose").glob("*.yaml")]
+    text = "\n".join(path.read_text() for path in sources)
+    found = set(re.findall(r"\b(?:python|caddy|postgres):\d[^\s\"}]*", text))
+    assert sorted(reference.partition(":")[0] for reference in found) == ["caddy", "postgres", "python"]
+    for reference in found:
+        assert re.fullmatch(r"\w+:[\w.-]+@sha256:[0-9a-f]{64}", reference), "run: make pin"
+
+
 def test_the_spawners_requirements_are_in_the_hubs() -> None:
     required = metadata.requires("dockyard-spawner") or []
     names = {re.split(r"[<>=!~ ;]", requirement)[0] for requirement in required}

@@ -90,6 +90,7 @@ def test_who_is_on_which_network() -> None:
         "hub": "overlay",
         "engine": "overlay",
         "users": None,
+        "link-local": None,
     }
 
 

@@ -1,9 +1,9 @@
-"""The official images that overlays name; where they can't be pulled, stand-ins of Debian's packages for the while."""
+"""The official images that overlays name; where they can't be pulled, stand-ins of Debian's packages."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+from contextlib import closing
 
 import docker
 import docker.errors
@@ -25,30 +25,13 @@ def stand_in(name: str) -> str:
     return tag
 
 
-@contextmanager
-def official(reference: str) -> Iterator[str]:
-    """Have the image `reference`, such as postgres:17-trixie, on this engine: it, or what stands for it."""
-    client = docker.from_env()
-    repository, _, tag = reference.partition(":")
-    try:
+def official(name: str) -> str:
+    """What to name as the image of an overlay, caddy or postgres: the one that it names, or what stands for it here."""
+    setting = {"caddy": "EDGE_IMAGE", "postgres": "POSTGRES_IMAGE"}[name]
+    (reference,) = re.findall(rf"^#{setting}=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    with closing(docker.from_env()) as client:
         try:
-            client.images.get(reference)
-            ours = False
-        except docker.errors.ImageNotFound:
-            try:
-                client.images.pull(repository, tag)
-                ours = False
-            except docker.errors.APIError:
-                client.images.get(stand_in(repository)).tag(repository, tag)
-                ours = True
-        yield reference
-        if ours:
-            client.images.remove(reference)
-    finally:
-        client.close()
-
-
-def image_of(overlay: str, service: str) -> str:
-    """The image that a service of compose/compose.<overlay>.yaml names."""
-    lines = (ROOT / f"compose/compose.{overlay}.yaml").read_text().split(f"\n  {service}:\n", 1)[1].splitlines()
-    return next(line.split("image:")[1].strip() for line in lines if "image:" in line)
+            client.images.pull(reference)
+        except docker.errors.APIError:
+            return stand_in(name)
+    return str(reference)

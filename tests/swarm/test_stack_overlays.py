@@ -20,7 +20,7 @@ from support.kit import Kit
 from support.nested import Node
 from support.pki import Authority
 from support.stack import Stack
-from support.standins import image_of, official
+from support.standins import official
 from support.swarm import KILLED, Swarm
 from support.user import Kernel, User
 from support.wait import wait_until
@@ -92,37 +92,38 @@ def stack(
     (folder / "auth.json").write_text(json.dumps({"auths": {place.host: {"auth": auth}}}))
     for name, text in (("password", "from-a-file-of-mine"), ("profiles.yaml", PROFILES), ("logo.svg", LOGO)):
         (folder / name).write_text(text)
-    with official(image_of("tls", "edge")), official(image_of("postgres", "postgres")):
-        try:
-            kit.write_env(
-                COMPOSE_FILE=FILES,
-                PUBLIC_URL=f"https://{host}",
-                BIND_ADDR="0.0.0.0",
-                CERT_FILE=str(certificate),
-                KEY_FILE=str(key),
-                USER_PASSWORD=None,
-                USER_PASSWORD_FILE=str(folder / "password"),
-                PROFILES_FILE=str(folder / "profiles.yaml"),
-                LOGO_FILE=str(folder / "logo.svg"),
-                REGISTRY=f"{place.host}/lab",
-                REGISTRY_AUTH_FILE=str(folder / "auth.json"),
-                USERS_SUBNET="10.211.0.0/16",
-                DOCKER_SOCKET="/node/docker.sock",
-                DOCKER_GID=str(os.getgid()),
-            )
-            kit.make("build")
-            # Not before: builds would trust it instead of what they need.
-            kit.write_env(EXTRA_CA_FILE=str(authority.root))
-            stack.send_images(front)
-            one_swarm.label(front, **{"dockyard.proxy": "true", "dockyard.postgres": "true"})
-            one_swarm.label(leader, **{"dockyard.hub": "true"})
-            stack.up(on=front)
-            yield stack
-            stack.make("swarm-down")
-            stack.wait_until_gone()
-        finally:
-            stack.make("swarm-down", check=False)
-            kit.destroy()
+    try:
+        kit.write_env(
+            COMPOSE_FILE=FILES,
+            EDGE_IMAGE=official("caddy"),
+            POSTGRES_IMAGE=official("postgres"),
+            PUBLIC_URL=f"https://{host}",
+            BIND_ADDR="0.0.0.0",
+            CERT_FILE=str(certificate),
+            KEY_FILE=str(key),
+            USER_PASSWORD=None,
+            USER_PASSWORD_FILE=str(folder / "password"),
+            PROFILES_FILE=str(folder / "profiles.yaml"),
+            LOGO_FILE=str(folder / "logo.svg"),
+            REGISTRY=f"{place.host}/lab",
+            REGISTRY_AUTH_FILE=str(folder / "auth.json"),
+            USERS_SUBNET="10.211.0.0/16",
+            DOCKER_SOCKET="/node/docker.sock",
+            DOCKER_GID=str(os.getgid()),
+        )
+        kit.make("build")
+        # Not before: builds would trust it instead of what they need.
+        kit.write_env(EXTRA_CA_FILE=str(authority.root))
+        stack.send_images(front)
+        one_swarm.label(front, **{"dockyard.proxy": "true", "dockyard.postgres": "true"})
+        one_swarm.label(leader, **{"dockyard.hub": "true"})
+        stack.up(on=front)
+        yield stack
+        stack.make("swarm-down")
+        stack.wait_until_gone()
+    finally:
+        stack.make("swarm-down", check=False)
+        kit.destroy()
 
 
 def test_all_services_run_by_digest(stack: Stack, place: registry.Registry) -> None:

@@ -10,7 +10,6 @@ import pytest
 import requests
 
 from support.kit import Kit
-from support.standins import image_of
 from support.user import User
 from support.wait import wait_until
 
@@ -32,7 +31,7 @@ def hub_says(kit: Kit, *sentences: str) -> None:
     """Wait for lines of the hub's log; it must not have crashed meanwhile."""
     wait_until(
         lambda: all(sentence in kit.container("hub").logs().decode() for sentence in sentences),
-        timeout=30,
+        timeout=120,
         what=f"the hub says {sentences}",
     )
     hub = kit.container("hub")
@@ -138,7 +137,7 @@ def test_a_database_of_the_operators_own(running: Kit) -> None:
     hub_says(running, "Waiting for the database jupyter at database.test: no such host")
     client = docker.from_env()
     theirs: Any = client.containers.create(
-        image_of("postgres", "postgres"),
+        running.setting("POSTGRES_IMAGE"),
         name=f"{running.project}-theirs",
         environment={"POSTGRES_USER": "hub", "POSTGRES_PASSWORD": "another-one", "POSTGRES_DB": "jupyter"},
         network=network,

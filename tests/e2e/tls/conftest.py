@@ -17,7 +17,7 @@ from support import browser as do
 from support.kit import Kit
 from support.pki import Authority
 from support.scenario import *  # noqa: F403
-from support.standins import image_of, official
+from support.standins import official
 
 HOST = "hub.test"
 
@@ -46,17 +46,17 @@ def address() -> Iterator[str]:
 
 
 @pytest.fixture(scope="package")
-def kit_settings(authority: Authority, address: str) -> Iterator[dict[str, str | None]]:
+def kit_settings(authority: Authority, address: str) -> dict[str, str | None]:
     files = ["compose/compose.yaml", "compose/compose.tls.yaml", "tests/e2e/tls/compose.authority.yaml"]
-    with official(image_of("tls", "edge")):
-        yield {
-            "COMPOSE_FILE": ":".join(files),
-            "PUBLIC_URL": f"https://{HOST}",
-            "BIND_ADDR": address,
-            "ACME_CA": "https://authority.test/acme/local/directory",
-            "ACME_ROOT_FILE": str(authority.root),
-            "AUTHORITY": str(authority.folder),
-        }
+    return {
+        "COMPOSE_FILE": ":".join(files),
+        "PUBLIC_URL": f"https://{HOST}",
+        "BIND_ADDR": address,
+        "ACME_CA": "https://authority.test/acme/local/directory",
+        "ACME_ROOT_FILE": str(authority.root),
+        "AUTHORITY": str(authority.folder),
+        "EDGE_IMAGE": official("caddy"),
+    }
 
 
 @pytest.fixture(scope="package")
