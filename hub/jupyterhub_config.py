@@ -100,13 +100,17 @@ c.DockerSpawner.extra_host_config = {
     "security_opt": ["no-new-privileges"],
     "pids_limit": settings.pids_limit,
     "memswap_limit": settings.mem_limit,
+    "dns": list(settings.user_dns) or None,
 }
 
 # On a swarm: a class of the same settings. Images are the nodes' to pull.
 c.SwarmSpawner.pull_policy = "skip"
-c.SwarmSpawner.block_link_local = False
 c.SwarmSpawner.extra_host_config = {}
-c.SwarmSpawner.extra_container_spec = {"cap_drop": ["ALL"], "privileges": {"NoNewPrivileges": True}}
+c.SwarmSpawner.extra_container_spec = {
+    "cap_drop": ["ALL"],
+    "privileges": {"NoNewPrivileges": True},
+    "dns_config": {"Nameservers": list(settings.user_dns)} if settings.user_dns else None,
+}
 c.SwarmSpawner.extra_resources_spec = {"pids_limit": settings.pids_limit}
 c.SwarmSpawner.volume_driver = settings.home_driver
 c.SwarmSpawner.volume_driver_options = settings.home_driver_opts

@@ -85,6 +85,12 @@ def _subnets(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _resolvers(value: tuple[str, ...]) -> tuple[str, ...]:
+    if wrong := [text for text in value if not is_address(text)]:
+        raise ValueError(f"has {wrong[0]!r}, which is no IP address, such as 10.0.0.2")
+    return value
+
+
 def _options(value: Any) -> Any:
     """{name: value} of a text that is spelt as docker spells the parts of --mount."""
     if not isinstance(value, str):
@@ -129,6 +135,7 @@ Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
 Options = Annotated[dict[str, str], NoDecode, BeforeValidator(_options)]
 Subnet = Annotated[str, AfterValidator(_subnet)]
 Subnets = Annotated[Names, AfterValidator(_subnets)]
+Resolvers = Annotated[Names, AfterValidator(_resolvers)]
 Address = Annotated[str, AfterValidator(_address)]
 HostPath = Annotated[str, AfterValidator(_absolute)]
 Origin = Annotated[str, AfterValidator(_origin)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -88,6 +89,16 @@ class Rules(BaseSettings):
             raise ValueError(
                 "can be false with networks of their own only, since the common one leads there: write "
                 "NETWORK_ISOLATION=per-user, or have the host's firewall (the chain DOCKER-USER) keep servers in"
+            )
+        return value
+
+    @field_validator("user_dns", check_fields=False)
+    @classmethod
+    def _can_be_asked(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if (near := [text for text in value if ip_address(text).is_link_local]) and not info.data.get("allow_metadata"):
+            raise ValueError(
+                f"has {near[0]}, and servers are kept from link-local addresses: name another, or write "
+                "ALLOW_METADATA=true"
             )
         return value
 

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 import database
-from kinds import MEMORY, URL, Address, HostPath, Names, Options, Origin, Subnet, Subnets, Switch, setting
+from kinds import MEMORY, URL, Address, HostPath, Names, Options, Origin, Resolvers, Subnet, Subnets, Switch, setting
 from reading import FileSource
 from rules import LETS_ENCRYPT, Rules, overlays_of
 
@@ -246,6 +246,12 @@ class Settings(Rules):
         "network",
         "Servers reach link-local addresses (169.254.0.0/16), where clouds tell a machine its credentials.",
         False,
+    )
+    user_dns: Resolvers = setting(
+        "network",
+        "Resolvers that servers ask for names, comma between addresses; empty: the engine's. Needed where that is "
+        "169.254.169.254, as in some clouds.",
+        (),
     )
 
     home_driver: str = setting(

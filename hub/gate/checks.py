@@ -20,6 +20,7 @@ from gate.strict import Json, Refused
 INSTANCE, HELPER = "dockyard.instance", "dockyard.helper"
 # Of all hubs (dockerspawner.linklocal). It leads nowhere.
 DEAD_END = "link-local.dockyard"
+DEAD_OVERLAY = "dockyard-link-local"
 
 Model = TypeVar("Model", bound=BaseModel)
 # How a bind may be written, besides rw and ro. Not Z, which would take the files from everybody else.
@@ -134,7 +135,7 @@ def service(allowed: Allowed, given: Json) -> Order:
         _mount(allowed, mount, order)
     # A node makes them, or has them: nobody here can be asked whose they are.
     order.volumes.clear()
-    order.networks = {attachment.Target for attachment in made.TaskTemplate.Networks}
+    order.networks = {attachment.Target for attachment in made.TaskTemplate.Networks} - {DEAD_OVERLAY}
     order.secrets = {secret.SecretID for secret in inside.Secrets or ()}
     return order
 

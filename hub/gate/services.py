@@ -32,6 +32,10 @@ class NoCheck(Strict):
     Test: Annotated[list[Literal["NONE"]], Field(min_length=1, max_length=1)]
 
 
+class Resolvers(Strict):
+    Nameservers: list[str]
+
+
 class TaskContainer(Strict):
     Image: str
     Labels: OwnLabels
@@ -49,6 +53,7 @@ class TaskContainer(Strict):
     StopSignal: Annotated[str, Field(pattern=r"^[A-Z0-9+]*$")] | None = None
     StopGracePeriod: Count | None = None
     Hosts: list[str] | None = None
+    DNSConfig: Resolvers | None = None
     Healthcheck: NoCheck | None = None
     ReadOnly: bool | None = None
     Init: bool | None = None

@@ -15,6 +15,8 @@ from dockerspawner.failures import failure
 
 # One for all hubs of an engine, since subnets can't overlap. No server's network has a dot in its name.
 NETWORK = "link-local.dockyard"
+# The same of a swarm, whose networks have no dots.
+OVERLAY = "dockyard-link-local"
 SUBNET = "169.254.0.0/16"
 
 
@@ -40,7 +42,10 @@ class LinkLocal(LoggingConfigurable):
         config=True,
         help="""Servers reach no address in 169.254.0.0/16, where clouds tell a machine who it is, credentials
         too. The network link-local.dockyard is made for that, which all hubs of an engine have in common. Not for
-        the networks host and none.""",
+        the networks host and none. On a swarm its operator makes it: `docker network create --driver overlay
+        --internal --subnet 169.254.0.0/16 --ip-range 169.254.0.0/17 dockyard-link-local` (clouds have their
+        services in the other half of these addresses). A resolver there can't be asked either: `dns`, as in
+        extra_host_config, names another.""",
     )
 
     def _side_networks(self) -> list[str]:

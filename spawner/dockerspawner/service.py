@@ -15,7 +15,7 @@ from jupyterhub.utils import maybe_future
 from traitlets import Bool, Dict, Unicode, Union, validate
 from traitlets.config import LoggingConfigurable
 
-from dockerspawner import servicespecs, specs
+from dockerspawner import linklocal, servicespecs, specs
 from dockerspawner.engine import described, perform
 from dockerspawner.errors import EngineError, Gone, NoSuchImage, Unavailable
 from dockerspawner.failures import failure
@@ -162,6 +162,8 @@ class Service(LoggingConfigurable):
         }
         environment = self.get_env()
         networks = [self.network_name, *self.extra_networks] if self.network_name else list(self.extra_networks)
+        if self.block_link_local:
+            networks.append(linklocal.OVERLAY)
         server = servicespecs.Service(
             image=self.image,
             name=self.object_name,

@@ -47,7 +47,6 @@ class NotForSwarms(LoggingConfigurable):
         asked = {
             "stop_action = 'pause': a service can't be frozen": self.stop_action == "pause",
             "network_isolation = 'per-user': use an overlay network for each group": self.network_isolation == PER_USER,
-            "block_link_local: a firewall of each node does that": self.block_link_local,
             "post_start_cmd: nobody but a node runs commands in its containers": bool(self.post_start_cmd),
             "links: services find each other by name": bool(self.links),
             "internal_ssl without network_name: keys are for a server's name": self.internal_ssl

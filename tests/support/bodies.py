@@ -10,7 +10,7 @@ from docker.types import Mount, SecretReference
 from docker.types.containers import ContainerConfig
 
 from dockerspawner import servicespecs, specs
-from dockerspawner.linklocal import dead_end
+from dockerspawner.linklocal import OVERLAY, dead_end
 from dockerspawner.newvolumes import helper
 from dockerspawner.usernetworks import egress_network, user_network
 from dockerspawner.volumes import Bind
@@ -133,7 +133,7 @@ def service(**changes: Any) -> Json:
             command=["start"],
             environment={"JUPYTERHUB_API_TOKEN": "zq"},
             port=8888,
-            networks=["kit_users"],
+            networks=["kit_users", OVERLAY],
             mounts=[Mount("/home/jovyan", "kit-home-ada", labels=LABELS)],
             secrets=[
                 SecretReference(SECRET, "kit-ada-key", filename="/jupyterhub-ssl/key.pem", uid="1000", mode=0o400)
@@ -145,7 +145,12 @@ def service(**changes: Any) -> Json:
             generic_resources={"gpu": 1},
             stop_timeout=1,
             node="n1",
-            extra_container={"cap_drop": ["ALL"], "privileges": {"NoNewPrivileges": True}, "labels": LABELS},
+            extra_container={
+                "cap_drop": ["ALL"],
+                "privileges": {"NoNewPrivileges": True},
+                "labels": LABELS,
+                "dns_config": {"Nameservers": ["10.0.0.2"]},
+            },
             extra_resources={"pids_limit": 1024},
         )
     )

@@ -10,7 +10,9 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from support import browser as do
+from support.cloud import ADDRESS, metadata_service
 from support.kit import Kit
+from support.probing import opened_by_root, opened_by_user
 from support.stack import Stack
 from support.swarm import Swarm
 from support.wait import wait_until
@@ -183,10 +185,15 @@ class TestStack:
             for service in ("hub", "proxy")
             for entry in stack.container(service).attrs["NetworkSettings"]["Networks"].values()
         ]
-        with bob.kernel() as kernel:
+        with bob.kernel() as kernel, metadata_service() as port:
             kernel.run(KNOCK)
             printed = kernel.run(f"print([knock(host) for host in {[*addresses, 'proxy-api']}])")
             secrets = kernel.run("import os; print(os.path.exists('/run/secrets'))")
+            cloud = {(ADDRESS, port): "cloud"}
+            # Whoever is not kept from it reaches it.
+            assert opened_by_root(stack.container("hub"), cloud) == {*cloud}
+            assert opened_by_user(kernel, cloud) == set()
+            assert opened_by_root(stack.swarm.container_of(stack.servers()[0]), cloud) == set()
         bob.stop()
         assert "403" not in printed
         assert secrets == "False\n"
@@ -210,6 +217,16 @@ class TestStack:
         )
         assert carol.model()["servers"][""]["ready"]
         carol.stop()
+
+    def test_what_the_hub_does_not_know_of_is_listed(self, stack: Stack) -> None:
+        labels = {"dockyard.instance": stack.project, "dockyard.user": "nobody", "dockyard.server": ""}
+        name, image = f"{stack.project}-nobody", f"{stack.project}-singleuser:0.1.0"
+        service = stack.swarm.client.services.create(image, ["sleep", "86400"], name=name, labels=labels)
+        try:
+            said = stack.make("doctor", check=False).stdout
+        finally:
+            service.remove()
+        assert f"'docker service rm NAME' ends it: {name}\n" in said
 
     def test_the_stack_is_removed_while_a_server_runs(self, stack: Stack) -> None:
         dora = stack.user("dora").sign_in().started()

@@ -133,6 +133,26 @@ def test_notebook_images_that_will_not_do(sheet: Kit) -> None:
         client.images.remove(old)
 
 
+def test_a_resolver_that_users_servers_do_not_reach(sheet: Kit, shims: Callable[..., dict[str, str]]) -> None:
+    """As in clouds whose resolver is where their credentials are."""
+    resolvers = docker.from_env().containers.run(
+        f"{sheet.project}-hub:0.1.0",
+        ["cat", "/etc/resolv.conf"],
+        network=f"{sheet.project}_users",
+        dns=["169.254.169.254"],
+        remove=True,
+    )
+    in_a_cloud = shims("docker", "/etc/resolv.conf", resolvers.decode())
+    code, said = looks(sheet, **in_a_cloud)
+    assert (code != 0, "The resolver of this engine is 169.254.169.254, a link-local address" in said) == (
+        True,
+        True,
+    ), said
+    sheet.write_env(USER_DNS="10.0.0.2")
+    code, said = looks(sheet, **in_a_cloud)
+    assert (code, "The resolver" in said) == (0, False), said
+
+
 def test_a_hub_that_users_servers_do_not_reach(up: Kit) -> None:
     network = docker.from_env().networks.get(f"{up.project}_users")
     hub = up.container("hub")

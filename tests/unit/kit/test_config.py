@@ -41,6 +41,7 @@ ENVIRON = {
     "DELETE_DATA_WITH_USER": "true",
     "NETWORK_ISOLATION": "per-user",
     "USER_SUBNET_POOL": "10.9.0.0/20,10.9.16.0/24",
+    "USER_DNS": "10.9.0.2,fd00::2",
     "ALLOW_INTERNET": "false",
     "GPUS": "2",
     "MEM_GUARANTEE": "512M",
@@ -107,6 +108,7 @@ def test_settings_reach_their_traits(config: Any) -> None:
     assert spawner.user_subnet_pool == ["10.9.0.0/20", "10.9.16.0/24"]
     assert spawner.attached_containers == ["com.docker.compose.project=lab,com.docker.compose.service=proxy"]
     assert spawner.block_link_local is True
+    assert spawner.extra_host_config["dns"] == ["10.9.0.2", "fd00::2"]
     assert config.Spawner.start_timeout == 33
     assert config.JupyterHub.allow_named_servers is True
     assert config.JupyterHub.public_url == "https://hub.example.org"
@@ -131,8 +133,12 @@ def test_the_same_settings_on_a_swarm(config: Any, given: Callable[..., Any]) ->
     assert (spawner.image, spawner.mem_limit, spawner.network_name) == ("lab/notebook:1", 3 * 1024**3, "lab_users")
     assert (spawner.extra_host_config, spawner.pull_policy, spawner.volume_owner) == ({}, "skip", "")
     assert spawner.extra_resources_spec == {"pids_limit": 77}
-    assert spawner.extra_container_spec == {"cap_drop": ["ALL"], "privileges": {"NoNewPrivileges": True}}
-    assert (spawner.network_isolation, spawner.block_link_local) == ("shared", False)
+    assert spawner.extra_container_spec == {
+        "cap_drop": ["ALL"],
+        "privileges": {"NoNewPrivileges": True},
+        "dns_config": {"Nameservers": ["10.9.0.2", "fd00::2"]},
+    }
+    assert (spawner.network_isolation, spawner.block_link_local) == ("shared", True)
     assert spawner.volume_driver == "local"
     assert spawner.volume_driver_options["device"] == ":/homes/{username}"
     assert (spawner.volume_scope, spawner.fence_after, spawner.fence_contacts) == ("swarm", 60, ["proxy:8000"])

@@ -101,6 +101,8 @@ def test_an_empty_variable_counts_as_not_set(environ: pytest.MonkeyPatch) -> Non
         ("NETWORK_ISOLATION", "all", "NETWORK_ISOLATION should be 'shared' or 'per-user'"),
         ("USER_SUBNET_POOL", "10.9.0.0", "USER_SUBNET_POOL has 10.9.0.0: private addresses are wanted, eight or more"),
         ("USER_SUBNET_POOL", "10.9.0.1/24", "USER_SUBNET_POOL must be an IPv4 network"),
+        ("USER_DNS", "dns.example.org", "USER_DNS has 'dns.example.org', which is no IP address, such as 10.0.0.2"),
+        ("USER_DNS", "10.0.0.2,169.254.169.254", "USER_DNS has 169.254.169.254, and servers are kept from link-local"),
         ("USER_SUBNET_POOL", "8.8.0.0/16", "USER_SUBNET_POOL has 8.8.0.0/16: private addresses"),
         ("USER_SUBNET_POOL", "169.254.0.0/20", "USER_SUBNET_POOL has 169.254.0.0/20: private addresses"),
         ("ALLOW_INTERNET", "false", "ALLOW_INTERNET can be false with networks of their own only"),

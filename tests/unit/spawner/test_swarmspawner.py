@@ -104,13 +104,14 @@ async def test_everything_may_be_a_callable_or_a_template(port: int) -> None:
         extra_container_spec={"hosts": {"files": "10.0.0.9"}},
         extra_resources_spec={"pids_limit": 100},
         extra_networks=["more-{username}"],
+        block_link_local=True,
         modify_spec_hook=modify,
     ).start()
     (spec,) = swarm.asked
     task = spec["task_template"]
     assert spec["labels"]["for"] == "ann"
     assert task["Placement"]["Constraints"] == ["node.labels.owner==ann"]
-    assert task["Networks"] == [{"Target": "users"}, {"Target": "more-ann"}]
+    assert [network["Target"] for network in task["Networks"]] == ["users", "more-ann", "dockyard-link-local"]
     assert task["Resources"]["Limits"] == {"MemoryBytes": 2**30, "Pids": 100}
     assert (task["ContainerSpec"]["Args"], task["ContainerSpec"]["Hostname"]) == (["serve", "--debug"], "ann")
     assert task["ContainerSpec"]["Hosts"] == ["10.0.0.9 files"]
