@@ -1,7 +1,7 @@
 """What is on the engine and the hub does not know of, as after the loss of its database: `python -m orphans`.
 
-On standard input there is a line for each running server and each volume: `server` or `volume`, its name, its user and
-its server's name, with tabs between.
+On standard input there is a line for each running server and each volume: `server`, or `service` where it is one of a
+swarm, or `volume`; its name, its user and its server's name, with tabs between.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 import database
 from loading import load
+from start import SHEET, take
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,12 @@ def known(url: str) -> Known:
 
 def told(lines: Iterable[str], known: Known) -> list[str]:
     """What is to be said of that: a sentence for the servers, one for the volumes, none where all is known."""
-    servers, volumes = [], []
+    servers, volumes, end = [], [], "docker rm --force"
     for line in lines:
         kind, name, user, server = line.rstrip("\n").split("\t")
-        if kind == "server" and (user, server) not in known.servers:
+        if kind != "volume" and (user, server) not in known.servers:
             servers.append(name)
+            end = "docker service rm" if kind == "service" else end
         # Those that users share are of no user.
         if kind == "volume" and user and user not in known.users:
             volumes.append(name)
@@ -54,7 +56,7 @@ def told(lines: Iterable[str], known: Known) -> list[str]:
     if servers:
         said.append(
             "Servers that run and that the hub does not know of; each is replaced when its user starts one, "
-            f"and 'docker rm --force NAME' ends it: {' '.join(sorted(servers))}"
+            f"and '{end} NAME' ends it: {' '.join(sorted(servers))}"
         )
     if volumes:
         said.append(
@@ -65,5 +67,6 @@ def told(lines: Iterable[str], known: Known) -> list[str]:
 
 
 if __name__ == "__main__":
+    take(SHEET)
     for sentence in told(sys.stdin, known(load().database)):
         print(f"  ~ {sentence}")

@@ -50,5 +50,10 @@ def test_all_that_there_is_after_a_loss() -> None:
     assert volumes.endswith(": kit-home-ann kit-home-bob")
 
 
+def test_how_to_end_a_server_of_a_swarm() -> None:
+    (servers,) = told(["service\tkit-bob\tbob\t\n"], Known(frozenset({"bob"}), frozenset()))
+    assert "'docker service rm NAME' ends it: kit-bob" in servers
+
+
 def test_nothing_is_said_where_all_is_known(url: str) -> None:
     assert told([LINES[0], LINES[3], LINES[5]], known(url)) == []
