@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from gate.allowed import Allowed
@@ -47,8 +48,8 @@ def kits_container(inspected: Json) -> Json:
     }
 
 
-def event(allowed: Allowed, told: Json) -> Json | None:
-    """An event as the hub may hear it; None where it may not."""
+def event(allowed: Allowed, known: Collection[str], told: Json) -> Json | None:
+    """An event as the hub may hear it; None where it may not. `known` has ids of the hub's own containers."""
     actor = told.get("Actor") or {}
     attributes = actor.get("Attributes") or {}
     if told.get("Type") == "container":
@@ -57,6 +58,11 @@ def event(allowed: Allowed, told: Json) -> Json | None:
         if not is_attached(allowed, attributes):
             return None
         attributes = _kept(attributes, "name", PROJECT, SERVICE)
+    elif told.get("Type") == "network":
+        # It has no label of the container that has joined or left.
+        if attributes.get("container") not in known:
+            return None
+        attributes = _kept(attributes, "container")
     elif told.get("Type") == "service":
         if not str(attributes.get("name", "")).startswith(f"{allowed.project}-"):
             return None

@@ -93,7 +93,8 @@ class Calls:
                 if not _is_number(value.replace(".", "", 1)):
                     raise Refused(f"The query's {name} is no time.", 400)
                 query[name] = value
-        return Relay(Request("GET", "/events", query), keep=lambda told: answers.event(self.allowed, told))
+        known = self.owned.containers
+        return Relay(Request("GET", "/events", query), keep=lambda told: answers.event(self.allowed, known, told))
 
     # Containers
 
@@ -107,9 +108,12 @@ class Calls:
 
     async def containers(self, call: Call) -> Outcome:
         everything = "1" if strict.switch(call.query, "all") else "0"
-        return await self._send(
-            call, "GET", "/containers/json", {"all": everything, "filters": self._own_filters(call)}
-        )
+        query = {"all": everything, "filters": self._own_filters(call)}
+        answer = await self._send(call, "GET", "/containers/json", query)
+        if answer.ok:
+            # Events of networks name them by no more than their ids.
+            self.owned.listed_containers(answer)
+        return answer
 
     async def create_container(self, call: Call) -> Outcome:
         name = checks.name(self.allowed, call.query.get("name", ""), "container")

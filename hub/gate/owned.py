@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Any
 
 from gate import answers
@@ -66,6 +67,16 @@ class Owned:
         else:
             raise Refused(f"No such container: {name}", 404)
         return answer, found
+
+    @property
+    def containers(self) -> Collection[str]:
+        """Ids of the hub's own: of all that it has made, listed or asked about."""
+        return self._containers.keys()
+
+    def listed_containers(self, answer: Answer) -> None:
+        for found in answer.json():
+            if answers.is_ours(self._allowed, found.get("Labels")):
+                self.made_container(found["Id"])
 
     def made_container(self, container_id: str) -> None:
         _remember(self._containers, container_id, None)

@@ -7,7 +7,7 @@ from typing import Any
 
 from traitlets.config import LoggingConfigurable
 
-from dockerspawner.errors import EngineError, understood
+from dockerspawner.errors import EngineError, Gone, understood
 from dockerspawner.failures import Died
 from dockerspawner.watch import Watch, Word, watch_of
 
@@ -28,6 +28,8 @@ class Reporting(LoggingConfigurable):
     # Of the start under way: set when the container has ended.
     _ended: asyncio.Event | None = None
     _report: asyncio.Task[None] | None = None
+    # Has there been more news since that one looked?
+    _more = False
     _out_of_memory_told = 0
 
     @property
@@ -51,26 +53,31 @@ class Reporting(LoggingConfigurable):
         if word.running and (self._own_start or self._starting or self.pending):
             self._own_start = False
             return
+        self._more = True
         if self._report is None or self._report.done():
-            self._report = asyncio.get_running_loop().create_task(self._tell_hub(word.id))
+            self._report = asyncio.get_running_loop().create_task(self._tell_hub())
 
-    async def _tell_hub(self, container_id: str) -> None:
-        while self._starting or self.pending:  # noqa: ASYNC110  # the hub has no event for it
-            await asyncio.sleep(_PENDING_PAUSE)
-        if container_id != self.object_id:
-            return
-        word = self._watch.last(container_id)
-        try:
-            await (self._route_anew() if word is not None and word.running else self.poll_and_notify())
-        except Exception:
-            self.log.exception("What has happened to %s could not be told to the hub", self.object_name)
+    async def _tell_hub(self) -> None:
+        while self._more:
+            while self._starting or self.pending:  # noqa: ASYNC110  # the hub has no event for it
+                await asyncio.sleep(_PENDING_PAUSE)
+            self._more = False
+            if not self.object_id:
+                continue
+            word = self._watch.last(self.object_id)
+            try:
+                await (self._route_anew() if word is not None and word.running else self.poll_and_notify())
+            except Exception:
+                self.log.exception("What has happened to %s could not be told to the hub", self.object_name)
 
     async def _route_anew(self) -> None:
         """Where the server has another address than the hub has on record, correct the record and the route."""
         try:
             address = await understood("inspect_container", self.get_ip_and_port())
         except (EngineError, Died) as error:
-            self.log.debug("The address of %s can't be had: %s", self.object_name, error)
+            # Somebody has taken it off its network: it is routed once it has an address there again.
+            log = self.log.warning if isinstance(error, Gone) else self.log.debug
+            log("The address of %s can't be had: %s", self.object_name, error)
             return
         server = self.server
         if server is None or self.pending or (server.ip, server.port) == address:

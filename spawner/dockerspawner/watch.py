@@ -28,7 +28,7 @@ PATIENCE = 10.0
 # Seconds between the tries to reach an engine that can't be followed.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 
-EVENTS = ["create", "start", "die", "oom", "destroy", "rename", "pause", "unpause"]
+EVENTS = ["create", "start", "die", "oom", "destroy", "rename", "pause", "unpause", "connect", "disconnect"]
 
 Listener = Callable[["Word"], None]
 Observer = Callable[[Mapping[str, Any] | None], None]
@@ -158,9 +158,6 @@ class Watch(Words):
 
     def observe(self, observer: Observer) -> None:
         """Give the event of each start on the engine, of a container of ours or not, and None after each list."""
-        if self._observer is None and self._stream is not None:
-            # It tells of ours only; another is opened.
-            self._stream.close()
         self._observer = observer
 
     def stopped(self, container_id: str) -> None:
@@ -217,9 +214,8 @@ class Watch(Words):
             self._observer(None)
 
     async def _open(self) -> None:
-        observer = self._observer
-        ours = {} if observer else {"label": self._label}
-        stream = Stream(self._engine, {"type": "container", "event": EVENTS, **ours}, self._hear)
+        # Not by our label: events of networks have none, even where they are about a container of ours.
+        stream = Stream(self._engine, {"type": ["container", "network"], "event": EVENTS}, self._hear)
         await asyncio.wait({stream.opened}, timeout=self._patience)
         if not stream.opened.done():
             stream.close()
@@ -227,10 +223,6 @@ class Watch(Words):
         if self._stream is not None:
             self._stream.close()
         self._stream = stream
-        if observer is None and self._observer is not None:
-            # Set meanwhile: this one tells of ours only.
-            await self._open()
-            return
         error = stream.opened.result()
         if isinstance(error, Unavailable):
             raise error
@@ -257,11 +249,13 @@ class Watch(Words):
     def _hear(self, event: Mapping[str, Any]) -> None:
         container_id, attributes = event["Actor"]["ID"], event["Actor"]["Attributes"]
         action, at = event["Action"], event.get("timeNano", 0)
-        if self._observer is not None:
-            if action == "start":
-                self._observer(event)
-            if Owner.of(attributes).instance != self._instance:
-                return
+        if event["Type"] == "network":
+            self._hear_of_network(action, attributes.get("container", ""), at)
+            return
+        if self._observer is not None and action == "start":
+            self._observer(event)
+        if Owner.of(attributes).instance != self._instance:
+            return
         metrics.heard(at)
         self._touched.add(container_id)
         word = self._words.get(container_id)
@@ -292,6 +286,18 @@ class Watch(Words):
             word.running = word.exists = False
             del self._words[container_id]
         self._tell(word)
+
+    def _hear_of_network(self, action: str, container_id: str, at: int) -> None:
+        """A container has joined a network, or left one. Each start and each end brings such events, too."""
+        word = self._words.get(container_id)
+        if word is None or not word.running or action not in ("connect", "disconnect"):
+            return
+        metrics.heard(at)
+        self._touched.add(container_id)
+        word.described = None
+        # Whoever has left for good has no address to be told of, and mostly it is about to end.
+        if action == "connect":
+            self._tell(word)
 
 
 def _listed_word(summary: Container, before: Word | None) -> Word:

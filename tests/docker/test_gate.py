@@ -16,11 +16,13 @@ from docker.types import Mount
 from dockerspawner import DockerSpawner
 from dockerspawner.archive import packed, text_of
 from dockerspawner.certs import FOLDER
+from dockerspawner.watch import Word
 from gate.allowed import Allowed
 from support.gate import opened
 from support.registry import Registry
 from support.spawners import make_spawner
 from support.tiny import TINY, tiny_image
+from support.wait import until
 
 pytestmark = pytest.mark.needs("engine")
 
@@ -110,6 +112,36 @@ async def test_a_server_on_a_network_of_its_own(
     assert networks[spawner.object_name]["IPAddress"] == host
     await spawner.stop()
     assert [network.name for network in client.networks.list(names=[spawner.object_name])] == []
+    assert refused(audit) == []
+
+
+class Listener:
+    def __init__(self) -> None:
+        self.words: list[Word] = []
+
+    def hear(self, word: Word) -> None:
+        self.words.append(word)
+
+
+async def test_a_server_that_is_put_on_its_network_again(
+    behind: Make, client: docker.DockerClient, instance: str, audit: io.StringIO
+) -> None:
+    """The hub is told of it by the engine's events, which name no label of the server's."""
+    spawner, listener = behind(), Listener()
+    await spawner.start()
+    users = client.networks.get(f"{instance}_users")
+    spawner._watch.listen(spawner.object_id, listener.hear)
+
+    def move() -> None:
+        users.disconnect(spawner.object_id)
+        users.connect(spawner.object_id)
+
+    async def told() -> bool:
+        return bool(listener.words)
+
+    await asyncio.to_thread(move)
+    await until(told, timeout=20)
+    assert [(word.id, word.running, word.described) for word in listener.words] == [(spawner.object_id, True, None)]
     assert refused(audit) == []
 
 

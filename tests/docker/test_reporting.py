@@ -15,10 +15,10 @@ from support.wait import wait_until
 
 pytestmark = pytest.mark.needs("engine")
 
-# Each minute would be too long for a test.
+# All is listed once: what is known later is what the engine has told of.
 SETTINGS = """
 from dockerspawner import watch
-watch.RESYNC = 2.0
+watch.RESYNC = 3600.0
 
 c.Spawner.poll_interval = 3600
 c.DockerSpawner.image = "{image}"

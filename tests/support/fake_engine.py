@@ -128,9 +128,25 @@ class FakeClient:
         """Tell all streams of something that happened to a container; `at` is the engine's clock."""
         container = self.existing[name]
         attributes |= {"name": name, **container["Config"]["Labels"]}
-        actor = {"ID": container["Id"], "Attributes": attributes}
+        self._emit("container", action, container["Id"], attributes, at)
+
+    def _emit(self, kind: str, action: str, object_id: str, attributes: dict[str, str], at: int = 0) -> None:
+        actor = {"ID": object_id, "Attributes": attributes}
+        event = {"Type": kind, "Action": action, "Actor": actor, "timeNano": at or next(self._clock)}
         for stream in () if self.silent else self.streams:
-            stream.events.put({"Action": action, "Actor": actor, "timeNano": at or next(self._clock)})
+            stream.events.put(event)
+
+    def leave(self, name: str) -> None:
+        """Somebody takes a container off its network."""
+        container = self.existing[name]
+        container["NetworkSettings"]["Networks"] = {}
+        self._emit("network", "disconnect", "id-of-users", {"name": "users", "container": container["Id"]})
+
+    def join(self, name: str, address: str) -> None:
+        """Somebody puts it on its network again, where it has another address."""
+        container = self.existing[name]
+        container["NetworkSettings"]["Networks"] = {"users": {"IPAddress": address}}
+        self._emit("network", "connect", "id-of-users", {"name": "users", "container": container["Id"]})
 
     def cut(self) -> None:
         """End all streams of events."""

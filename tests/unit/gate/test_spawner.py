@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from support.bodies import HELPER, HUB, IMAGE, LABELS, OURS, SECRET, helping, networks, server, service
+from support.bodies import FOREIGN, HELPER, HUB, IMAGE, LABELS, OURS, SECRET, helping, networks, server, service
 from support.gate import Gate
 from support.recording import NEW
 
@@ -174,7 +174,7 @@ class TestQuestions:
 
 
 class TestEvents:
-    """Told of: the hub's own containers, the starts of hub and proxy, the swarm's nodes."""
+    """Told of: the hub's own containers and their networks, the starts of hub and proxy, the swarm's nodes."""
 
     @staticmethod
     def event(kind: str, attributes: dict[str, str]) -> Any:
@@ -184,7 +184,7 @@ class TestEvents:
         lines = b"".join(json.dumps(event).encode() + b"\n" for event in events)
         # In pieces, as they may come.
         gate.engine.streams["/events"] = [lines[start : start + 7] for start in range(0, len(lines), 7)]
-        filters = json.dumps({"type": ["container", "node", "service"]})
+        filters = json.dumps({"type": ["container", "network", "node", "service"]})
         async with gate.session.get(f"{gate.url}/events", params={"filters": filters}) as answer:
             return [json.loads(line) async for line in answer.content]
 
@@ -199,6 +199,11 @@ class TestEvents:
                 {"com.docker.compose.project": "kit", "com.docker.compose.service": "proxy", "secret": "zq"},
                 lambda given: {name: value for name, value in given.items() if name != "secret"},
             ),
+            ("network", {"container": OURS, "name": "zq"}, lambda given: {"container": OURS}),
+            ("network", {"container": FOREIGN, "name": "kit_users"}, None),
+            ("network", {"container": HUB, "name": "kit_users"}, None),
+            ("network", {"container": "", "name": "kit_users"}, None),
+            ("network", {**LABELS, "name": "kit-ada"}, None),
             ("service", {"name": "kit-ada", "x": "zq"}, lambda given: {"name": "kit-ada"}),
             ("service", {"name": "other"}, None),
             ("node", {"name": "w", "state.new": "down"}, lambda given: {"state.new": "down"}),
@@ -206,9 +211,20 @@ class TestEvents:
         ],
     )
     async def test_event(self, gate: Gate, kind: str, attributes: Any, kept: Callable[[Any], Any] | None) -> None:
+        for container_id in (OURS, FOREIGN, HUB):
+            await gate.send("GET", f"/containers/{container_id}/json")
         ours = self.event("container", LABELS)
         expected = [self.event(kind, kept(attributes)), ours] if kept else [ours]
         assert await self.heard(gate, self.event(kind, attributes), ours) == expected
+
+    async def test_the_networks_of_what_was_made_or_listed(self, gate: Gate) -> None:
+        listed = [{"Id": OURS, "Labels": LABELS}, {"Id": FOREIGN, "Labels": {"dockyard.instance": "other"}}]
+        gate.engine.things["/containers/json"] = [*listed, {"Id": HUB, "Labels": None}]
+        joined = [self.event("network", {"container": one}) for one in (OURS, NEW, FOREIGN, HUB)]
+        assert await self.heard(gate, *joined) == []
+        await gate.send("GET", "/containers/json")
+        await gate.send("POST", "/containers/create?name=kit-ada", server())
+        assert await self.heard(gate, *joined) == joined[:2]
 
 
 async def test_secrets_of_a_service_are_the_hubs_own(gate: Gate) -> None:

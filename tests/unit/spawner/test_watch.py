@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -112,25 +111,47 @@ async def test_what_happened_while_the_stream_was_cut_shows_in_the_list_that_fol
     assert (await watch.word(ids[2])).running  # type: ignore[union-attr]
 
 
-async def test_who_observes_while_the_first_stream_opens_is_told_of_all_containers() -> None:
-    class Slow(FakeClient):
-        may_open = threading.Event()
-
-        def events(self, filters: dict[str, Any], decode: bool) -> Any:
-            asked.append(filters.get("label"))
-            assert self.may_open.wait(10)
-            return super().events(filters, decode)
-
-    asked: list[Any] = []
-    client = Slow()
+async def test_who_observes_is_told_of_the_starts_of_all_containers() -> None:
+    client, starts = FakeClient(), []
     watch = watch_on(client)
-    asking = asyncio.create_task(watch.word("id-of-one"))
-    await heard(lambda: asked)
-    watch.observe(lambda event: None)
-    client.may_open.set()
-    await asking
-    assert asked == ["dockyard.instance=hub", None]
-    assert watch.following
+    await watch.word("id-of-one")
+    watch.observe(lambda event: starts.append(event and event["Actor"]["ID"]))
+    for name, owner in (("ours", ANN), ("foreign", Owner("other", "ann", ""))):
+        client.start(add(client, name, running=False, owner=owner))
+    await heard(lambda: len(starts) == 2)
+    assert starts == ["id-of-ours", "id-of-foreign"]
+    assert watch.last("id-of-ours")
+    assert watch.last("id-of-foreign") is None
+    assert client.followed == ["events", "containers"]
+
+
+async def test_another_address_is_told_of_and_asked_for() -> None:
+    client, listener = FakeClient(), Listener()
+    ours, foreign = add(client, "ours"), add(client, "foreign", owner=Owner("other", "ann", ""))
+    watch = watch_on(client)
+    assert (await watch.word(ours)).described  # type: ignore[union-attr]
+    watch.listen(ours, listener.hear)
+    watch.listen(foreign, listener.hear)
+    client.leave("ours")
+    await heard(lambda: watch.last(ours).described is None)  # type: ignore[union-attr]
+    assert listener.heard == []
+    client.join("foreign", "10.0.0.9")
+    client.join("ours", "10.0.0.9")
+    await heard(lambda: listener.heard)
+    assert listener.heard == [("ours", True, True)]
+    assert client.followed == ["events", "containers"]
+
+
+async def test_the_networks_of_what_is_about_to_start_are_no_news() -> None:
+    client, listener = FakeClient(), Listener()
+    one = add(client, "one", running=False)
+    watch = watch_on(client)
+    await watch.word(one)
+    watch.listen(one, listener.hear)
+    client.join("one", "10.0.0.9")
+    client.start(one)
+    await heard(lambda: listener.heard)
+    assert listener.heard == [("one", True, True)]
 
 
 async def test_silence_is_not_trusted_for_longer_than_resync(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,7 +253,8 @@ def test_any_order_and_any_repetition_ends_at_the_last_word(actions: list[str], 
         watch = watch_on(FakeClient())
         for at, action in repeated:
             attributes = {"name": "one", "exitCode": "1", **ANN.labels("x")}
-            watch._hear({"Action": action, "Actor": {"ID": "1", "Attributes": attributes}, "timeNano": at})
+            actor = {"ID": "1", "Attributes": attributes}
+            watch._hear({"Type": "container", "Action": action, "Actor": actor, "timeNano": at})
         return watch.last("1")
 
     word = asyncio.run(play())
