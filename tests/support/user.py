@@ -52,9 +52,16 @@ class Kernel:
         self.socket.send(json.dumps(message))
         return str(message["header"]["msg_id"])
 
-    def wait_for_restart(self) -> None:
-        """Return when the server says that it has started the kernel again."""
-        wait_until(lambda: '"restarting"' in str(self.socket.recv(timeout=60)), timeout=60, what="kernel restarted")
+    def wait_for_restart(self) -> str:
+        """All that is said until the server says that it has started the kernel again."""
+        said: list[str] = []
+
+        def restarting() -> bool:
+            said.append(str(self.socket.recv(timeout=60)))
+            return '"restarting"' in said[-1]
+
+        wait_until(restarting, timeout=60, what="kernel restarted")
+        return "".join(said)
 
     def run(self, code: str, timeout: float = 30) -> str:
         """What `code` printed; an AssertionError with the traceback where it raised."""

@@ -35,7 +35,7 @@ def test_a_kernel_out_of_memory_ends_alone(running: Kit, at_work: AtWork, guest:
         kernel.begin("b'x' * 2**30")
         says = f"A process of {running.project}-guest was killed: the server has used up its memory"
         wait_until(lambda: says in running.container("hub").logs().decode(), timeout=60, what="the hub says why")
-        kernel.wait_for_restart()
+        assert "this server has used up its memory (512 MiB)" in kernel.wait_for_restart()
     assert guest.model()["servers"][""]["ready"]
     with guest.kernel(kernel_id) as kernel:
         assert kernel.run("print(6 * 7)") == "42\n"
