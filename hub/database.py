@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from shutil import disk_usage
 from typing import Any
 
 from sqlalchemy import URL, Engine, ExceptionContext, create_engine, event, make_url, select
@@ -12,6 +14,8 @@ from sqlalchemy.orm import ORMExecuteState, Session
 SQLITE = "sqlite:////srv/dockyard/data/jupyterhub.sqlite"
 
 FULL = "The disk that holds the hub's database is full: nobody can sign in or start a server until there is room on it."
+# Bytes that are free on a disk that is not full.
+_ROOM = 2**20
 _SIGNS_OF_FULL = ("disk is full", "No space left on device")
 
 _POSTGRES = "postgresql+psycopg"
@@ -83,8 +87,23 @@ def _ping(state: ORMExecuteState) -> None:
 
 
 def explain() -> None:
-    """Have the hub's pages and its API say what keeps it from writing, instead of an internal error alone."""
+    """Have the hub's pages and its API say what keeps it from writing, instead of an internal error alone.
+
+    Who is signed in stays so. The hub writes down when somebody was active before it answers, and takes for a stranger
+    whoever it can't do that for: also a notebook that asks whose it is. So that is left out where SQLite has no room.
+    Services are refused all the same: the culler would stop servers of whose activity nothing is known.
+    """
     event.listen(Engine, "handle_error", _name_the_cause)
+    event.listen(Session, "before_flush", _spare_room)
+
+
+def _spare_room(session: Session, *_: object) -> None:
+    url = session.get_bind().engine.url
+    if url.drivername != "sqlite" or disk_usage(os.path.dirname(url.database or "") or ".").free >= _ROOM:
+        return
+    for one in session.dirty:
+        if one.__tablename__ == "users" or (one.__tablename__ == "api_tokens" and one.user_id is not None):
+            session.expire(one, ["last_activity"])
 
 
 def _name_the_cause(context: ExceptionContext) -> None:

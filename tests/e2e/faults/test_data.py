@@ -24,7 +24,8 @@ def full(disk: Any) -> Iterator[None]:
 
 
 def test_a_full_disk(running: Kit, at_work: AtWork, disk: Any, full: None) -> None:
-    """Who wants something new reads why not; also a hub that starts has all on record; then all is well again."""
+    """Who wants something new reads why not; who is signed in stays so; a hub that starts has all on record; then all
+    is well again."""
     newcomer = running.user("newcomer")
     with pytest.raises(Refused, match=FULL):
         newcomer.sign_in()
@@ -34,6 +35,8 @@ def test_a_full_disk(running: Kit, at_work: AtWork, disk: Any, full: None) -> No
     running.wait_for("hub")
     with pytest.raises(Refused, match=FULL):
         newcomer.sign_in()
+    wait_until(lambda: at_work.known() == at_work.names, timeout=60, what="who is signed in stays so")
+    assert "database is full" in at_work.admin.start()[-1]["message"]
     wait_until(lambda: at_work.served() == at_work.names, timeout=60, what="all are served")
     disk.exec_run(["rm", "/disk/filler"])
     assert newcomer.sign_in().start()[-1].get("ready")

@@ -1,11 +1,15 @@
-"""The hub's database: waiting for it, and a connection that was lost between two uses."""
+"""The hub's database: waiting for it, a connection that was lost between two uses, a disk without room."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from jupyterhub import orm
 from sqlalchemy import Engine, Integer, create_engine, event, select, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
@@ -99,6 +103,7 @@ def explaining() -> Iterator[None]:
     database.explain()
     yield
     event.remove(Engine, "handle_error", database._name_the_cause)
+    event.remove(Session, "before_flush", database._spare_room)
 
 
 @pytest.mark.usefixtures("explaining")
@@ -115,6 +120,36 @@ def test_other_failures_are_not_called_that(session: Session) -> None:
     with pytest.raises(OperationalError) as failed:
         session.execute(text("select * from nowhere"))
     assert not hasattr(failed.value, "jupyterhub_message")
+
+
+@pytest.fixture
+def hub_session(tmp_path: Path) -> Iterator[Session]:
+    """JupyterHub's own tables, with a user, a server, and tokens of the user and of a service."""
+    engine = create_engine(f"sqlite:///{tmp_path}/hub.sqlite")
+    orm.Base.metadata.create_all(engine)
+    with Session(engine, expire_on_commit=False) as session:
+        ann, culler = orm.User(name="ann"), orm.Service(name="culler")
+        session.add_all([ann, culler, orm.Spawner(name="", user=ann)])
+        session.add_all([orm.APIToken(user=ann, token="a" * 32), orm.APIToken(service=culler, token="b" * 32)])
+        session.commit()
+        yield session
+    engine.dispose()
+
+
+@pytest.mark.usefixtures("explaining")
+@pytest.mark.parametrize(("free", "expected"), [(database._ROOM, "aacs"), (database._ROOM - 1, "cs")])
+def test_on_a_full_disk_nobodys_activity_is_written_but_servers_and_services(
+    hub_session: Session, monkeypatch: pytest.MonkeyPatch, free: int, expected: str
+) -> None:
+    """Whoever is signed in would be refused for want of room for that; what the culler goes by is written, or fails."""
+    monkeypatch.setattr(database, "disk_usage", lambda folder: SimpleNamespace(free=free))
+    active = [("a", hub_session.scalars(select(orm.User)).one()), ("s", hub_session.scalars(select(orm.Spawner)).one())]
+    active += [("a" if token.user_id else "c", token) for token in hub_session.scalars(select(orm.APIToken))]
+    for _, one in active:
+        one.last_activity = datetime(2026, 1, 1)
+    hub_session.commit()
+    hub_session.expire_all()
+    assert "".join(sorted(kind for kind, one in active if one.last_activity)) == expected
 
 
 def test_a_database_that_is_there(tmp_path: Any) -> None:
