@@ -137,16 +137,17 @@ class FakeClient:
             stream.events.put(event)
 
     def leave(self, name: str) -> None:
-        """Somebody takes a container off its network."""
-        container = self.existing[name]
-        container["NetworkSettings"]["Networks"] = {}
-        self._emit("network", "disconnect", "id-of-users", {"name": "users", "container": container["Id"]})
+        """Somebody takes a container off its networks."""
+        self._reattach("disconnect", name, {})
 
-    def join(self, name: str, address: str) -> None:
-        """Somebody puts it on its network again, where it has another address."""
+    def join(self, name: str, address: str, network: str = "users") -> None:
+        """Somebody puts it on a network, where it has another address than before."""
+        self._reattach("connect", name, {network: {"IPAddress": address}})
+
+    def _reattach(self, action: str, name: str, networks: dict[str, Any]) -> None:
         container = self.existing[name]
-        container["NetworkSettings"]["Networks"] = {"users": {"IPAddress": address}}
-        self._emit("network", "connect", "id-of-users", {"name": "users", "container": container["Id"]})
+        container["NetworkSettings"]["Networks"] = networks
+        self._emit("network", action, "id-of-network", {"container": container["Id"]})
 
     def cut(self) -> None:
         """End all streams of events."""

@@ -36,6 +36,9 @@ class Hub:
     async def poll_and_notify(self) -> None:
         self.ends.append(await self._spawner.poll())
 
+    def logs(self) -> None:
+        self._spawner.log.propagate = True
+
     async def has_more_news(self) -> bool:
         return bool(self._spawner._more)
 
@@ -81,6 +84,22 @@ async def test_one_that_moves_again_while_it_is_routed(client: FakeClient, hub: 
     client.join("jupyter-ann", "127.0.0.2")
     await hub.told(routes=2)
     assert [address for address, _ in hub.routes] == ["127.0.0.2", "127.0.0.3"]
+
+
+async def test_one_that_the_hub_does_not_reach_goes_on_and_is_named(
+    client: FakeClient, hub: Hub, caplog: pytest.LogCaptureFixture
+) -> None:
+    hub.logs()
+    client.leave("jupyter-ann")
+    client.join("jupyter-ann", "10.0.0.9", network="elsewhere")
+
+    async def said() -> bool:
+        return "jupyter-ann can't be had: the container is not on network users" in caplog.text
+
+    await until(said, timeout=10, interval=0.005)
+    assert (hub.routes, hub.ends) == ([], [])
+    client.join("jupyter-ann", "127.0.0.2")
+    await hub.told(routes=1)
 
 
 async def test_one_that_ends_right_after_other_news(client: FakeClient, hub: Hub) -> None:
