@@ -17,6 +17,7 @@ from traitlets.config import LoggingConfigurable
 from dockerspawner import specs
 from dockerspawner.engine import described, perform
 from dockerspawner.errors import BeingRemoved, Gone, NoSuchNetwork, Unavailable
+from dockerspawner.network import MENDS
 from dockerspawner.ownership import Owner, token_of
 
 
@@ -212,13 +213,14 @@ class Container(LoggingConfigurable):
         return None
 
     async def start_object(self) -> None:
-        try:
-            await perform(self.docker, "start", self.object_id)
-        except NoSuchNetwork:
-            # The engine names it by an id that nobody else knows.
-            if not await self._mend_networks():
-                raise
-            await perform(self.docker, "start", self.object_id)
+        for mends_left in reversed(range(MENDS + 1)):
+            try:
+                await perform(self.docker, "start", self.object_id)
+                return
+            except NoSuchNetwork:
+                # The engine names it by an id that nobody else knows.
+                if not mends_left or not await self._mend_networks():
+                    raise
 
     async def _end(self, container_id: str) -> None:
         """Stop a container, which stays."""

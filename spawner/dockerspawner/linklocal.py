@@ -10,8 +10,9 @@ from traitlets import Bool
 from traitlets.config import LoggingConfigurable
 
 from dockerspawner.engine import perform
-from dockerspawner.errors import Conflict, EngineError, Refused
+from dockerspawner.errors import Conflict, EngineError, NoSuchNetwork, Refused
 from dockerspawner.failures import failure
+from dockerspawner.network import MENDS
 
 # One for all hubs of an engine, since subnets can't overlap. No server's network has a dot in its name.
 NETWORK = "link-local.dockyard"
@@ -60,6 +61,19 @@ class LinkLocal(LoggingConfigurable):
         return mended or self.block_link_local
 
     async def _make_dead_end(self) -> None:
+        for mends_left in reversed(range(MENDS)):
+            await self._have_dead_end()
+            with contextlib.suppress(EngineError):
+                # A kept container asks for the one before, by its id.
+                await perform(self.docker, "disconnect_container_from_network", self.object_id, NETWORK, force=True)
+            try:
+                await perform(self.docker, "connect_container_to_network", self.object_id, NETWORK)
+                return
+            except NoSuchNetwork:
+                if not mends_left:
+                    raise
+
+    async def _have_dead_end(self) -> None:
         try:
             await perform(self.docker, "create_network", **dead_end())
         except Conflict:
@@ -72,7 +86,3 @@ class LinkLocal(LoggingConfigurable):
                 "It has to be removed, or the setting block_link_local be False.",
                 reason="network",
             ) from error
-        with contextlib.suppress(EngineError):
-            # A kept container asks for the one before, by its id.
-            await perform(self.docker, "disconnect_container_from_network", self.object_id, NETWORK, force=True)
-        await perform(self.docker, "connect_container_to_network", self.object_id, NETWORK)

@@ -13,6 +13,9 @@ from traitlets.config import LoggingConfigurable
 from dockerspawner.engine import perform
 from dockerspawner.errors import Gone
 
+# How often a start is tried again for networks that somebody removes meanwhile, as `make down` of another kit does.
+MENDS = 3
+
 _EVERY_ADDRESS = ("", "0.0.0.0", "::")
 
 

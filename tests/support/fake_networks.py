@@ -61,7 +61,8 @@ class FakeNetworks(FakeClient):
 
     def disconnect_container_from_network(self, key: str, network: str, force: bool) -> None:
         self._order("disconnect", self._find(key)[0], network)
-        del self._find(key)[1]["NetworkSettings"]["Networks"][network]
+        if self._find(key)[1]["NetworkSettings"]["Networks"].pop(network, None) is None:
+            raise api_error(500, f"container {key} is not connected to the network {network}")
 
     def create_container(self, **spec: Any) -> dict[str, Any]:
         created = super().create_container(**spec)

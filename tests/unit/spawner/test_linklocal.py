@@ -49,6 +49,26 @@ async def test_it_is_made_when_it_is_missed(port: int) -> None:
     await spawner.stop()
 
 
+async def test_another_kit_may_remove_it_as_soon_as_it_is_made(port: int) -> None:
+    client = FakeNetworks()
+    client.fail["start"] = [MISSING, MISSING]
+    client.fail["connect"] = [MISSING]
+    spawner = blocking(client, port)
+    await spawner.start()
+    assert set(client.existing[spawner.object_name]["NetworkSettings"]["Networks"]) == {"users", NETWORK}
+    await spawner.stop()
+
+
+@pytest.mark.parametrize("call", ["start", "connect"])
+async def test_no_server_starts_without_it(port: int, call: str) -> None:
+    client = FakeNetworks()
+    client.fail |= {"start": [MISSING], call: [MISSING] * 9}
+    spawner = blocking(client, port)
+    with pytest.raises(Exception, match=f"The Docker network {NETWORK} does not exist"):
+        await spawner.start()
+    assert spawner.object_name not in client.existing
+
+
 async def test_another_hub_may_have_made_it_meanwhile(port: int) -> None:
     client = FakeNetworks()
     client.fail["start"] = [MISSING]
