@@ -7,7 +7,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +16,8 @@ from typing import Any
 import requests
 from requests.adapters import HTTPAdapter
 
+from support.ports import free_port
+from support.sidebyside import locked
 from support.wait import wait_until
 
 CACHE = Path(__file__).parents[2] / ".artifacts" / "configurable-http-proxy"
@@ -41,23 +42,16 @@ c.JupyterHub.spawner_class = "docker"
 """
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
 def proxy_command() -> list[str]:
     """The proxy's command; it is installed from npm where it is missing."""
     script = CACHE / "node_modules" / "configurable-http-proxy" / "bin" / "configurable-http-proxy"
-    if not script.exists():
-        for tool in ("node", "npm"):
-            assert shutil.which(tool), f"{tool} is missing: apt-get install nodejs npm"
-        CACHE.mkdir(parents=True, exist_ok=True)
-        npm = ["npm", "install", "--no-audit", "--no-fund", "--silent", "--prefix", str(CACHE), PROXY]
-        subprocess.run(npm, check=True)
+    with locked("proxy"):
+        if not script.exists():
+            for tool in ("node", "npm"):
+                assert shutil.which(tool), f"{tool} is missing: apt-get install nodejs npm"
+            CACHE.mkdir(parents=True, exist_ok=True)
+            npm = ["npm", "install", "--no-audit", "--no-fund", "--silent", "--prefix", str(CACHE), PROXY]
+            subprocess.run(npm, check=True)
     return ["node", str(script)]
 
 
@@ -73,7 +67,7 @@ class Hub:
         self.python = python
         self.token = secrets.token_hex(16)
         self._process: subprocess.Popen[bytes] | None = None
-        public, hub, proxy_api = free_ports(3)
+        public, hub, proxy_api = free_port(), free_port(), free_port()
         self.url = f"http://127.0.0.1:{public}"
         self.api = f"http://{address}:{hub}/hub/api"
         places = {"address": address, "public": public, "hub": hub, "proxy_api": proxy_api}

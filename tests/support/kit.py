@@ -6,7 +6,6 @@ import os
 import re
 import secrets
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -15,17 +14,12 @@ from typing import Any
 
 import docker
 
+from support.ports import free_port
 from support.repo import ROOT, tracked
 from support.user import User
 from support.wait import wait_until
 
 LABEL = "dockyard.instance"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Kit:
@@ -155,7 +149,8 @@ class Kit:
             "containers": [c["Names"][0] for c in client.api.containers(all=True) if name in c["Names"][0]],
             "networks": [n.name for n in client.networks.list() if name in n.name],
             "volumes": [v.name for v in client.volumes.list() if name in v.name],
-            "images": [tag for image in client.images.list() for tag in image.tags if name in tag],
+            # images.list() asks for each, and others remove theirs meanwhile.
+            "images": [tag for image in client.api.images() for tag in image["RepoTags"] or () if name in tag],
         }
         return {kind: sorted(names) for kind, names in found.items()}
 

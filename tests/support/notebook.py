@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import re
 import subprocess
+from contextlib import closing
 
 import docker
 
 from support.repo import ROOT
+from support.sidebyside import locked
 
 
 def notebook_image() -> str:
     """The single-user image of the kit's version, whatever the project's name."""
     version = re.search(r"-singleuser:([\w.]+)", (ROOT / "compose/compose.yaml").read_text())
     assert version
-    for _ in range(2):
-        tags = [tag for image in docker.from_env().images.list() for tag in image.tags]
-        built = [tag for tag in tags if re.fullmatch(rf"dockyard.*-singleuser:{re.escape(version[1])}", tag)]
-        if built:
-            return min(built, key=len)
-        subprocess.run(["make", "build"], cwd=ROOT, check=True)
+    # Not those of a kit of a test, which go with it.
+    name = re.compile(rf"(?!dockyard-test-)dockyard.*-singleuser:{re.escape(version[1])}")
+    with locked("kit"), closing(docker.from_env()) as client:
+        for _ in range(2):
+            tags = [tag for image in client.api.images() for tag in image["RepoTags"] or ()]
+            if built := [tag for tag in tags if name.fullmatch(tag)]:
+                return min(built, key=len)
+            subprocess.run(["make", "build"], cwd=ROOT, check=True)
     raise AssertionError("make build has made no single-user image")
 
 

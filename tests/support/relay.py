@@ -6,6 +6,8 @@ import contextlib
 import socket
 import threading
 
+from support.ports import free_port
+
 
 class Relay:
     """A TCP port in front of the engine's own socket, that can be taken away and put back."""
@@ -13,7 +15,7 @@ class Relay:
     def __init__(self, engine: str) -> None:
         self._engine = engine
         self._open: list[socket.socket] = []
-        self.port = 0
+        self.port = free_port()
         self.put_back()
 
     @property
@@ -22,7 +24,6 @@ class Relay:
 
     def put_back(self) -> None:
         listening = socket.create_server(("127.0.0.1", self.port))
-        self.port = listening.getsockname()[1]
         self._open.append(listening)
         threading.Thread(target=self._accept, args=(listening,), daemon=True).start()
 

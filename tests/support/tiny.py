@@ -7,11 +7,13 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 
 import docker
-import docker.errors
+
+from support.sidebyside import locked
 
 TINY = "dockyard-test/tiny:2"
 
@@ -44,10 +46,9 @@ def _busybox() -> bytes:
 @cache
 def tiny_image() -> str:
     """The image's name; it is built where it is missing."""
-    client = docker.from_env()
-    try:
-        client.images.get(TINY)
-    except docker.errors.ImageNotFound:
+    with locked("tiny"), closing(docker.from_env()) as client:
+        if client.images.list(TINY):
+            return TINY
         context = io.BytesIO()
         with tarfile.open(fileobj=context, mode="w") as tar:
             for name, content in {"Dockerfile": DOCKERFILE, "busybox": _busybox()}.items():
@@ -56,6 +57,4 @@ def tiny_image() -> str:
                 tar.addfile(entry, io.BytesIO(content))
         context.seek(0)
         client.images.build(fileobj=context, custom_context=True, tag=TINY, network_mode="none", rm=True)
-    finally:
-        client.close()
     return TINY

@@ -8,6 +8,7 @@ from functools import cache
 from importlib.metadata import version
 
 from support.repo import ROOT
+from support.sidebyside import locked
 
 FOLDER = ROOT / ".artifacts" / "venvs"
 
@@ -37,9 +38,10 @@ def python_of(name: str) -> str:
     # What an editable package says of itself, its entry points above all, is copied when it is installed.
     wanted = "\n".join([*REQUIREMENTS[name], (ROOT / "spawner/pyproject.toml").read_text()])
     stamp = folder / "requirements.txt"
-    if not stamp.exists() or stamp.read_text() != wanted:
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-        install = [str(folder / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*install, *REQUIREMENTS[name]], check=True)
-        stamp.write_text(wanted)
+    with locked(f"venv-{name}"):
+        if not stamp.exists() or stamp.read_text() != wanted:
+            subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+            install = [str(folder / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+            subprocess.run([*install, *REQUIREMENTS[name]], check=True)
+            stamp.write_text(wanted)
     return str(folder / "bin/python")
