@@ -15,10 +15,17 @@ USERS = {f"user{number}" for number in range(20)}
 
 def filled(hub: Hub) -> Hub:
     """Have a running server for each of USERS."""
+    wait_until(lambda: is_settled(hub), timeout=40, what="servers that have ended are removed")
     with ThreadPoolExecutor(10) as pool:
         last = [events[-1] for events in pool.map(hub.spawn, sorted(USERS - hub.running()))]
     assert all(event.get("ready") for event in last), last
     return hub
+
+
+def is_settled(hub: Hub) -> bool:
+    """No server starts or stops."""
+    users = hub.http.get(f"{hub.api}/users", params={"limit": "200"}, timeout=10).json()
+    return not any(server["pending"] for user in users for server in user["servers"].values())
 
 
 def serves(hub: Hub) -> None:

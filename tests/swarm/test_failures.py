@@ -15,7 +15,8 @@ from support.tiny import tiny_image
 
 pytestmark = pytest.mark.needs("swarm")
 
-FAST = 10
+# Half of what a start may take.
+FAST = 30
 
 
 def failure_of(hub: Hub, user: str, **traits: Any) -> str:
