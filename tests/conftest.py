@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import docker
 import docker.errors
@@ -15,6 +16,7 @@ import pytest
 
 from support.registry import Registry
 from support.registry import registry as running_registry
+from support.sidebyside import group_of, turn
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -53,6 +55,36 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         for name in marker.args:
             if reason := MISSING[name]():
                 (pytest.fail if name in required else pytest.skip)(reason)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
+    # A pytest that a test runs is in that test's turn: it would wait for one that waits for it.
+    if not hasattr(item.config, "workerinput"):
+        return (yield)
+    with turn(alone="alone" in item.keywords):
+        return (yield)
+
+
+# Where tests run side by side. What they share is set up once, and in the order in which they were asked for.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Grouped(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    return Grouped(config, log)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """After Ctrl-C, the other processes remove what their tests have made, for which they would have seconds."""
+    if side_by_side := session.config.pluginmanager.getplugin("dsession"):
+        for node in side_by_side._active_nodes:
+            with contextlib.suppress(node.channel.TimeoutError, node.channel.RemoteError):
+                node.channel.waitclose(timeout=300)
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,8 @@ from pathlib import Path, PurePosixPath
 from support.repo import ROOT
 
 LOCKS = Path(tempfile.gettempdir(), f"dockyard-tests-{os.getuid()}")
+# Of this checkout: tests of another one are not waited for.
+DOOR, ROOM = (f"{name}-of{str(ROOT).replace('/', '-')}" for name in ("door", "room"))
 
 
 @contextmanager
@@ -27,8 +29,8 @@ def locked(name: str, shared: bool = False) -> Iterator[None]:
 def turn(alone: bool) -> Iterator[None]:
     """A test's turn. One that has to be `alone` waits for those that run, and those that come meanwhile for it."""
     with ExitStack() as room:
-        with locked("door"):
-            room.enter_context(locked("room", shared=not alone))
+        with locked(DOOR):
+            room.enter_context(locked(ROOM, shared=not alone))
         yield
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from support import sidebyside
-from support.sidebyside import group_of, turn
+from support.sidebyside import DOOR, group_of, turn
 from support.wait import wait_until
 
 
@@ -44,7 +44,7 @@ def test_one_that_has_to_be_alone_waits_and_is_waited_for(tmp_path: Path, monkey
 
     with ThreadPoolExecutor(2) as pool, turn(alone=False), turn(alone=False):
         pool.submit(run, "alone", True)
-        wait_until(lambda: is_taken(tmp_path / "door"), timeout=30, what="it is at the door")
+        wait_until(lambda: is_taken(tmp_path / DOOR), timeout=30, what="it is at the door")
         pool.submit(run, "late", False)
         ran.append("early")
     assert ran == ["early", "alone", "late"]

@@ -29,6 +29,7 @@ def kept(kit: Kit, report: Report, books: dict[str, object]) -> None:
         (folder / f"soak-{service}.log").write_bytes(kit.container(service).logs(timestamps=True))
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("seconds", [90, pytest.param(3600, marks=pytest.mark.long)])
 async def test_soak(running: Kit, seconds: int) -> None:
     seed = int(os.environ.get("SOAK_SEED") or 1)
