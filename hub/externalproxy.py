@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
 
 from jupyterhub.proxy import ConfigurableHTTPProxy
 from jupyterhub.utils import url_path_join
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 from traitlets import Float
+
+
+def own_address(proxy: str) -> str:
+    """Our address on the network on which a proxy has this name; our own name where the proxy's is not known."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            # Sends nothing: it chooses the way there.
+            probe.connect((proxy, 8001))
+        except OSError:
+            return "hub"
+        return str(probe.getsockname()[0])
 
 
 class ExternalProxy(ConfigurableHTTPProxy):

@@ -10,6 +10,7 @@ import database
 import profilesfile
 import sharing
 import web
+from externalproxy import own_address
 from loading import load
 from reading import Mistakes
 from signin import sign_in
@@ -28,7 +29,11 @@ database.explain()
 
 # The hub and its proxy: a container each, so that the hub can be replaced while users work.
 c.JupyterHub.hub_bind_url = "http://0.0.0.0:8081"
-c.JupyterHub.hub_connect_url = "http://hub:8081"
+# The proxy goes by address: names are the engine's to tell, which may be away. A swarm may have lost an address's node.
+at = f"http://{'hub' if settings.spawner == 'swarm' else own_address('proxy-api')}:8081"
+c.JupyterHub.hub_connect_url = at
+# By name, where servers do, which outlive an address of the hub's.
+c.Spawner.hub_connect_url = "http://hub:8081"
 c.JupyterHub.public_url = settings.public_url
 c.JupyterHub.subdomain_host = settings.public_url if settings.subdomains else ""
 c.JupyterHub.db_url = settings.database
@@ -43,7 +48,7 @@ c.ExternalProxy.api_url = "http://proxy-api:8001"
 c.ExternalProxy.auth_token = settings.proxy_auth_token.get_secret_value()
 # The route by which a proxy shows that it still has its table.
 host = urlsplit(settings.public_url).hostname if settings.subdomains else ""
-c.ExternalProxy.extra_routes = {f"{host}/hub/": "http://hub:8081"}
+c.ExternalProxy.extra_routes = {f"{host}/hub/": at}
 
 # Sign-in.
 way = sign_in(settings, os.environ)

@@ -69,6 +69,7 @@ SWARM = {
 @pytest.fixture
 def given(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """The configuration of an environment."""
+    monkeypatch.setattr("externalproxy.own_address", lambda proxy: "10.7.0.2")
     # They would hold for all tests after this one.
     monkeypatch.setattr("database.reconnect", lambda: None)
     monkeypatch.setattr("web.limit_bodies", lambda: None)
@@ -146,10 +147,16 @@ def test_the_same_settings_on_a_swarm(config: Any, given: Callable[..., Any]) ->
 
 def test_hosts_of_their_own(config: Any, given: Callable[..., Any]) -> None:
     assert config.JupyterHub.subdomain_host == ""
-    assert config.ExternalProxy.extra_routes == {"/hub/": "http://hub:8081"}
+    assert config.ExternalProxy.extra_routes == {"/hub/": "http://10.7.0.2:8081"}
     config = given(ENVIRON | {"SUBDOMAINS": "true"})
     assert config.JupyterHub.subdomain_host == "https://hub.example.org"
-    assert config.ExternalProxy.extra_routes == {"hub.example.org/hub/": "http://hub:8081"}
+    assert config.ExternalProxy.extra_routes == {"hub.example.org/hub/": "http://10.7.0.2:8081"}
+
+
+def test_the_proxy_finds_the_hub_by_address_and_servers_by_name(config: Any, given: Callable[..., Any]) -> None:
+    assert config.JupyterHub.hub_connect_url == "http://10.7.0.2:8081"
+    assert config.Spawner.hub_connect_url == "http://hub:8081"
+    assert given(ENVIRON | SWARM).JupyterHub.hub_connect_url == "http://hub:8081"
 
 
 def test_every_trait_that_is_set_exists(config: Any) -> None:
