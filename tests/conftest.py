@@ -14,9 +14,12 @@ import docker
 import docker.errors
 import pytest
 
+from support.nested import seeded
+from support.notebook import kit_images
 from support.registry import Registry
 from support.registry import registry as running_registry
 from support.sidebyside import group_of, turn
+from support.tiny import tiny_image
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -92,6 +95,13 @@ def registry() -> Iterator[Registry]:
     """A real registry on this machine, empty at first."""
     with running_registry() as registry:
         yield registry
+
+
+@pytest.fixture(scope="session")
+def seed() -> Iterator[str]:
+    """Images that engines of `nested` have from the start. A kit of a test has others, of the same layers."""
+    with seeded(tiny_image(), *kit_images()) as volume:
+        yield volume
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,13 @@ import secrets
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import docker
 
+from support.nested import Node
 from support.ports import free_port
 from support.repo import ROOT, tracked
 from support.user import User
@@ -30,6 +31,8 @@ class Kit:
         self.project = f"dockyard-test-{secrets.token_hex(3)}"
         self.port = free_port()
         self.first_output = ""
+        # The machine it is on, where that is another one than this.
+        self.node: Node | None = None
         # Certificates (PEM) that users of this kit trust instead of the well-known ones.
         self.authority: Path | None = None
         for source in tracked():
@@ -41,15 +44,34 @@ class Kit:
     def url(self) -> str:
         lines = self.env_file.read_text().splitlines() if self.env_file.exists() else []
         public = [line for line in lines if line.startswith("PUBLIC_URL=http")]
-        return public[0].partition("=")[2].rstrip("/") if public else f"http://127.0.0.1:{self.port}"
+        if public:
+            return public[0].partition("=")[2].rstrip("/")
+        return f"http://{self.node.address if self.node else '127.0.0.1'}:{self.port}"
 
     @property
     def env_file(self) -> Path:
         return self.folder / ".env"
 
+    @property
+    def client(self) -> docker.DockerClient:
+        """A client of the engine that it is on."""
+        return self.node.client if self.node else docker.from_env()
+
+    @contextmanager
+    def moved_to(self, node: Node) -> Iterator[None]:
+        """Be on a node that has the kit's folder, with the images that were built here, while the context lasts."""
+        self.run("scripts/image-to-nodes", node.url)
+        self.write_env(BIND_ADDR=node.address, DOCKER_SOCKET="/node/docker.sock", DOCKER_GID=str(os.getgid()))
+        self.node = node
+        try:
+            yield
+        finally:
+            self.node = None
+
     def run(self, *command: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run a command in the kit's folder; what it printed, both streams together, is in `stdout`."""
-        environ = os.environ | options.pop("env", {})
+        engine = {"DOCKER_HOST": self.node.url} if self.node else {}
+        environ = os.environ | engine | options.pop("env", {})
         environ.pop("MAKEFLAGS", None)
         done = subprocess.run(
             command, cwd=self.folder, env=environ, text=True, stdin=subprocess.DEVNULL,
@@ -90,7 +112,7 @@ class Kit:
     def servers(self) -> list[Any]:
         """The containers of this kit's users, running or not."""
         filters = {"label": f"{LABEL}={self.project}"}
-        return list(docker.from_env().containers.list(all=True, filters=filters, ignore_removed=True))
+        return list(self.client.containers.list(all=True, filters=filters, ignore_removed=True))
 
     def server_of(self, user: str) -> Any:
         """The container of `user`'s default server."""
@@ -102,7 +124,7 @@ class Kit:
         """The container of one of the kit's own services."""
         about = {"project": self.project, "service": service, "oneoff": "False"}
         filters = {"label": [f"com.docker.compose.{name}={value}" for name, value in about.items()]}
-        (found,) = docker.from_env().containers.list(all=True, filters=filters)
+        (found,) = self.client.containers.list(all=True, filters=filters)
         return found
 
     def crash(self, service: str) -> None:
@@ -123,7 +145,7 @@ class Kit:
 
     def containers(self) -> list[str]:
         """Ids of all containers that bear this kit's name."""
-        listed = docker.from_env().api.containers(all=True)
+        listed = self.client.api.containers(all=True)
         return sorted(c["Id"] for c in listed if any(self.project in name for name in c["Names"]))
 
     def compose(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -134,17 +156,15 @@ class Kit:
         """The container of another hub on the same database, as if somebody had started one by hand."""
         name = f"{self.project}-second"
         self.compose("run", "--detach", "--no-deps", "--name", name, "hub")
-        with closing(docker.from_env()) as client:
-            second = client.containers.get(name)
-            try:
-                yield second
-            finally:
-                second.remove(force=True)
+        second = self.client.containers.get(name)
+        try:
+            yield second
+        finally:
+            second.remove(force=True)
 
     def leftovers(self) -> dict[str, list[str]]:
         """What of this kit is still on the engine, by kind."""
-        client = docker.from_env()
-        name = self.project
+        client, name = self.client, self.project
         found = {
             "containers": [c["Names"][0] for c in client.api.containers(all=True) if name in c["Names"][0]],
             "networks": [n.name for n in client.networks.list() if name in n.name],

@@ -7,7 +7,7 @@ import os
 import secrets
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from functools import cached_property
@@ -169,13 +169,20 @@ class Node:
 
 @contextmanager
 def nodes(
-    count: int, disk: str = "", shared: Path | None = None, seed: str = "", store: str | None = None, **settings: Any
+    count: int,
+    disk: str = "",
+    shared: Path | None = None,
+    folders: Iterable[Path] = (),
+    seed: str = "",
+    store: str | None = None,
+    **settings: Any,
 ) -> Iterator[list[Node]]:
     """Machines on one network, each with a running engine.
 
     `disk` is the size of each engine's own file system, such as 64m, which lives in memory; else that is the volume
-    `store`, one of its own where none is named. `shared` is a folder that all have as /shared. `seed` is a volume of
-    `seeded`. `settings` are those of dockerd's daemon.json, with _ for -.
+    `store`, one of its own where none is named. `shared` is a folder that all have as /shared, `folders` are others
+    that they have by the names of this machine. `seed` is a volume of `seeded`. `settings` are those of dockerd's
+    daemon.json, with _ for -.
     """
     image = debian_image("dockyard-test/engine:1", "docker.io", "iptables", "procps")
     name = f"dyt{secrets.token_hex(3)}-engine"
@@ -203,6 +210,7 @@ def nodes(
                     Mount("/node", folder, type="bind"),
                     *[Mount("/var/lib/docker", store)] * (not disk),
                     *[Mount("/shared", str(shared), type="bind")] * (shared is not None),
+                    *[Mount(str(path), str(path), type="bind") for path in folders],
                     *[Mount("/seed", seed)] * bool(seed),
                 ],
                 # What it holds does not outlive the machine, and pid files don't either.

@@ -127,7 +127,7 @@ class User:
         """Start a server and follow it until it is ready or failed; the events that the progress page gets."""
         where = f"/users/{self.path}/servers/{name}" if name else f"/users/{self.path}/server"
         answer = self.api("POST", where, json={})
-        if answer.status_code == 500:
+        if answer.status_code in {500, 503}:
             # Failed before the hub had answered: there is no progress to follow.
             return [{"failed": True, "message": answer.json()["message"]}]
         assert answer.status_code in {201, 202}, answer.text

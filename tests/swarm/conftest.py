@@ -9,20 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from support.jupyterhub import Hub
-from support.nested import seeded
-from support.notebook import kit_images, notebook_image
+from support.notebook import notebook_image
 from support.swarm import Swarm
 from support.swarm import swarm as running_swarm
 from support.swarmhub import Notebook, swarm_hub
 from support.swarmhub import notebook_hub as running_notebook_hub
-from support.tiny import tiny_image
-
-
-@pytest.fixture(scope="package")
-def seed() -> Iterator[str]:
-    """Images that all nodes have. A kit of a test has others, of the same layers."""
-    with seeded(tiny_image(), *kit_images()) as volume:
-        yield volume
 
 
 @pytest.fixture(scope="package")
