@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 import requests
 
 from support.atwork import AtWork
 from support.kit import Kit
+from support.nested import Node
 from support.user import Refused, User
 from support.wait import wait_until
 
@@ -17,13 +17,13 @@ FULL = "The disk that holds the hub&#39;s database is full"
 
 
 @pytest.fixture
-def full(disk: Any) -> Iterator[None]:
-    disk.exec_run(["dd", "if=/dev/zero", "of=/disk/filler", "bs=4k"])
+def full(node: Node, disk: str) -> Iterator[None]:
+    node.run(f"dd if=/dev/zero of={disk}/filler bs=4k", check=False)
     yield
-    disk.exec_run(["rm", "-f", "/disk/filler"])
+    node.run(f"rm -f {disk}/filler")
 
 
-def test_a_full_disk(running: Kit, at_work: AtWork, disk: Any, full: None) -> None:
+def test_a_full_disk(running: Kit, at_work: AtWork, node: Node, disk: str, full: None) -> None:
     """Who wants something new reads why not; who is signed in stays so; a hub that starts has all on record; then all
     is well again."""
     newcomer = running.user("newcomer")
@@ -38,7 +38,7 @@ def test_a_full_disk(running: Kit, at_work: AtWork, disk: Any, full: None) -> No
     wait_until(lambda: at_work.known() == at_work.names, timeout=60, what="who is signed in stays so")
     assert "database is full" in at_work.admin.start()[-1]["message"]
     wait_until(lambda: at_work.served() == at_work.names, timeout=60, what="all are served")
-    disk.exec_run(["rm", "/disk/filler"])
+    node.run(f"rm {disk}/filler")
     assert newcomer.sign_in().start()[-1].get("ready")
     newcomer.stop()
     check = "import sqlite3; print(*sqlite3.connect('data/jupyterhub.sqlite').execute('pragma integrity_check'))"
@@ -46,15 +46,15 @@ def test_a_full_disk(running: Kit, at_work: AtWork, disk: Any, full: None) -> No
 
 
 @pytest.fixture
-def lost(running: Kit, at_work: AtWork, guest: User, disk: Any) -> Iterator[None]:
+def lost(running: Kit, at_work: AtWork, guest: User, node: Node, disk: str) -> Iterator[None]:
     """The hub has begun anew on an empty disk; it gets back what it had."""
     running.container("hub").stop()
-    disk.exec_run(["sh", "-c", "mkdir /kept && mv /disk/* /kept/"])
+    node.run(f"mkdir /kept && mv {disk}/* /kept/")
     running.container("hub").start()
     running.wait_for("hub")
     yield
     running.container("hub").stop()
-    disk.exec_run(["sh", "-c", "rm /disk/*; mv /kept/* /disk/ && rmdir /kept"])
+    node.run(f"rm {disk}/*; mv /kept/* {disk}/ && rmdir /kept")
     running.container("hub").start()
     running.wait_for("hub")
 

@@ -1,9 +1,9 @@
-"""An engine that says nothing while users work, as the hub sees it: its gate is frozen."""
+"""An engine that is stopped, killed, or hangs, while users work."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -12,6 +12,8 @@ import requests
 
 from support.atwork import AtWork
 from support.kit import Kit
+from support.nested import Node
+from support.user import User
 from support.wait import wait_until
 
 # Seconds in which the hub has answered, unless something holds it up for as long as it waits for an engine.
@@ -19,13 +21,42 @@ SOON = 8
 
 
 @contextmanager
-def silent_engine(kit: Kit) -> Iterator[None]:
+def away(node: Node, end: Callable[[Node], None]) -> Iterator[None]:
+    end(node)
+    try:
+        yield
+    finally:
+        node.start()
+
+
+@contextmanager
+def hanging(node: Node) -> Iterator[None]:
+    node.signal("STOP")
+    try:
+        yield
+    finally:
+        node.signal("CONT")
+
+
+@contextmanager
+def silent_gate(kit: Kit) -> Iterator[None]:
+    """To the hub, an engine that hangs and starts a hub all the same."""
     gate = kit.container("gate")
     gate.pause()
     try:
         yield
     finally:
         gate.unpause()
+
+
+def process(kit: Kit, service: str) -> int:
+    return int(kit.container(service).attrs["State"]["Pid"])
+
+
+def lasting(kit: Kit) -> dict[str, int]:
+    """Process number of all that has to go on without an engine, by name."""
+    servers = {server.name: server.attrs["State"]["Pid"] for server in kit.servers()}
+    return {**servers, "hub": process(kit, "hub"), "proxy": process(kit, "proxy")}
 
 
 def answers(at_work: AtWork) -> bool:
@@ -36,26 +67,51 @@ def answers(at_work: AtWork) -> bool:
     return True
 
 
-@pytest.mark.parametrize("seconds", [0, pytest.param(120, marks=pytest.mark.long)])
-def test_an_engine_that_hangs(running: Kit, at_work: AtWork, seconds: int) -> None:
-    """For as long as a start takes to fail, and at least for some seconds."""
-    newcomer = running.user("newcomer").sign_in()
-    with ThreadPoolExecutor(1) as pool, silent_engine(running):
-        until = time.monotonic() + seconds
-        start = pool.submit(newcomer.start)
+def fails_to_start(user: User, at_work: AtWork, seconds: int = 0) -> None:
+    """The user is told why, and the hub answers all the while, and at least for some seconds."""
+    until = time.monotonic() + seconds
+    with ThreadPoolExecutor(1) as pool:
+        start = pool.submit(user.start)
         wait_until(
             lambda: answers(at_work) and start.done() and time.monotonic() > until,
             timeout=seconds + 120,
             what="the start has ended",
         )
-        assert "The Docker engine does not answer" in start.result()[-1]["message"]
+    assert "The Docker engine does not answer" in start.result()[-1]["message"]
+
+
+def starts_again(user: User) -> None:
+    """Maybe not at the first try: an engine that is back has other things to do as well."""
+    wait_until(lambda: user.start()[-1].get("ready"), timeout=60, what="the engine starts servers again")
+    user.stop()
+
+
+@pytest.mark.parametrize("end", [Node.stop, Node.kill])
+def test_an_engine_that_is_away(running: Kit, at_work: AtWork, node: Node, end: Callable[[Node], None]) -> None:
+    """Nothing ends with it where it has live-restore, but the gate: it has to have the new socket."""
+    newcomer = running.user("newcomer").sign_in()
+    before, gate = lasting(running), process(running, "gate")
+    with away(node, end):
+        fails_to_start(newcomer, at_work)
         at_work.goes_on()
-    assert newcomer.start()[-1].get("ready")
-    newcomer.stop()
+    wait_until(lambda: process(running, "gate") not in {0, gate}, timeout=60, what="the gate is started again")
+    running.wait_for("gate")
+    starts_again(newcomer)
+    assert lasting(running) == before
+
+
+@pytest.mark.parametrize("seconds", [0, pytest.param(120, marks=pytest.mark.long)])
+def test_an_engine_that_hangs(running: Kit, at_work: AtWork, node: Node, seconds: int) -> None:
+    """For as long as a start takes to fail, and at least for some seconds."""
+    newcomer = running.user("newcomer").sign_in()
+    with hanging(node):
+        fails_to_start(newcomer, at_work, seconds)
+        at_work.goes_on()
+    starts_again(newcomer)
 
 
 def test_a_hub_that_starts_while_the_engine_hangs(running: Kit, at_work: AtWork) -> None:
-    with silent_engine(running):
+    with silent_gate(running):
         running.crash("hub")
         running.wait_for("hub")
         wait_until(lambda: at_work.known() == at_work.names, timeout=60, what="all are known")

@@ -37,6 +37,7 @@ def test_a_server_that_dies_while_the_hub_is_down(running: Kit, at_work: AtWork,
 
 def test_a_killed_proxy(running: Kit, at_work: AtWork) -> None:
     running.crash("proxy")
-    wait_until(lambda: at_work.served() == at_work.names, timeout=30, what="all routes are back")
+    running.wait_for("proxy")
+    wait_until(lambda: at_work.served() == at_work.names, timeout=15, what="all routes are back")
     # Sockets have ended with the proxy; kernels have counted on.
     at_work.counters.connect()

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import suppress
 from typing import Any
 
-import docker
-import pytest
 import requests
 
 from support.atwork import AtWork
@@ -15,12 +12,6 @@ from support.kit import Kit
 from support.tiny import tiny_image
 from support.user import User
 from support.wait import wait_until
-
-
-@pytest.fixture
-def client() -> Iterator[docker.DockerClient]:
-    with closing(docker.from_env()) as client:
-        yield client
 
 
 def served(user: User) -> bool:
@@ -62,16 +53,14 @@ def test_a_container_that_is_renamed(running: Kit, at_work: AtWork, guest: User)
     guest.started()
 
 
-def test_a_container_that_gets_another_address(
-    running: Kit, at_work: AtWork, guest: User, client: docker.DockerClient
-) -> None:
+def test_a_container_that_gets_another_address(running: Kit, at_work: AtWork, guest: User) -> None:
     kernel_id = guest.new_kernel()
     with guest.kernel(kernel_id) as kernel:
         kernel.run("x = 41")
-    server, users = running.server_of("guest"), client.networks.get(f"{running.project}_users")
+    server, users = running.server_of("guest"), running.client.networks.get(f"{running.project}_users")
     users.disconnect(server)
     # It has the address that was the server's.
-    other: Any = client.containers.run(
+    other: Any = running.client.containers.run(
         tiny_image(), detach=True, network=users.name, name=f"{running.project}-in-its-place"
     )
     try:
@@ -84,9 +73,9 @@ def test_a_container_that_gets_another_address(
         other.remove(force=True)
 
 
-def test_a_name_that_is_somebody_elses(running: Kit, at_work: AtWork, client: docker.DockerClient) -> None:
+def test_a_name_that_is_somebody_elses(running: Kit, at_work: AtWork) -> None:
     name = f"{running.project}-newcomer"
-    foreign: Any = client.containers.run(tiny_image(), name=name, detach=True)
+    foreign: Any = running.client.containers.run(tiny_image(), name=name, detach=True)
     try:
         newcomer = running.user("newcomer").sign_in()
         last = newcomer.start()[-1]
