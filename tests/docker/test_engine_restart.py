@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 
 import pytest
-import requests
 
-from support import nested
 from support.jupyterhub import Hub
 from support.nested import Node
-from support.notebook import kit_images
-from support.repo import ROOT
-from support.tiny import tiny_image
 from support.wait import wait_until
 
 pytestmark = pytest.mark.needs("engine")
@@ -101,17 +93,6 @@ def test_servers_go_on_without_their_engine_where_it_has_live_restore(hub: Hub, 
     assert_each_is_served(hub)
 
 
-def test_a_start_without_an_engine_says_so(hub: Hub, node: Node) -> None:
-    node.configure(live_restore=True)
-    node.stop()
-    last = hub.spawn("newcomer")[-1]
-    assert last.get("failed"), last
-    assert AWAY in last["message"]
-    node.start()
-    spawn_all(hub, ["newcomer"])
-    hub.halt("newcomer")
-
-
 def test_a_hub_that_starts_while_the_engine_is_away_forgets_nobody(hub: Hub, node: Node) -> None:
     node.configure(live_restore=True)
     before = processes(node)
@@ -149,42 +130,3 @@ def test_an_engine_killed_in_a_burst_of_starts_leaves_only_what_the_hub_knows(hu
     assert before.items() <= processes(node).items()
     spawn_all(hub, failed)
     assert users_with_containers(node) == hub.running() == USERS | BURST
-
-
-def answers(url: str) -> bool:
-    with suppress(requests.RequestException):
-        return requests.get(url, timeout=5).ok
-    return False
-
-
-def test_a_gate_has_the_new_socket_of_an_engine_that_was_started_again() -> None:
-    """With live-restore; what is mounted in the gate is the old one, where nobody listens."""
-    with nested.node(live_restore=True) as node:
-        hub, *_ = kit_images()
-        node.load(hub, tiny_image())
-        # What is tested is the checkout.
-        shutil.copytree(ROOT / "hub", node.folder / "hub")
-        server = node.client.containers.run(tiny_image(), detach=True)
-        node.client.containers.run(
-            hub,
-            ["python3", "-m", "gate"],
-            detach=True,
-            restart_policy={"Name": "unless-stopped"},
-            environment={"COMPOSE_PROJECT_NAME": "kit", "NOTEBOOK_IMAGE": tiny_image()},
-            volumes={
-                "/node/docker.sock": {"bind": "/var/run/docker.sock"},
-                "/node/hub": {"bind": "/srv/dockyard", "mode": "ro"},
-            },
-            ports={"2375/tcp": 2375},
-            group_add=[os.getgid()],
-        )
-        ping = f"http://{node.address}:2375/_ping"
-        wait_until(lambda: answers(ping), timeout=30, what="the gate reaches the engine")
-        server.reload()
-        before = server.attrs["State"]["Pid"]
-        node.stop()
-        wait_until(lambda: not answers(ping), timeout=30)
-        node.start()
-        wait_until(lambda: answers(ping), timeout=60, what="the gate reaches the engine again")
-        server.reload()
-        assert server.attrs["State"]["Pid"] == before
