@@ -1,30 +1,28 @@
-"""The kit's notebook image, for tests and measurements that need no kit around it."""
+"""The kit's images, for tests and measurements that need no kit around them."""
 
 from __future__ import annotations
 
-import re
 import subprocess
-from contextlib import closing
+import tempfile
+from functools import cache
+from pathlib import Path
 
-import docker
-
+from support.kit import Kit
 from support.repo import ROOT
 from support.sidebyside import locked
 
+# A name of their own: a kit that runs on this engine keeps its images. They stay, so that they are built in no time.
+PROJECT = "dockyard-tests"
 
+
+@cache
 def notebook_image() -> str:
-    """The single-user image of the kit's version, whatever the project's name."""
-    version = re.search(r"-singleuser:([\w.]+)", (ROOT / "compose/compose.yaml").read_text())
-    assert version
-    # Not those of a kit of a test, which go with it.
-    name = re.compile(rf"(?!dockyard-test-)dockyard.*-singleuser:{re.escape(version[1])}")
-    with locked("kit"), closing(docker.from_env()) as client:
-        for _ in range(2):
-            tags = [tag for image in client.api.images() for tag in image["RepoTags"] or ()]
-            if built := [tag for tag in tags if name.fullmatch(tag)]:
-                return min(built, key=len)
-            subprocess.run(["make", "build"], cwd=ROOT, check=True)
-    raise AssertionError("make build has made no single-user image")
+    """The single-user image of this checkout."""
+    with locked(PROJECT), tempfile.TemporaryDirectory() as folder:
+        kit = Kit(Path(folder))
+        kit.write_env(COMPOSE_PROJECT_NAME=PROJECT)
+        kit.make("build")
+        return kit.run("bash", "-c", ". scripts/_lib.sh && image singleuser").stdout
 
 
 def kit_images() -> list[str]:
