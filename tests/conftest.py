@@ -14,12 +14,9 @@ import docker
 import docker.errors
 import pytest
 
-from support.nested import seeded
-from support.notebook import kit_images
 from support.registry import Registry
 from support.registry import registry as running_registry
 from support.sidebyside import group_of, turn
-from support.tiny import tiny_image
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -100,6 +97,11 @@ def registry() -> Iterator[Registry]:
 @pytest.fixture(scope="session")
 def seed() -> Iterator[str]:
     """Images that engines of `nested` have from the start. A kit of a test has others, of the same layers."""
+    # Here, since not every environment that runs a part of the tests has what a kit's users need.
+    from support.nested import seeded
+    from support.notebook import kit_images
+    from support.tiny import tiny_image
+
     with seeded(tiny_image(), *kit_images()) as volume:
         yield volume
 

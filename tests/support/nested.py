@@ -9,7 +9,7 @@ import socket
 import subprocess
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 
 import docker
 import docker.errors
+import requests
 from docker.models.containers import Container
 from docker.models.networks import Network
 from docker.types import IPAMConfig, IPAMPool, Mount
@@ -97,9 +98,13 @@ class Node:
     def start(self) -> None:
         """Start the engine, and return when it answers."""
         self.container.exec_run(["sh", "-c", BOOT], detach=True)
-        wait_until(self.is_up, timeout=30, interval=0.02, what=f"the engine of {self.container.name} listens")
+        wait_until(self.answers, timeout=60, interval=0.02, what=f"the engine of {self.container.name} answers")
+
+    def answers(self) -> bool:
         # It listens before it is ready, and answers then.
-        self.client.ping()
+        with suppress(requests.ConnectionError):
+            return self.is_up() and bool(self.client.ping())
+        return False
 
     def is_up(self) -> bool:
         with socket.socket(socket.AF_UNIX) as probe:

@@ -107,10 +107,10 @@ def test_a_server_has_a_host_of_its_own(apart: Kit, local_browser: Browser) -> N
 def test_a_recreated_proxy_gets_its_routes_back(apart: Kit) -> None:
     bob = apart.user("bob").sign_in()
     apart.compose("up", "--detach", "--wait", "--force-recreate", "--no-deps", "proxy")
-    assert bob.session.get(f"{HUB}/user/bob/lab", timeout=60).status_code == 200
 
-    def answers() -> bool:
-        return bob.session.get(f"{BOB}/user/bob/api/status", timeout=60).status_code == 200
+    def answers(url: str) -> bool:
+        return bob.session.get(url, timeout=60).status_code == 200
 
-    wait_until(answers, timeout=30, what="bob's route is back")
+    wait_until(lambda: answers(f"{HUB}/user/bob/lab"), timeout=30, what="the hub's route is back")
+    wait_until(lambda: answers(f"{BOB}/user/bob/api/status"), timeout=30, what="bob's route is back")
     bob.stop()

@@ -8,6 +8,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import docker
 import pytest
@@ -158,11 +159,12 @@ def fill_up(path: Path) -> None:
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can mount a small file system")
 class TestFullDisk:
     @pytest.fixture
-    def small(self, tmp_path: Path) -> Iterator[Path]:
-        """A file system of 8 MB."""
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(tmp_path)], check=True)
-        yield tmp_path
-        subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
+    def small(self) -> Iterator[Path]:
+        """A file system of 8 MB, with a short path: a socket's has 107 characters at most."""
+        with TemporaryDirectory(prefix="dyt-") as folder:
+            subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder], check=True)
+            yield Path(folder)
+            subprocess.run(["umount", "--lazy", folder], check=True)
 
     def test_no_room_for_the_sheet(self, small: Path) -> None:
         kit = Kit(small)
