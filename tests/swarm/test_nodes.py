@@ -61,7 +61,9 @@ def test_a_worker_is_gone_and_comes_back(notebook_hub: Hub, swarm: Swarm, new_us
     assert ann.read() == "what ann wrote"
 
 
-# A machine that is switched off and on, an engine that ends in good order, one that crashes.
+# A machine that is switched off and on, an engine that ends in good order, one that crashes. A manager that is back
+# takes for lost, with all that runs there, what does not report in 3 s.
+@pytest.mark.alone
 @pytest.mark.parametrize("how", ["machine", "engine", "crash"])
 def test_the_only_manager_restarts(notebook_hub: Hub, swarm: Swarm, new_user: Any, how: str) -> None:
     manager = swarm.manager
