@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from support.kit import Kit
@@ -37,6 +39,17 @@ class Stack:
 
     def up(self, on: Node | None = None) -> str:
         return self.make("swarm-up", on=on).stdout
+
+    @contextmanager
+    def removed(self) -> Iterator[None]:
+        """In the end the stack is removed, which leaves nothing, and the kit destroyed."""
+        try:
+            yield
+            self.make("swarm-down")
+            self.wait_until_gone()
+        finally:
+            self.make("swarm-down", check=False)
+            self.kit.destroy()
 
     def refused(self, *said: str, on: Node | None = None) -> str:
         """`make swarm-up` has to fail, saying all of `said`, and nothing runs afterwards that did not before."""

@@ -15,8 +15,7 @@ from support.tiny import tiny_image
 
 pytestmark = pytest.mark.needs("swarm")
 
-# Half of what a start may take.
-FAST = 30
+FAST = 10
 
 
 def failure_of(hub: Hub, user: str, **traits: Any) -> str:

@@ -44,17 +44,12 @@ def stack(one_swarm: Swarm, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """A kit whose images the manager has; nothing runs yet."""
     kit = Kit(tmp_path_factory.mktemp("kit"))
     stack = Stack(kit, one_swarm)
-    try:
+    with stack.removed():
         kit.write_env(BIND_ADDR="0.0.0.0", DOCKER_SOCKET="/node/docker.sock", DOCKER_GID=str(os.getgid()))
         (kit.folder / "hub/config.d/workers.py").write_text(ON_WORKERS)
         kit.make("build")
         stack.send_images(one_swarm.managers[0])
         yield stack
-        stack.make("swarm-down")
-        stack.wait_until_gone()
-    finally:
-        stack.make("swarm-down", check=False)
-        kit.destroy()
 
 
 class TestOneHost:

@@ -92,7 +92,7 @@ def stack(
     (folder / "auth.json").write_text(json.dumps({"auths": {place.host: {"auth": auth}}}))
     for name, text in (("password", "from-a-file-of-mine"), ("profiles.yaml", PROFILES), ("logo.svg", LOGO)):
         (folder / name).write_text(text)
-    try:
+    with stack.removed():
         kit.write_env(
             COMPOSE_FILE=FILES,
             EDGE_IMAGE=official("caddy"),
@@ -119,11 +119,6 @@ def stack(
         one_swarm.label(leader, **{"dockyard.hub": "true"})
         stack.up(on=front)
         yield stack
-        stack.make("swarm-down")
-        stack.wait_until_gone()
-    finally:
-        stack.make("swarm-down", check=False)
-        kit.destroy()
 
 
 def test_all_services_run_by_digest(stack: Stack, place: registry.Registry) -> None:

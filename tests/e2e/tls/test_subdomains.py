@@ -111,6 +111,6 @@ def test_a_recreated_proxy_gets_its_routes_back(apart: Kit) -> None:
     def answers(url: str) -> bool:
         return bob.session.get(url, timeout=60).status_code == 200
 
-    wait_until(lambda: answers(f"{HUB}/user/bob/lab"), timeout=30, what="the hub's route is back")
-    wait_until(lambda: answers(f"{BOB}/user/bob/api/status"), timeout=30, what="bob's route is back")
+    wait_until(lambda: answers(f"{HUB}/user/bob/lab"), timeout=15, what="the hub's route is back")
+    wait_until(lambda: answers(f"{BOB}/user/bob/api/status"), timeout=15, what="bob's route is back")
     bob.stop()
