@@ -19,8 +19,10 @@ from support.wait import wait_until
 KILLED, PAUSED, CUT_OFF = "killed", "paused", "cut off"
 
 # Seconds between two signs of life that nodes give their manager: a loss shows after 2 to 4 s, at the swarm's own 5 s
-# after 12 to 15. Too short for more managers than one: a new leader loses nodes that have only to find it.
+# after 12 to 15. Too short where a manager begins to lead, be it the same again: nodes look for it at intervals of up
+# to 8 s, and those that it has not seen in time it takes for lost, with all that runs there.
 HEARTBEAT = 1
+USUAL_HEARTBEAT = 5
 
 Task = dict[str, Any]
 
@@ -32,7 +34,7 @@ class Swarm:
         self.managers = list(managers)
         self.workers = list(workers)
         self.shared = shared
-        self._heartbeat = heartbeat * 10**9
+        self._heartbeat = heartbeat
         self._lost: dict[Node, str] = {}
         self._ids: dict[Node, str] = {}
 
@@ -48,7 +50,7 @@ class Swarm:
     def form(self) -> None:
         # The last leads, so that a hub whose manager is the first can lose its leader.
         *others, first = self.managers
-        first.client.swarm.init(first.address, dispatcher_heartbeat_period=self._heartbeat)
+        first.client.swarm.init(first.address, dispatcher_heartbeat_period=self._heartbeat * 10**9)
         tokens = first.client.swarm.attrs["JoinTokens"]
         where = [f"{first.address}:2377"]
         for node in others:
@@ -198,18 +200,27 @@ class Swarm:
     @contextmanager
     def locked(self, manager: Node) -> Iterator[None]:
         """Have a manager wait for the key of the swarm, as one that was restarted does."""
-        self._set_lock(True)
+        self._update(autolock_managers=True)
         key = self.client.swarm.get_unlock_key()
         manager.stop()
         manager.start()
         yield
         manager.client.swarm.unlock(key)
         wait_until(self.has_quorum, timeout=60, what="the managers agree")
-        self._set_lock(False)
+        self._update(autolock_managers=False)
 
-    def _set_lock(self, on: bool) -> None:
+    @contextmanager
+    def beating(self, heartbeat: int) -> Iterator[None]:
+        """Have another heartbeat, in seconds."""
+        usual, self._heartbeat = self._heartbeat, heartbeat
+        self._update()
+        yield
+        self._heartbeat = usual
+        self._update()
+
+    def _update(self, **settings: Any) -> None:
         self.client.swarm.reload()
-        self.client.swarm.update(name="default", dispatcher_heartbeat_period=self._heartbeat, autolock_managers=on)
+        self.client.swarm.update(name="default", dispatcher_heartbeat_period=self._heartbeat * 10**9, **settings)
 
     # Images and leavings
 

@@ -10,7 +10,7 @@ import pytest
 
 from support.jupyterhub import Hub
 from support.notebook import notebook_image
-from support.swarm import Swarm
+from support.swarm import USUAL_HEARTBEAT, Swarm
 from support.swarm import swarm as running_swarm
 from support.swarmhub import Notebook, swarm_hub
 from support.swarmhub import notebook_hub as running_notebook_hub
@@ -26,7 +26,7 @@ def one_swarm(seed: str) -> Iterator[Swarm]:
 @pytest.fixture(scope="package")
 def three_managers(seed: str) -> Iterator[Swarm]:
     """What a module that loses managers has as its `one_swarm`."""
-    with running_swarm(managers=3, workers=0, heartbeat=5, seed=seed) as swarm:
+    with running_swarm(managers=3, workers=0, heartbeat=USUAL_HEARTBEAT, seed=seed) as swarm:
         yield swarm
 
 

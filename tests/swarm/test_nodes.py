@@ -11,7 +11,7 @@ import pytest
 
 from support.jupyterhub import Hub
 from support.nested import Node
-from support.swarm import CUT_OFF, KILLED, PAUSED, Swarm
+from support.swarm import CUT_OFF, KILLED, PAUSED, USUAL_HEARTBEAT, Swarm
 from support.swarmhub import Notebook, all_started
 from support.wait import wait_until
 
@@ -61,16 +61,14 @@ def test_a_worker_is_gone_and_comes_back(notebook_hub: Hub, swarm: Swarm, new_us
     assert ann.read() == "what ann wrote"
 
 
-# A machine that is switched off and on, an engine that ends in good order, one that crashes. A manager that is back
-# takes for lost, with all that runs there, what does not report in 3 s.
-@pytest.mark.alone
+# A machine that is switched off and on, an engine that ends in good order, one that crashes.
 @pytest.mark.parametrize("how", ["machine", "engine", "crash"])
 def test_the_only_manager_restarts(notebook_hub: Hub, swarm: Swarm, new_user: Any, how: str) -> None:
     manager = swarm.manager
     ann: Notebook = new_user("ann").placed(*swarm.workers).sign_in().started()
     newcomer: Notebook = new_user("newcomer")
     ann.write("what ann wrote")
-    with ann.kernel() as kernel:
+    with swarm.beating(USUAL_HEARTBEAT), ann.kernel() as kernel:
         kernel.run("x = 41")
         {"machine": manager.switch_off, "engine": manager.stop, "crash": manager.kill}[how]()
         last = notebook_hub.spawn(newcomer.name)[-1]
