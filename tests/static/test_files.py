@@ -53,8 +53,17 @@ def test_dockerfile(path: Path) -> None:
         assert "HEALTHCHECK" in image
     for command in re.findall(r"apt-get .*?install .*", text):
         assert "--no-install-recommends" in command
-    for command in re.findall(r"pip install .*requirements.*", text):
-        assert "--require-hashes" in command
+    for command in re.findall(r"pip install .*", text):
+        assert "--require-hashes" in command or "--no-deps --no-build-isolation" in command
+    for command in re.findall(r"^ *(npm .*)", text, re.MULTILINE):
+        assert command.startswith("npm ci ")
+
+
+def test_the_lock_of_npm_has_a_hash_of_each_package() -> None:
+    packages = json.loads((ROOT / "hub" / "proxy" / "package-lock.json").read_text())["packages"]
+    del packages[""]
+    assert packages
+    assert [name for name, package in packages.items() if not package["integrity"].startswith("sha512-")] == []
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=name)

@@ -1,4 +1,4 @@
-"""An oracle, written without a look at the gate: what in a container's configuration would open the host.
+"""An oracle, written without a look at the gate: what in a container's, or a service's, configuration opens the host.
 
 It reads keys as the engine does, whatever their case.
 """
@@ -27,6 +27,19 @@ NEVER = [
     "usernsmode",
     "utsmode",
     "volumesfrom",
+]
+# What no service has, nor its task, nor the container of that.
+NEVER_OF_A_SERVICE = [
+    "capabilityadd",
+    "configs",
+    "isolation",
+    "mode",
+    "networkattachmentspec",
+    "oomscoreadj",
+    "pluginspec",
+    "runtime",
+    "sysctls",
+    "ulimits",
 ]
 HARMLESS_MODES = {"ipcmode": {"", "none", "private"}, "cgroupnsmode": {"", "private"}}
 SAFE_OPTIONS = {"no-new-privileges", "no-new-privileges:true", "no-new-privileges=true"}
@@ -82,6 +95,35 @@ def dangers(body: Any, images: set[str], paths: set[str], networks: set[str], pr
     if (host.get("restartpolicy") or {}).get("name") not in (None, "", "no"):
         found.append("restarts")
     return [*found, *_mounted(host, paths, project)]
+
+
+def dangers_of_a_service(body: Any, images: set[str], paths: set[str], networks: set[str], project: str) -> list[str]:
+    """As `dangers`, of the body that makes a service."""
+    read = as_the_engine_reads(body)
+    task = read.get("tasktemplate") or {}
+    inside = task.get("containerspec") or {}
+    found = [*twice(body)]
+    if (read.get("endpointspec") or {}).get("ports"):
+        found.append("ports")
+    found += [name for name in NEVER_OF_A_SERVICE if any(layer.get(name) for layer in (read, task, inside))]
+    if {name: value for name, value in (inside.get("privileges") or {}).items() if value} != {"nonewprivileges": True}:
+        found.append(f"privileges {inside.get('privileges')}")
+    if "ALL" not in (inside.get("capabilitydrop") or []):
+        found.append("capabilities are kept")
+    if inside.get("image") not in images:
+        found.append(f"image {inside.get('image')}")
+    attached = [*(task.get("networks") or []), *(read.get("networks") or [])]
+    if not attached or {one.get("target") for one in attached} - networks or any(len(one) > 1 for one in attached):
+        found.append(f"networks {attached}")
+    for labels in (read.get("labels") or {}, inside.get("labels") or {}):
+        found += [f"label {name}" for name in labels if not name.startswith("dockyard.")]
+        if labels.get("dockyard.instance") != project:
+            found.append("no owner")
+    if (task.get("logdriver") or {}).get("name", "local") not in ("local", "json-file"):
+        found.append("log driver")
+    if (task.get("restartpolicy") or {}).get("condition") != "none":
+        found.append("restarts")
+    return [*found, *_mounted(inside, paths, project)]
 
 
 def _mounted(host: Any, paths: set[str], project: str) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Many users of a kit at once, for a while: they sign in, start, run, stop; faults come in between, by a seed.
 
-`Soak.run` is the time itself; `Soak.books` is what has to balance once it is over.
+`Soak.run` is the time itself, `Soak.calm` the same without faults; `Soak.books` is what has to balance after each.
 """
 
 from __future__ import annotations
@@ -17,29 +17,26 @@ from typing import Any
 
 import aiohttp
 import docker
+import requests
 from docker.errors import APIError
+from websockets.exceptions import WebSocketException
 
 from support.kit import Kit
+from support.user import Refused
 from support.wait import until, wait_until
 
+SERVICES = ("hub", "gate", "proxy")
 # Who acts at the same time.
 AT_ONCE = 10
-# Starts that fail within this time after a fault are the fault's.
-WAKE = 10.0
+# Seconds after a fault in which what begins may still meet it.
+WAKE = 2.0
 
-# What the hub's process has: the largest of those in its container is the hub itself.
+# What the largest process of a container has: that is the hub, the gate, the proxy itself.
 PROCESS = """
-import glob, json, os
-def read(pid):
-    status = dict(line.split(":", 1) for line in open(f"/proc/{pid}/status"))
-    links = []
-    for fd in glob.glob(f"/proc/{pid}/fd/*"):
-        try: links.append(os.readlink(fd))
-        except OSError: pass
-    return {"rss": int(status.get("VmRSS", "0").split()[0]), "threads": int(status["Threads"]),
-            "sockets": sum(link.startswith("socket:") for link in links), "files": len(links)}
-pids = [pid for pid in os.listdir("/proc") if pid.isdigit() and int(pid) != os.getpid()]
-print(json.dumps(max(map(read, pids), key=lambda one: one["rss"])))
+for process in /proc/[0-9]*; do
+  echo "$(sed -n 's/^VmRSS:[^0-9]*\\([0-9]*\\).*/\\1/p' $process/status)" \\
+    "$(sed -n 's/^Threads:[^0-9]*//p' $process/status)" "$(ls -l $process/fd | grep -c socket:)"
+done 2>/dev/null | sort -n | tail -n 1
 """
 ROWS = """
 import json, sqlite3
@@ -55,23 +52,45 @@ print(json.dumps({
 
 
 @dataclass
+class Fault:
+    """One that was over, all being well again, at `over`. `hurt` is the user whom it may have hurt, or EVERYBODY."""
+
+    name: str
+    began: float
+    over: float
+    hurt: str
+
+
+EVERYBODY, NOBODY = "everybody", "nobody"
+
+
+@dataclass
+class Start:
+    """A user's start; `said` is why it failed, or nothing."""
+
+    user: str
+    began: float
+    ended: float
+    said: str = ""
+
+    def may_have_met(self, fault: Fault) -> bool:
+        return fault.hurt in {self.user, EVERYBODY} and self.began < fault.over + WAKE and self.ended > fault.began
+
+
+@dataclass
 class Report:
-    """What happened. `failures` are starts that failed: (began, ended, what was said)."""
+    """What happened."""
 
     seed: int
     did: Counter[str] = field(default_factory=Counter)
-    faults: list[tuple[float, float, str]] = field(default_factory=list)
-    failures: list[tuple[float, float, str]] = field(default_factory=list)
-    process: list[dict[str, int]] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    starts: list[Start] = field(default_factory=list)
+    process: list[dict[str, dict[str, int]]] = field(default_factory=list)
     rows: dict[str, int] = field(default_factory=dict)
 
-    def unexplained(self) -> list[str]:
-        """What was said of starts that failed while nothing was wrong."""
-
-        def is_hit(began: float, ended: float) -> bool:
-            return any(began < over + WAKE and ended > start for start, over, _ in self.faults)
-
-        return [said for began, ended, said in self.failures if not is_hit(began, ended)]
+    def undisturbed(self) -> list[Start]:
+        """Starts that no fault can have hurt."""
+        return [start for start in self.starts if not any(map(start.may_have_met, self.faults))]
 
 
 class Person:
@@ -135,21 +154,33 @@ class Person:
             await until(lambda: self._settled(server), timeout=120, interval=0.2, what=f"{self.name} is started")
             if (await self.servers()).get(server, {}).get("ready"):
                 self._soak.report.did["start"] += 1
+                self._soak.report.starts.append(Start(self.name, began, time.monotonic()))
                 return True
             said = (await self.ask("GET", f"{self._at(server)}/progress"))[1]
         elif status == 400 and "already" in said:
             return True
-        self._soak.report.failures.append((began, time.monotonic(), said))
+        self._soak.report.starts.append(Start(self.name, began, time.monotonic(), said or str(status)))
         return False
 
     async def _settled(self, server: str) -> bool:
         return not (await self.servers()).get(server, {}).get("pending")
 
     async def visit(self, server: str = "") -> None:
-        """Reach the server by way of the proxy; it may have been killed meanwhile."""
+        """Reach the server by way of the proxy, and where it is a notebook run a cell; it may have been killed."""
         path = f"/user/{self.name}/{server}/api".replace("//", "/")
-        status, _ = await self.ask("GET", path, allow_redirects=False)
-        self._soak.report.did["visit" if status in {200, 404} else "visit in vain"] += 1
+        status, page = await self.ask("GET", path, allow_redirects=False)
+        # The second is what httpd says that is asked for a file that it lacks.
+        is_there = status == 200 or "The requested URL was not found" in page
+        self._soak.report.did["visit" if is_there else "visit in vain"] += 1
+        if self._image and not server:
+            self._soak.report.did["run" if await asyncio.to_thread(self._run) else "run in vain"] += 1
+
+    def _run(self) -> bool:
+        try:
+            with self._soak.kit.user(self.name).sign_in().visiting().kernel() as kernel:
+                return kernel.run("print(6 * 7)") == "42\n"
+        except (requests.RequestException, WebSocketException, OSError, Refused, AssertionError):
+            return False
 
     async def stop(self, server: str = "") -> None:
         await self.ask("DELETE", self._at(server))
@@ -165,6 +196,10 @@ class Person:
         await until(lambda: self._settled(""), timeout=120, interval=0.2, what=f"{self.name}'s start has ended")
         await self.stop()
         self._soak.report.did["cancel"] += 1
+
+
+# By its name, what makes one, and returns whom it may hurt.
+Faults = dict[str, Callable[[], str]]
 
 
 class Soak:
@@ -191,7 +226,7 @@ class Soak:
     # The time itself
 
     async def run(self, seconds: float) -> None:
-        """The hub is replaced in the first third only: from then on one process is looked at."""
+        """The hub is killed in the first third only, gate and proxy not in the last, so that it shows how they grow."""
         began = time.monotonic()
         await self._sign_admin_in()
         # The first server brings those that all servers share.
@@ -202,13 +237,11 @@ class Soak:
         self._kits_networks = self._networks()
         living = [asyncio.create_task(self._live(person)) for person in self.people]
         try:
-            faults = self._faults()
-            for part in range(3):
-                kinds = self._of_the_hub() | faults if part == 0 else faults
-                # The last part has all that have not been yet.
-                needed = set(self._of_the_hub() if part == 0 else faults if part == 2 else ())
-                await self._trouble(kinds, needed, began + seconds * (part + 1) / 3)
-                self.report.process.append(self.process())
+            once, twice, always = self._of_the_hub(), self._of_what_it_uses(), self._of_servers()
+            parts = [(once | twice | always, once), (twice | always, twice), (always, always)]
+            for part, (kinds, needed) in enumerate(parts, 1):
+                await self._trouble(kinds, set(needed), began + seconds * part / len(parts))
+                self.report.process.append({service: self.process(service) for service in SERVICES})
             self._over = True
             await asyncio.gather(*living)
         finally:
@@ -229,21 +262,34 @@ class Soak:
             async with self._turn:
                 what = chance.choices(["session", "named", "cancel", "delete", "sign in"], [10, 3, 2, 1, 2])[0]
                 if what == "session":
-                    if await person.start():
-                        await person.visit()
-                        # Some stay, for faults to hit.
-                        if chance.random() < 0.7:
-                            await person.stop()
+                    # Some stay, for faults to hit.
+                    await self._use(person, stays=chance.random() < 0.3)
                 elif what == "named":
-                    if await person.start("second"):
-                        await person.visit("second")
-                        await person.stop("second")
+                    await self._use(person, "second")
                 elif what == "cancel":
                     await person.cancel()
                 elif what == "sign in":
                     await person.sign_in()
                 else:
                     await self._delete(person)
+
+    async def _use(self, person: Person, server: str = "", stays: bool = False) -> None:
+        if await person.start(server):
+            await person.visit(server)
+            if not stays:
+                await person.stop(server)
+
+    async def calm(self) -> None:
+        """Everybody does all once, and nothing goes wrong."""
+
+        async def live(person: Person) -> None:
+            async with self._turn:
+                await person.sign_in()
+                await self._use(person)
+                await self._use(person, "second")
+                await person.cancel()
+
+        await asyncio.gather(*map(live, self.people))
 
     async def _delete(self, person: Person) -> None:
         async with self._calm:
@@ -256,61 +302,76 @@ class Soak:
 
     # Faults
 
-    async def _trouble(self, kinds: dict[str, Callable[[], Any]], needed: set[str], end: float) -> None:
+    async def _trouble(self, kinds: Faults, needed: set[str], end: float) -> None:
         """Faults until `end`, and until all that are `needed` have been; first those that have not been yet."""
-        seen = {name for _, _, name in self.report.faults}
+        seen = {fault.name for fault in self.report.faults}
         while time.monotonic() < end or not needed <= seen:
             name = self.chance.choice(sorted(kinds.keys() - seen) or sorted(kinds))
             seen.add(name)
             async with self._calm:
                 began = time.monotonic()
-                self._forgiven += len(self.kit.servers()) if name == "hub killed" else AT_ONCE // 3
-                await asyncio.to_thread(kinds[name])
+                if name == "hub killed":
+                    self._forgiven += len(self.kit.servers())
+                elif name in self._of_what_it_uses():
+                    self._forgiven += AT_ONCE
+                hurt = await asyncio.to_thread(kinds[name])
                 await until(self._is_well, timeout=120, interval=0.2, what=f"all is well after {name}")
-                self.report.faults.append((began, time.monotonic(), name))
+                self.report.faults.append(Fault(name, began, time.monotonic(), hurt))
             calm = time.monotonic() + self.chance.uniform(1, 5)
             await until(lambda calm=calm: _past(calm), timeout=60)  # type: ignore[misc]
 
     async def _is_well(self) -> bool:
         return (await self.admin.ask("GET", "/hub/health"))[0] == 200
 
-    def _of_the_hub(self) -> dict[str, Callable[[], Any]]:
-        return {"hub killed": lambda: self.kit.container("hub").restart(timeout=0)}
+    def _of_the_hub(self) -> Faults:
+        return {"hub killed": lambda: self._kill("hub")}
 
-    def _faults(self) -> dict[str, Callable[[], Any]]:
+    def _of_what_it_uses(self) -> Faults:
+        # With the gate go all calls that are under way, and the stream of events.
+        return {"gate killed": lambda: self._kill("gate"), "proxy killed": lambda: self._kill("proxy")}
+
+    def _of_servers(self) -> Faults:
         return {
             "server killed": lambda: self._hit(lambda server: server.kill()),
             "server removed": lambda: self._hit(lambda server: server.remove(force=True)),
             "engine slow": lambda: self._slow(4),
             "engine stalled": lambda: self._slow(1),
-            # With it go all calls that are under way, and the stream of events.
-            "gate killed": lambda: self.kit.container("gate").restart(timeout=0),
-            "proxy killed": lambda: self.kit.container("proxy").restart(timeout=0),
         }
 
-    def _hit(self, how: Callable[[Any], Any]) -> None:
-        if servers := self.kit.servers():
-            # It may have gone by itself.
-            with suppress(APIError):
-                how(self.chance.choice(servers))
+    def _kill(self, service: str) -> str:
+        self.kit.container(service).restart(timeout=0)
+        self.kit.wait_for(service)
+        return EVERYBODY
 
-    def _slow(self, seconds: float) -> None:
+    def _hit(self, how: Callable[[Any], Any]) -> str:
+        if not (servers := self.kit.servers()):
+            return NOBODY
+        server = self.chance.choice(servers)
+        # It may have gone by itself.
+        with suppress(APIError):
+            how(server)
+        return str(server.labels["dockyard.user"])
+
+    def _slow(self, seconds: float) -> str:
         """Nothing is lost, everything is late."""
         gate = self.kit.container("gate")
         gate.pause()
         over = time.monotonic() + seconds
         wait_until(lambda: time.monotonic() > over, timeout=60)
         gate.unpause()
+        return NOBODY
 
     # The books
 
-    def process(self) -> dict[str, int]:
-        return dict(self._in_the_hub(PROCESS))
+    def process(self, service: str) -> dict[str, int]:
+        """Of the service's own process: `rss` in KiB, `threads`, `sockets`."""
+        done = self.kit.container(service).exec_run(["sh", "-c", PROCESS])
+        return dict(zip(("rss", "threads", "sockets"), map(int, done.output.split()), strict=True))
 
-    def _in_the_hub(self, code: str) -> Any:
-        done = self.kit.container("hub").exec_run(["python3", "-c", code])
+    def _rows(self) -> dict[str, int]:
+        done = self.kit.container("hub").exec_run(["python3", "-c", ROWS])
         assert done.exit_code == 0, done.output
-        return json.loads(done.output)
+        return dict(json.loads(done.output))
 
     def _networks(self) -> list[str]:
         return sorted(network.name for network in self._engine.networks.list() if self.kit.project in network.name)
@@ -325,7 +386,7 @@ class Soak:
         listed = json.loads((await self.admin.ask("GET", "/hub/api/proxy"))[1])
         paths = {"/", "/hub/"} | {f"/user/{one.rstrip('/')}/" for one in ready}
         volumes = [volume.name for volume in self._engine.volumes.list() if f"{project}-home-" in volume.name]
-        self.report.rows = rows = self._in_the_hub(ROWS)
+        self.report.rows = rows = self._rows()
         return {
             "containers": (sorted(f"{c['dockyard.user']}/{c['dockyard.server']}" for c in containers), ready),
             "volumes": (sorted(set(volumes) - {f"{project}-home-{name}" for name in users}), []),

@@ -17,14 +17,14 @@ from support.soak import Report, Soak
 from support.wait import until
 
 USERS, REAL = 50, 2
-# Of the hub's process, between the second and the last third: more is a leak, or soon is.
+# How much a process may grow in the last third: more is a leak, or soon is.
 KIBIBYTES, THREADS, SOCKETS = 40 * 1024, 12, 60
 
 
 def kept(kit: Kit, report: Report, books: dict[str, object]) -> None:
     folder = ROOT / ".artifacts"
     folder.mkdir(exist_ok=True)
-    (folder / "soak.json").write_text(json.dumps(vars(report) | {"books": books}, indent=1))
+    (folder / "soak.json").write_text(json.dumps(vars(report) | {"books": books}, indent=1, default=vars))
     for service in ("hub", "gate"):
         (folder / f"soak-{service}.log").write_bytes(kit.container(service).logs(timestamps=True))
 
@@ -35,28 +35,42 @@ async def test_soak(running: Kit, seconds: int) -> None:
     seed = int(os.environ.get("SOAK_SEED") or 1)
     print(f"SOAK_SEED={seed}")
     soak = Soak(running, seed, USERS, notebook_image(), REAL)
+    report = soak.report
     books: dict[str, object] = {}
-    try:
-        await soak.run(seconds)
 
-        async def balance() -> bool:
-            books.clear()
-            books.update({what: pair for what, pair in (await soak.books()).items() if pair[0] != pair[1]})
-            return not books
+    async def balance() -> bool:
+        books.clear()
+        books.update({what: pair for what, pair in (await soak.books()).items() if pair[0] != pair[1]})
+        return not books
 
+    async def balanced() -> None:
         try:
             await until(balance, timeout=90, interval=1)
         except AssertionError as error:
             raise AssertionError(f"the books don't balance: what is, and what should be: {books}") from error
+
+    try:
+        await soak.run(seconds)
+        await balanced()
+        left, in_vain = dict(report.rows), report.did["run in vain"]
+        await soak.calm()
+        await balanced()
     finally:
-        kept(running, soak.report, books)
+        kept(running, report, books)
         await soak.close()
-    report = soak.report
-    print(dict(report.did), [name for _, _, name in report.faults], report.process, sep="\n")
-    assert report.unexplained() == []
+    print(dict(report.did), [fault.name for fault in report.faults], report.process, left, report.rows, sep="\n")
+    undisturbed = report.undisturbed()
+    assert [start for start in undisturbed if start.said] == []
+    assert len(undisturbed) > USERS * 3
     assert min(report.did[what] for what in ("sign-in", "start", "visit", "stop")) >= 10
-    assert len({name for _, _, name in report.faults}) == 7
+    assert report.did["run"] >= REAL
+    assert report.did["run in vain"] == in_vain
+    assert report.did["visit in vain"] < report.did["visit"] / 10
+    assert len({fault.name for fault in report.faults}) == 7
+    # Without a fault nothing at all is left.
+    assert {what: number for what, number in report.rows.items() if number > left[what]} == {}
     _, second, last = report.process
-    assert last["rss"] - second["rss"] < KIBIBYTES
-    assert last["threads"] - second["threads"] < THREADS
-    assert last["sockets"] - second["sockets"] < SOCKETS
+    for service, grown in last.items():
+        assert grown["rss"] - second[service]["rss"] < KIBIBYTES, service
+        assert grown["threads"] - second[service]["threads"] < THREADS, service
+        assert grown["sockets"] - second[service]["sockets"] < SOCKETS, service

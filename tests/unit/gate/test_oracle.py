@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dockerspawner.linklocal import OVERLAY
 from gate import checks, strict
 from gate.strict import Refused
-from support.bodies import ALLOWED, FOREIGN, IMAGE, helping, server
-from support.danger import HARMLESS_MODES, NEVER, dangers
-from unit.gate.test_containers import BODIES
+from support.bodies import ALLOWED, FOREIGN, IMAGE, helping, server, service
+from support.danger import HARMLESS_MODES, NEVER, NEVER_OF_A_SERVICE, dangers, dangers_of_a_service
+from unit.gate.test_containers import BODIES, SERVICES
 
 PATHS = {"/srv/data", "/home/ada"}
 NETWORKS = {"kit_users", "kit-ada", "kit-bob"}
@@ -48,6 +49,14 @@ BEYOND = {
     "a helper's other script",
     "a helper's other target",
     "a helper's owner",
+}
+
+# The same of a service.
+BEYOND_SERVICES = {
+    "health check",
+    "foreign secret",
+    "name",
+    "search domain",
 }
 
 FIELDS = [
@@ -153,6 +162,31 @@ KEYS = [
     "device",
 ]
 
+FIELDS_OF_SERVICES = [
+    "CapabilityAdd",
+    "CapabilityDrop",
+    "Configs",
+    "Container",
+    "DriverOpts",
+    "EndpointSpec",
+    "Image",
+    "Isolation",
+    "Labels",
+    "LogDriver",
+    "Mode",
+    "Mounts",
+    "Networks",
+    "OomScoreAdj",
+    "PluginSpec",
+    "Ports",
+    "Privileges",
+    "RestartPolicy",
+    "Runtime",
+    "Sysctls",
+    "Ulimits",
+    "User",
+]
+
 texts = st.sampled_from(TEXTS)
 scalars = st.none() | st.booleans() | st.integers(-2, 2000) | texts
 values = st.recursive(
@@ -179,7 +213,19 @@ LIKELY = {
     "SecurityOpt": st.lists(texts, max_size=2),
     "NetworkMode": texts,
 }
+LIKELY_OF_SERVICES: dict[str, st.SearchStrategy[Any]] = {
+    "Mounts": st.lists(mounts, max_size=2),
+    "Networks": st.lists(st.fixed_dictionaries({"Target": texts}, optional={"Aliases": values}), max_size=2),
+    "CapabilityDrop": st.lists(st.sampled_from(["ALL", "all", "CHOWN"]), max_size=2),
+    "Privileges": st.fixed_dictionaries({"NoNewPrivileges": st.booleans()}, optional={"Seccomp": values}),
+    "RestartPolicy": st.fixed_dictionaries({"Condition": st.sampled_from(["none", "any", "on-failure"])}),
+    "LogDriver": st.fixed_dictionaries({"Name": texts}),
+    "Image": st.sampled_from([IMAGE, "alpine"]),
+    "User": texts,
+}
 spelled = st.sampled_from([str, str, str, str.lower, str.upper])
+# Not its simplest value, which is drawn more often than others.
+rarely = st.integers(0, 9).map(lambda number: number == 7)
 
 
 @st.composite
@@ -200,23 +246,58 @@ def bodies(draw: st.DrawFn) -> str:
             )
         )
     text = json.dumps(body)
-    return text.replace('"Binds"', '"Binds": [], "Binds"', 1) if not draw(st.integers(0, 9)) else text
+    return text.replace('"Binds"', '"Binds": [], "Binds"', 1) if draw(rarely) else text
+
+
+@st.composite
+def services(draw: st.DrawFn) -> str:
+    """As `bodies`, of a service."""
+    body = copy.deepcopy(service())
+    layers = [body, body["TaskTemplate"], body["TaskTemplate"]["ContainerSpec"], body["EndpointSpec"]]
+    for name in draw(st.lists(st.sampled_from([*FIELDS_OF_SERVICES, *list(LIKELY_OF_SERVICES) * 5]), max_size=2)):
+        # Mostly where it belongs.
+        where = draw(st.sampled_from([*layers, *[layer for layer in layers if name in layer] * 9]))
+        where[draw(spelled)(name)] = draw(LIKELY_OF_SERVICES.get(name, values) if draw(st.integers(0, 4)) else values)
+    text = json.dumps(body)
+    return text.replace('"Mounts"', '"Mounts": [], "Mounts"', 1) if draw(rarely) else text
 
 
 def judged(body: Any) -> list[str]:
     return dangers(body, {IMAGE}, PATHS, NETWORKS, "kit")
 
 
-@settings(max_examples=1500, deadline=None)
-@given(bodies())
-def test_what_is_sent_on_is_harmless(text: str) -> None:
+def judged_service(body: Any) -> list[str]:
+    return dangers_of_a_service(body, {IMAGE}, PATHS, {*NETWORKS, OVERLAY}, "kit")
+
+
+def sent_on(text: str, making: Any, judging: Any) -> bool:
+    """Does the gate send this on? Then it is harmless."""
     try:
-        order = checks.container(ALLOWED, strict.json_object(text.encode()))
+        order = making(ALLOWED, strict.json_object(text.encode()))
     except Refused:
-        return
+        return False
     if order.networks <= NETWORKS:
         # Of others the engine is asked whose they are.
-        assert judged(json.loads(json.dumps(order.body))) == []
+        assert judging(json.loads(json.dumps(order.body))) == []
+    return True
+
+
+@pytest.mark.parametrize(
+    ("texts", "making", "judging"),
+    [(bodies(), checks.container, judged), (services(), checks.service, judged_service)],
+    ids=["containers", "services"],
+)
+def test_what_is_sent_on_is_harmless(texts: st.SearchStrategy[str], making: Any, judging: Any) -> None:
+    sent: list[bool] = []
+
+    @settings(max_examples=1500, deadline=None)
+    @given(texts)
+    def try_all(text: str) -> None:
+        sent.append(sent_on(text, making, judging))
+
+    try_all()
+    # Else nothing was judged.
+    assert sum(sent) > 30
 
 
 @pytest.mark.parametrize("name", sorted(BODIES.keys() - BEYOND))
@@ -224,10 +305,20 @@ def test_the_oracle_knows_what_is_dangerous(name: str) -> None:
     assert judged(BODIES[name])
 
 
+@pytest.mark.parametrize("name", sorted(SERVICES.keys() - BEYOND_SERVICES))
+def test_the_oracle_knows_what_is_dangerous_in_a_service(name: str) -> None:
+    assert judged_service(SERVICES[name])
+
+
 def test_the_oracle_lets_pass_what_the_spawner_sends() -> None:
-    assert judged(server()) == judged(helping()) == []
+    assert judged(server()) == judged(helping()) == judged_service(service()) == []
 
 
 @pytest.mark.parametrize("field", [*NEVER, *HARMLESS_MODES])
 def test_the_oracle_reads_as_the_engine_does(field: str) -> None:
     assert judged(server(**{f"HostConfig__{field.title()}": "host"}))
+
+
+@pytest.mark.parametrize("field", NEVER_OF_A_SERVICE)
+def test_the_oracle_reads_a_service_as_the_engine_does(field: str) -> None:
+    assert judged_service(service(**{field.title(): ["x"]}))
