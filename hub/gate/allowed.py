@@ -73,8 +73,9 @@ class Allowed:
         """May this path of the host be mounted?
 
         Never what is further down: who writes to a mounted directory could leave a link there that leads elsewhere.
+        Nor what a node of a swarm would read as a template, in which "/" and ".." can be had without being written.
         """
-        if not path.startswith("/") or posixpath.normpath(path) != path or path == "/":
+        if not path.startswith("/") or posixpath.normpath(path) != path or path == "/" or "{" in path:
             return False
         return path in self.binds or f"{posixpath.dirname(path).rstrip('/')}/*" in self.binds
 

@@ -48,6 +48,17 @@ def kits_container(inspected: Json) -> Json:
     }
 
 
+def listed(allowed: Allowed, container: Json) -> Json | None:
+    """A container of the kit as a list tells of it; None where the hub need not know."""
+    labels = container.get("Labels")
+    if is_ours(allowed, labels):
+        return container
+    if not is_attached(allowed, labels):
+        return None
+    kept = _kept(container, "Id", "Names", "State", "Status", "NetworkSettings")
+    return {**kept, "Labels": _kept(labels, PROJECT, SERVICE)}
+
+
 def event(allowed: Allowed, known: Collection[str], told: Json) -> Json | None:
     """An event as the hub may hear it; None where it may not. `known` has ids of the hub's own containers."""
     actor = told.get("Actor") or {}
@@ -71,8 +82,10 @@ def event(allowed: Allowed, known: Collection[str], told: Json) -> Json | None:
         attributes = {key: value for key, value in attributes.items() if key.startswith(("state.", "availability."))}
     else:
         return None
-    about = _kept(told, "Type", "Action", "time", "timeNano", "scope")
-    return {**about, "Actor": {"ID": actor.get("ID", ""), "Attributes": attributes}}
+    about = _kept(told, "Type", "time", "timeNano", "scope")
+    # What follows is a command's text.
+    action = str(told.get("Action", "")).partition(":")[0]
+    return {**about, "Action": action, "Actor": {"ID": actor.get("ID", ""), "Attributes": attributes}}
 
 
 def network(allowed: Allowed, listed: Json) -> Json:

@@ -104,12 +104,20 @@ class Calls:
         labels = filters.setdefault("label", [])
         if not checks.names_of_ours(self.allowed, labels):
             labels.append(f"{checks.INSTANCE}={self.allowed.project}")
+            if any(label.partition("=")[0] == checks.INSTANCE for label in labels[:-1]):
+                raise Refused(f"The label {checks.INSTANCE} is {self.allowed.project}: others' things are not listed.")
         return json.dumps(filters)
 
     async def containers(self, call: Call) -> Outcome:
         everything = "1" if strict.switch(call.query, "all") else "0"
-        query = {"all": everything, "filters": self._own_filters(call)}
+        filters = strict.label_filters(call.query.get("filters", ""))
+        # By which the hub finds the proxy and itself.
+        of_kit = f"{answers.PROJECT}={self.allowed.project}" in filters.get("label", ())
+        query = {"all": everything, "filters": json.dumps(filters) if of_kit else self._own_filters(call)}
         answer = await self._send(call, "GET", "/containers/json", query)
+        if answer.ok and of_kit:
+            told = (answers.listed(self.allowed, one) for one in answer.json())
+            answer = answer.replaced([one for one in told if one])
         if answer.ok:
             # Events of networks name them by no more than their ids.
             self.owned.listed_containers(answer)
@@ -123,7 +131,7 @@ class Calls:
         for network in order.networks:
             await self.owned.check_network(call.version, network)
         answer = await self._send(call, "POST", "/containers/create", {"name": name}, order.body)
-        if answer.ok:
+        if answer.ok and checks.owner(order.body["Labels"], checks.INSTANCE):
             self.owned.made_container(answer.json()["Id"])
         return answer
 
@@ -131,8 +139,8 @@ class Calls:
         answer, _ = await self.owned.inspect(call.version, call.names["name"], kit=True)
         return answer
 
-    async def _container(self, call: Call) -> str:
-        return f"/containers/{await self.owned.container(call.version, call.names['name'])}"
+    async def _container(self, call: Call, helper: bool = True) -> str:
+        return f"/containers/{await self.owned.container(call.version, call.names['name'], helper)}"
 
     async def logs(self, call: Call) -> Outcome:
         query = self._of_a_log(call)
@@ -180,7 +188,7 @@ class Calls:
         return answer
 
     async def execute(self, call: Call) -> Outcome:
-        container_id = await self.owned.container(call.version, call.names["name"])
+        container_id = await self.owned.container(call.version, call.names["name"], helper=False)
         order = checks.read(models.Exec, call.json).model_dump(exclude_unset=True) | {"Container": container_id}
         answer = await self._send(call, "POST", f"/containers/{container_id}/exec", body=order)
         if answer.ok:
@@ -205,13 +213,13 @@ class Calls:
 
     async def get_archive(self, call: Call) -> Outcome:
         path = self._archived(call)
-        return Relay(Request("GET", f"{await self._container(call)}/archive", {"path": path}))
+        return Relay(Request("GET", f"{await self._container(call, helper=False)}/archive", {"path": path}))
 
     async def put_archive(self, call: Call) -> Outcome:
         if self._archived(call) != CERTS:
             raise Refused(f"Files are put into {CERTS} only.")
         packed = repacked(call.body)
-        path = f"{await self._container(call)}/archive"
+        path = f"{await self._container(call, helper=False)}/archive"
         return await self._send(call, "PUT", path, {"path": CERTS}, packed, {"Content-Type": "application/x-tar"})
 
     # Images
@@ -249,8 +257,9 @@ class Calls:
         _, found = await self.owned.volume(call.version, name)
         if not answers.is_ours(self.allowed, found.get("Labels")):
             raise Refused(f"Volume {name} was not made by this hub: whoever made it removes it.")
+        answer = await self._send(call, "DELETE", f"/volumes/{name}")
         self.owned.forget_volume(name)
-        return await self._send(call, "DELETE", f"/volumes/{name}")
+        return answer
 
     # Networks
 
@@ -268,22 +277,21 @@ class Calls:
         answer, _ = await self.owned.network(call.version, call.names["name"])
         return answer
 
-    async def _own_network(self, call: Call) -> str:
-        if call.names["name"] != checks.DEAD_END:
-            await self.owned.check_network(call.version, call.names["name"], own=True)
-        return f"/networks/{call.names['name']}"
-
     async def remove_network(self, call: Call) -> Outcome:
         if call.names["name"] == checks.DEAD_END:
             raise Refused(f"Network {checks.DEAD_END} is all hubs'.")
-        path = await self._own_network(call)
-        self.owned.forget_network(call.names["name"])
-        return await self._send(call, "DELETE", path)
+        network_id = await self.owned.own_network(call.version, call.names["name"])
+        answer = await self._send(call, "DELETE", f"/networks/{network_id}")
+        self.owned.forget_network(network_id)
+        return answer
 
     async def connect(self, call: Call) -> Outcome:
         asked = checks.read(models.Connect, call.json)
-        path = await self._own_network(call)
-        _, container = await self.owned.inspect(call.version, asked.Container, kit=True)
+        name = call.names["name"]
+        # All hubs' servers are there.
+        alone = name == checks.DEAD_END
+        network = name if alone else await self.owned.own_network(call.version, name)
+        _, container = await self.owned.inspect(call.version, asked.Container, kit=not alone)
         order = asked.model_dump(exclude_unset=True) | {"Container": container["Id"]}
         if (
             asked.EndpointConfig
@@ -291,14 +299,18 @@ class Calls:
             and not answers.is_attached(self.allowed, container["Config"].get("Labels"))
         ):
             raise Refused("Only the hub and the proxy have other names on a network.")
-        return await self._send(call, "POST", f"{path}/connect", body=order)
+        return await self._send(call, "POST", f"/networks/{network}/connect", body=order)
 
     async def disconnect(self, call: Call) -> Outcome:
         asked = checks.read(models.Disconnect, call.json)
-        path = await self._own_network(call)
-        # By the name that was given: what is to be let go of may have gone, and left its name there.
         order = asked.model_dump(exclude_unset=True)
-        return await self._send(call, "POST", f"{path}/disconnect", body=order)
+        if (network := call.names["name"]) == checks.DEAD_END:
+            # Others' servers are there, too.
+            order["Container"] = await self.owned.container(call.version, asked.Container)
+        else:
+            # By the name that was given: what is to be let go of may have gone, and left its name there.
+            network = await self.owned.own_network(call.version, network)
+        return await self._send(call, "POST", f"/networks/{network}/disconnect", body=order)
 
 
 def _is_number(text: str) -> bool:
@@ -314,7 +326,8 @@ def repacked(packed: bytes) -> bytes:
             tarfile.open(fileobj=result, mode="w") as tar,
         ):
             for entry in given:
-                if entry.name not in KEYS or not entry.isreg() or entry.mode & ~0o777:
+                # One that is sparse says in a few bytes that it is huge.
+                if entry.name not in KEYS or not entry.isreg() or entry.issparse() or entry.mode & ~0o777:
                     raise Refused(f"The archive has {entry.name[:100]!r}, which is none of a server's keys.")
                 anew = tarfile.TarInfo(entry.name)
                 anew.size, anew.mode, anew.uid, anew.gid = entry.size, entry.mode, entry.uid, entry.gid

@@ -21,11 +21,14 @@ INSTANCE, HELPER = "dockyard.instance", "dockyard.helper"
 # Of all hubs (dockerspawner.linklocal). It leads nowhere.
 DEAD_END = "link-local.dockyard"
 DEAD_OVERLAY = "dockyard-link-local"
+# The largest subnets that networks have (dockerspawner.subnets): the pool is other kits', too.
+USERS_PREFIX, EGRESS_PREFIX = 29, 22
 
 Model = TypeVar("Model", bound=BaseModel)
 # How a bind may be written, besides rw and ro. Not Z, which would take the files from everybody else.
 _MODES = {"rw", "ro", "z", "nocopy", "private", "rprivate", "slave", "rslave"}
 _MEND = "ENGINE_ACCESS=socket in .env lets the hub do whatever it likes, and with it whoever takes it over."
+_NO_GPUS = "which servers have where GPUS or a profile says so."
 
 
 @dataclass
@@ -76,7 +79,7 @@ def container(allowed: Allowed, given: Json) -> Order:
     for mount in host.Mounts or ():
         _mount(allowed, mount, order)
     if host.DeviceRequests and not allowed.gpus:
-        raise Refused("DeviceRequests asks for GPUs, which servers have where GPUS or a profile says so.")
+        raise Refused(f"DeviceRequests asks for GPUs, {_NO_GPUS}")
     networks = (server.NetworkingConfig and server.NetworkingConfig.EndpointsConfig) or {}
     order.networks = {_network(one) for one in (host.NetworkMode, *networks)} - {DEAD_END}
     return order
@@ -111,6 +114,8 @@ def network(allowed: Allowed, given: Json) -> Order:
     if bool(made.Internal) == bool(made.Options):
         raise Refused("A network has to be internal, or have com.docker.network.bridge.enable_icc=false.")
     subnet = IPv4Network(made.IPAM.Config[0].Subnet)
+    if subnet.prefixlen < (least := USERS_PREFIX if made.Internal else EGRESS_PREFIX):
+        raise Refused(f"Subnet {subnet} is larger than /{least}, which is what such a network takes.")
     if not any(subnet.subnet_of(pool) for pool in allowed.pool):
         pool = ", ".join(map(str, allowed.pool))
         raise Refused(
@@ -132,7 +137,12 @@ def service(allowed: Allowed, given: Json) -> Order:
     order.body["Labels"] = _labelled(allowed, made.Labels, INSTANCE)
     order.body["TaskTemplate"]["ContainerSpec"]["Labels"] = _labelled(allowed, inside.Labels, INSTANCE)
     for mount in inside.Mounts or ():
+        if "{{" in mount.model_dump_json():
+            raise Refused(f"The mount at {mount.Target[:200]} has a template in it, which its node would fill in.")
         _mount(allowed, mount, order)
+    reserved = made.TaskTemplate.Resources and made.TaskTemplate.Resources.Reservations
+    if reserved and reserved.GenericResources and not allowed.gpus:
+        raise Refused(f"GenericResources asks for GPUs, {_NO_GPUS}")
     # A node makes them, or has them: nobody here can be asked whose they are.
     order.volumes.clear()
     order.networks = {attachment.Target for attachment in made.TaskTemplate.Networks} - {DEAD_OVERLAY}
@@ -234,9 +244,8 @@ def _network(text: str) -> str:
 
 
 def names_of_ours(allowed: Allowed, labels: Iterable[str]) -> bool:
-    """Does a label filter let through nothing but what is the kit's own?"""
-    ours = {f"{INSTANCE}={allowed.project}", f"{HELPER}={allowed.project}"}
-    return bool(ours.intersection(labels)) or f"com.docker.compose.project={allowed.project}" in labels
+    """Does a label filter let through nothing but what is the hub's own?"""
+    return bool({f"{INSTANCE}={allowed.project}", f"{HELPER}={allowed.project}"}.intersection(labels))
 
 
 def owner(labels: Any, *names: str) -> str:

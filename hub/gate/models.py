@@ -184,7 +184,6 @@ class _Config(Strict):
     Env: list[str] | None = None
     ExposedPorts: dict[Port, Empty] | None = None
     Volumes: dict[Path, Empty] | None = None
-    Hostname: Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]*$")] | None = None
     StopSignal: Annotated[str, Field(pattern=r"^[A-Z0-9+]*$")] | None = None
     StopTimeout: int | None = None
     AttachStdout: bool | None = None
@@ -192,6 +191,8 @@ class _Config(Strict):
     AttachStdin: Absent = None
     Domainname: Absent = None
     Healthcheck: Absent = None
+    # Others on its network would find it by that name, where they look for the hub.
+    Hostname: Absent = None
     MacAddress: Absent = None
     NetworkDisabled: Absent = None
     OpenStdin: Absent = None
@@ -247,6 +248,7 @@ class Helper(_Config):
     """The container that prepares one new volume, once, and can do nothing else."""
 
     Labels: OwnLabels
+    Env: Absent = None
     HostConfig: HelperHost
     NetworkingConfig: Absent = None
     Cmd: Absent = None

@@ -8,6 +8,7 @@ from typing import Any
 
 from gate import answers
 from gate.allowed import Allowed
+from gate.checks import INSTANCE, owner
 from gate.strict import Json, Refused
 from gate.upstream import Answer, Engine, Request
 
@@ -27,8 +28,8 @@ class Told(Exception):
 class Owned:
     """What is the hub's own. Others' things are told of as if they were not there.
 
-    Containers are remembered by their full id: their labels never change. Volumes and networks by their names, until
-    the hub removes them: nobody but the hub is held back here.
+    Servers' containers are remembered by their full id: their labels never change. Volumes and networks by their
+    names, until the hub removes them; networks with their ids, by which they are meant from then on.
     """
 
     def __init__(self, engine: Engine, allowed: Allowed) -> None:
@@ -36,7 +37,7 @@ class Owned:
         self._allowed = allowed
         self._containers: dict[str, None] = {}
         self._volumes: dict[str, None] = {}
-        self._networks: dict[str, None] = {}
+        self._networks: dict[str, str] = {}
         self._execs: dict[str, str] = {}
 
     async def _inspected(self, version: str, path: str) -> tuple[Answer, Json]:
@@ -48,19 +49,24 @@ class Owned:
 
     # Containers
 
-    async def container(self, version: str, name: str) -> str:
-        """The id of a container of the hub's, by which it is meant whatever is renamed meanwhile."""
+    async def container(self, version: str, name: str, helper: bool = True) -> str:
+        """The id of a container of the hub's, by which it is meant whatever is renamed meanwhile.
+
+        Without `helper` a server's: nobody enters what prepares volumes.
+        """
         if name in self._containers:
             return name
-        answer, _ = await self.inspect(version, name)
-        return str(answer.json()["Id"])
+        _, found = await self.inspect(version, name)
+        if not helper and not owner(found["Config"]["Labels"], INSTANCE):
+            raise Refused(f"Container {name} prepares a volume, and does nothing else.")
+        return str(found["Id"])
 
     async def inspect(self, version: str, name: str, kit: bool = False) -> tuple[Answer, Json]:
         """The engine's word on a container of the hub's; with `kit` also on the kit's own, without their secrets."""
         answer, found = await self._inspected(version, f"/containers/{name}/json")
         labels = (found.get("Config") or {}).get("Labels")
         if answers.is_ours(self._allowed, labels):
-            self.made_container(found["Id"])
+            self._remember_server(found["Id"], labels)
         elif kit and answers.is_attached(self._allowed, labels):
             found = answers.kits_container(found)
             answer = answer.replaced(found)
@@ -75,8 +81,11 @@ class Owned:
 
     def listed_containers(self, answer: Answer) -> None:
         for found in answer.json():
-            if answers.is_ours(self._allowed, found.get("Labels")):
-                self.made_container(found["Id"])
+            self._remember_server(found["Id"], found.get("Labels"))
+
+    def _remember_server(self, container_id: str, labels: Any) -> None:
+        if owner(labels, INSTANCE) == self._allowed.project:
+            self.made_container(container_id)
 
     def made_container(self, container_id: str) -> None:
         _remember(self._containers, container_id, None)
@@ -137,20 +146,30 @@ class Owned:
             raise Refused(f"network {name} not found", 404)
         return answer, found
 
-    async def check_network(self, version: str, name: str, own: bool = False) -> None:
-        """Refused where it is somebody else's; with `own` also the one that all servers are on."""
-        if name == self._allowed.users_network and not own:
-            return
-        if name in self._networks:
-            return
-        _, found = await self.network(version, name)
-        if own and found["Name"] == self._allowed.users_network:
-            raise Refused(f"Network {name} is the kit's: servers have it, nobody else is attached to it.")
-        if found["Name"] != self._allowed.users_network:
-            _remember(self._networks, name, None)
+    async def check_network(self, version: str, name: str) -> None:
+        """Refused where servers may not be on it."""
+        if name != self._allowed.users_network and name not in self._networks:
+            _, found = await self.network(version, name)
+            self._remember_network(name, found)
 
-    def forget_network(self, name: str) -> None:
-        self._networks.pop(name, None)
+    async def own_network(self, version: str, name: str) -> str:
+        """The id of a network that the hub has made. Refused: all others, that of all servers too."""
+        if name not in self._networks:
+            _, found = await self.network(version, name)
+            if found["Name"] == self._allowed.users_network:
+                raise Refused(f"Network {name} is the kit's: servers have it, nobody else is attached to it.")
+            self._remember_network(name, found)
+            return str(found["Id"])
+        return self._networks[name]
+
+    def _remember_network(self, name: str, found: Json) -> None:
+        # Not by the beginning of an id, which may be another's some day.
+        if name == found["Name"] != self._allowed.users_network:
+            _remember(self._networks, name, str(found["Id"]))
+
+    def forget_network(self, network_id: str) -> None:
+        for name in [name for name, known in self._networks.items() if known == network_id]:
+            del self._networks[name]
 
     # The swarm's
 

@@ -18,7 +18,8 @@ _IMAGE = r"[A-Za-z0-9][A-Za-z0-9_./:@-]*"
 
 @dataclass(frozen=True)
 class Route:
-    """`json` says that there is a body in JSON, `archive` that there is one of bytes."""
+    """`json` says that there is a body in JSON, `archive` that there is one of bytes, `upgrade` that the connection
+    becomes the answer."""
 
     method: str
     path: str
@@ -26,10 +27,12 @@ class Route:
     query: frozenset[str] = frozenset()
     json: bool = False
     archive: bool = False
+    upgrade: bool = False
 
     @property
     def is_order(self) -> bool:
-        return self.method not in ("GET", "HEAD")
+        """Is it noted? A look is not, unless at files."""
+        return self.method not in ("GET", "HEAD") or self.path.endswith("/archive")
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:
@@ -59,7 +62,7 @@ def _routes() -> list[Route]:
         Route("GET", f"{one}/archive", calls.get_archive, frozenset({"path"})),
         Route("PUT", f"{one}/archive", calls.put_archive, frozenset({"path"}), archive=True),
         Route("DELETE", one, calls.remove_container, frozenset({"v", "link", "force"})),
-        Route("POST", "/exec/{id}/start", calls.start_exec, json=True),
+        Route("POST", "/exec/{id}/start", calls.start_exec, json=True, upgrade=True),
         Route("GET", "/exec/{id}/json", calls.inspect_exec),
         Route("GET", "/images/{image}/json", calls.inspect_image),
         Route("POST", "/images/create", calls.pull, frozenset({"fromImage", "tag"})),

@@ -22,6 +22,8 @@ from gate.upstream import Answer, NoAnswer, passed
 BODY_TIMEOUT = 10.0
 # Seconds between the head of an upgraded connection and what comes on it.
 _AFTER_HEAD = 0.1
+# An event that is longer is left out; what it is about may be anybody's.
+_LONGEST_LINE = 2**20
 _REGISTRY_AUTH = re.compile(r"[A-Za-z0-9_=+/-]{0,16384}")
 
 
@@ -93,6 +95,9 @@ class Server:
         headers = request.headers
         if "Transfer-Encoding" in headers or "Expect" in headers or "Content-Encoding" in headers:
             raise Refused("A body is sent as it is, with its length.", 400)
+        if "Upgrade" in headers and not route.upgrade:
+            # What came on such a connection would be kept, and read by nobody.
+            raise Refused("Only the output of a command upgrades its connection.", 400)
         if any(len(headers.getall(name, [])) > 1 for name in ("Content-Length", "Content-Type", "Host")):
             raise Refused("A header is there twice.", 400)
         length = request.content_length or 0
@@ -136,26 +141,30 @@ class Server:
         headers = passed(answer) | {"Connection": "Upgrade", "Upgrade": "tcp"}
         response = web.StreamResponse(status=101, headers=headers)
         await response.prepare(request)
-        transport = request.transport
         # docker-py loses what comes with the head; an engine's command takes as long to begin.
         await asyncio.sleep(_AFTER_HEAD)
         try:
             async for chunk in answer.content.iter_any():
-                if transport is not None:
-                    transport.write(chunk)
+                await response.write(chunk)
         except (aiohttp.ClientError, OSError) as error:
             raise NoAnswer(str(error)) from error
-        if transport is not None:
-            transport.close()
+        if request.transport is not None:
+            request.transport.close()
         return response
 
 
 async def _lines(answer: aiohttp.ClientResponse, relay: Relay) -> Any:
     """The lines of a stream that may be handed on."""
     assert relay.keep is not None
-    async for line in answer.content:
-        if line.strip() and (kept := relay.keep(json.loads(line))) is not None:
-            yield json.dumps(kept).encode() + b"\n"
+    rest, is_cut = b"", False
+    async for chunk in answer.content.iter_any():
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            if not is_cut and line.strip() and (kept := relay.keep(json.loads(line))) is not None:
+                yield json.dumps(kept).encode() + b"\n"
+            is_cut = False
+        if len(rest) > _LONGEST_LINE:
+            rest, is_cut = b"", True
 
 
 def _json(status: int, body: Any) -> web.Response:

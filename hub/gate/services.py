@@ -47,7 +47,6 @@ class TaskContainer(Strict):
     Dir: Path | None = None
     User: str | None = None
     Groups: list[Annotated[str, Field(pattern=r"^[0-9]+$")]] | None = None
-    Hostname: Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]*$")] | None = None
     Mounts: list[Mount] | None = None
     Secrets: list[SecretReference] | None = None
     StopSignal: Annotated[str, Field(pattern=r"^[A-Z0-9+]*$")] | None = None
@@ -57,6 +56,7 @@ class TaskContainer(Strict):
     Healthcheck: NoCheck | None = None
     ReadOnly: bool | None = None
     Init: bool | None = None
+    Hostname: Absent = None
     TTY: Absent = None
     OpenStdin: Absent = None
     CapabilityAdd: Absent = None

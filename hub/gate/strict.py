@@ -13,7 +13,7 @@ Json = dict[str, Any]
 # No call of the spawner's comes near: environment and command of one server.
 LARGEST_BODY = 2**20
 _LARGEST_NUMBER = 2**63
-_PATH = re.compile(r"(?P<version>/v1\.[4-9]\d)?(?P<path>(/[A-Za-z0-9_.:@%~+-]+)+)")
+_PATH = re.compile(r"(?P<version>/v1\.(?:4[1-9]|[5-9]\d))?(?P<path>(/[A-Za-z0-9_.:@%~+-]+)+)")
 
 SWITCHES = {"true": True, "1": True, "false": False, "0": False}
 
@@ -34,7 +34,7 @@ def split(raw_path: str) -> tuple[str, str, str]:
     target, _, query = raw_path.partition("?")
     match = _PATH.fullmatch(target)
     if not match:
-        raise Refused("This is no path of the engine's API from version 1.40 on.")
+        raise Refused("This is no path of the engine's API from version 1.41 on.")
     path = unquote(match["path"], errors="strict") if "%" in target else match["path"]
     # An encoded / would be a part of a name here, and none for whoever decodes first.
     if (
@@ -102,7 +102,7 @@ def _int(text: str) -> int:
 
 
 def label_filters(text: str) -> dict[str, list[str]]:
-    """A query's `filters`: lists of texts by name."""
+    """A query's `filters`: lists of texts by name. No label twice: of two, a swarm goes by either."""
     found = json_object(text.encode()) if text else {}
     for name, values in found.items():
         # docker-py writes a single text, or a list.
@@ -110,4 +110,7 @@ def label_filters(text: str) -> dict[str, list[str]]:
         if not isinstance(listed, list) or not all(isinstance(value, str) for value in listed):
             raise Refused(f"The filter {name!r} is no list of texts.", 400)
         found[name] = listed
+    names = [label.partition("=")[0] for label in found.get("label", ())]
+    if len(set(names)) < len(names):
+        raise Refused("The filter has a label twice.", 400)
     return found

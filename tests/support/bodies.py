@@ -142,7 +142,6 @@ def service(**changes: Any) -> Json:
             cpu_limit=0.5,
             mem_guarantee=2**20,
             cpu_guarantee=0.1,
-            generic_resources={"gpu": 1},
             stop_timeout=1,
             node="n1",
             extra_container={

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dockerspawner import newvolumes, ownership
+from dockerspawner import newvolumes, ownership, subnets
 from gate import checks, models
 from gate.__main__ import SETTINGS as SETTINGS_READ
 from gate.__main__ import from_settings
@@ -203,6 +203,7 @@ def test_the_unnamed_server_has_volumes_too(name: str) -> None:
 def test_gate_and_spawner_speak_of_the_same() -> None:
     assert hashlib.sha256(newvolumes.SCRIPT.encode()).hexdigest() == models.HELPER_SCRIPT
     assert (checks.INSTANCE, checks.HELPER) == (ownership.INSTANCE, ownership.HELPER)
+    assert (checks.USERS_PREFIX, checks.EGRESS_PREFIX) == (subnets.PREFIX, subnets.EGRESS_PREFIX)
 
 
 def test_the_gate_reads_its_own_settings_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,8 @@ def task(**changes: Any) -> Any:
 DEVICE = {"PathOnHost": "/dev/sda", "PathInContainer": "/dev/sda", "CgroupPermissions": "rwm"}
 AS_BIND = {"Name": "local", "Options": {"type": "none", "o": "bind", "device": "/"}}
 HELP = helping()["Entrypoint"]
+# /home/../etc, as a node of a swarm would read it.
+TEMPLATE = '/home/{{printf "..%cetc" 47}}'
 
 # What is asked for, and the body of a create that asks for it.
 BODIES: dict[str, Any] = {
@@ -149,6 +151,8 @@ BODIES: dict[str, Any] = {
     "an open input": server(OpenStdin=True),
     "a health check": server(Healthcheck={"Test": ["CMD", "x"]}),
     "an address": server(MacAddress="02:42:ac:11:00:02"),
+    "a name that others may look for": server(Hostname="hub"),
+    "a helper's environment": helping(Env=["PATH=/home/jovyan"]),
     "wrong case above": {**server(), "hostconfig": {"Privileged": True}},
     "wrong case below": host(privileged=True),
     "wrong type": host(PidsLimit="1024"),
@@ -186,6 +190,15 @@ SERVICES: dict[str, Any] = {
     "bind": task(Mounts=[{"Target": "/h", "Source": "/", "Type": "bind"}]),
     "bind in disguise": task(
         Mounts=[{"Target": "/h", "Source": "kit-x", "Type": "volume", "VolumeOptions": {"DriverConfig": AS_BIND}}]
+    ),
+    # A node fills in what is written so.
+    "bind by a template": task(Mounts=[{"Target": "/h", "Source": TEMPLATE, "Type": "bind"}]),
+    "target by a template": task(Mounts=[{"Target": "/{{.Node.ID}}", "Source": "kit-x", "Type": "volume"}]),
+    "a name that others may look for": task(Hostname="hub"),
+    "GPUs that no setting gives": service(
+        TaskTemplate__Resources__Reservations={
+            "GenericResources": [{"DiscreteResourceSpec": {"Kind": "gpu", "Value": 1}}]
+        }
     ),
     "the engine's socket": task(Mounts=[{"Target": "/s", "Source": "/var/run/docker.sock", "Type": "bind"}]),
     "foreign secret": task(Secrets=[{"SecretID": FOREIGN_SECRET, "SecretName": "x", "File": {"Name": "x"}}]),

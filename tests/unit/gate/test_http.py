@@ -147,6 +147,8 @@ LENGTH = f"Content-Length: {len(CLEAN)}"
         request(f"Content-Length: 0x{len(CLEAN):x}"),
         request(LENGTH, "Content-Encoding: gzip"),
         request(LENGTH, "Expect: 100-continue"),
+        request(LENGTH, "Connection: Upgrade", "Upgrade: tcp"),
+        request(LENGTH, "Connection: Upgrade", "Upgrade: h2c"),
         request(LENGTH, "Content-Type: text/plain"),
         request(LENGTH, "Host: engine"),
         request(LENGTH, " folded: x"),

@@ -15,7 +15,7 @@ from gate import checks, strict
 from gate.strict import Refused
 from support.bodies import ALLOWED, FOREIGN, IMAGE, helping, server, service
 from support.danger import HARMLESS_MODES, NEVER, NEVER_OF_A_SERVICE, dangers, dangers_of_a_service
-from unit.gate.test_containers import BODIES, SERVICES
+from unit.gate.test_containers import BODIES, SERVICES, TEMPLATE
 
 PATHS = {"/srv/data", "/home/ada"}
 NETWORKS = {"kit_users", "kit-ada", "kit-bob"}
@@ -24,6 +24,8 @@ BEYOND = {
     "foreign network",
     "database's network",
     "second network",
+    "a name that others may look for",
+    "a helper's environment",
     "alias on a network",
     "address on a network",
     "foreign volume by a bind",
@@ -53,10 +55,13 @@ BEYOND = {
 
 # The same of a service.
 BEYOND_SERVICES = {
-    "health check",
+    "GPUs that no setting gives",
+    "a name that others may look for",
     "foreign secret",
+    "health check",
     "name",
     "search domain",
+    "target by a template",
 }
 
 FIELDS = [
@@ -106,6 +111,7 @@ FIELDS = [
 ]
 TEXTS = [
     "",
+    TEMPLATE,
     "host",
     "none",
     "private",

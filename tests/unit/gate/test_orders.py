@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from support.bodies import DATABASE, FOREIGN, HUB, LABELS, OURS, networks, server
+from support.bodies import DATABASE, FOREIGN, HELPER, HUB, LABELS, OURS, networks, server, service
 from support.gate import Gate
 
-OTHER_NETWORK, _, DEAD_END = networks()
+OTHER_NETWORK, EGRESS, DEAD_END = networks()
 AS_BIND = {"type": "none", "o": "bind", "device": "/"}
 
 
@@ -69,6 +69,16 @@ AS_BIND = {"type": "none", "o": "bind", "device": "/"}
         ("POST", "/networks/create", {**OTHER_NETWORK, "IPAM": DEAD_END["IPAM"]}),
         ("DELETE", "/networks/link-local.dockyard", None),
         ("POST", "/networks/link-local.dockyard/connect", {"Container": DATABASE}),
+        ("POST", "/networks/link-local.dockyard/connect", {"Container": HUB, "EndpointConfig": {"Aliases": ["hub"]}}),
+        *(
+            ("POST", "/networks/link-local.dockyard/disconnect", {"Container": container, "Force": True})
+            for container in (FOREIGN, "other", DATABASE, HUB)
+        ),
+        ("POST", f"/containers/{HELPER}/exec", {"Cmd": ["id"]}),
+        ("GET", f"/containers/{HELPER}/archive?path=/", None),
+        # The pool is other kits', too.
+        ("POST", "/networks/create", {**OTHER_NETWORK, "IPAM": {"Config": [{"Subnet": "10.213.0.0/28"}]}}),
+        ("POST", "/networks/create", {**EGRESS, "IPAM": {"Config": [{"Subnet": "10.213.0.0/18"}]}}),
         ("POST", "/volumes/create", {"Name": "kit-x", "Driver": "local", "DriverOpts": AS_BIND}),
         ("POST", "/volumes/create", {"Name": "kit-x", "Driver": "vieux/sshfs"}),
         ("POST", "/volumes/create", {"Name": "kit_hub-data"}),
@@ -93,6 +103,61 @@ async def test_an_order(gate: Gate, method: str, path: str, body: Any) -> None:
     status, _ = await gate.send(method, path, body)
     assert status in (400, 403, 404)
     assert not gate.engine.orders
+
+
+@pytest.mark.parametrize("version", ["v1.41", "v1.43"])
+async def test_a_service_by_a_version_that_leaves_out_its_limits(gate: Gate, version: str) -> None:
+    status, said = await gate.send("POST", f"/{version}/services/create", service())
+    assert status == 403
+    assert "1.44" in said["message"]
+    assert not gate.engine.seen
+
+
+async def test_an_id_that_was_a_networks_once(gate: Gate) -> None:
+    """What begins like an id, and a name, can come to be somebody else's."""
+    things = gate.engine.things
+    things["/networks/ab"] = things["/networks/kit-ada"] | {"Id": "ab12"}
+    things["/networks/ab12"] = things["/networks/kit-ada"] = things["/networks/ab"]
+    for name in ("ab", "kit-ada"):
+        assert (await gate.send("POST", f"/networks/{name}/connect", {"Container": OURS}))[0] == 204
+    assert (await gate.send("DELETE", "/networks/ab12"))[0] == 204
+    gate.engine.seen.clear()
+    for name in ("ab", "kit-ada"):
+        things[f"/networks/{name}"] = {"Name": name, "Id": "ab34", "Labels": {}}
+        assert (await gate.send("POST", f"/networks/{name}/connect", {"Container": OURS}))[0] == 404
+        create = server(HostConfig__NetworkMode=name)
+        assert (await gate.send("POST", "/containers/create?name=kit-ada", create))[0] == 404
+    assert not gate.engine.orders
+
+
+async def test_a_volume_that_was_ours(gate: Gate) -> None:
+    create = ("POST", "/containers/create?name=kit-ada", server())
+    gate.engine.things["/volumes/kit-home-ada"] = {"Name": "kit-home-ada", "Labels": LABELS}
+    assert (await gate.send(*create))[0] == 201
+    assert (await gate.send("DELETE", "/volumes/kit-home-ada"))[0] == 204
+    gate.engine.things["/volumes/kit-home-ada"] = {"Labels": {"dockyard.instance": "other"}}
+    assert (await gate.send(*create))[0] == 403
+
+
+async def test_who_reads_files_is_noted(gate: Gate) -> None:
+    gate.engine.streams[f"/containers/{OURS}/archive"] = [b""]
+    await gate.send("GET", f"/containers/{OURS}/archive?path=/home")
+    assert [(note["gate"], note["path"]) for note in gate.notes()] == [
+        ("done", f"/containers/{OURS}/archive?path=/home")
+    ]
+
+
+def sparse() -> bytes:
+    """An archive of one file, of which the old way of GNU says that it is huge."""
+    entry = tarfile.TarInfo("key.pem")
+    entry.type, entry.size = tarfile.GNUTYPE_SPARSE, 512
+    head = bytearray(entry.tobuf(tarfile.GNU_FORMAT))
+    # Offset and length of the one piece, and the size that the whole has.
+    head[386:410] = b"%011o\0%011o\0" % (0, 512)
+    head[483:495] = b"%011o\0" % (48 * 2**20)
+    head[148:156] = b" " * 8
+    head[148:156] = b"%06o\0 " % sum(head)
+    return bytes(head) + bytes(512) + bytes(1024)
 
 
 def packed(name: str = "key.pem", **about: Any) -> bytes:
@@ -132,6 +197,7 @@ async def test_keys(gate: Gate) -> None:
         ("/jupyterhub-ssl", packed(type=tarfile.LNKTYPE, linkname="/etc/passwd")),
         ("/jupyterhub-ssl", packed(type=tarfile.BLKTYPE, devmajor=8)),
         ("/jupyterhub-ssl", packed(type=tarfile.DIRTYPE)),
+        ("/jupyterhub-ssl", sparse()),
         ("/jupyterhub-ssl", b"no archive"),
     ],
 )
