@@ -25,7 +25,7 @@ build: ## build the images
 	@scripts/engine && scripts/env && scripts/build
 
 ##@ Develop
-test: ## all tests that one machine can run
+test: ## all tests but those that take minutes each
 	@scripts/test
 test-unit: ## the tests that need no engine
 	@scripts/test unit

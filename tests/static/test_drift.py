@@ -100,11 +100,13 @@ def test_every_test_that_a_promise_names_is_there(readme: str, least: int) -> No
     assert len(cells) >= least
     for cell in cells:
         path = Path()
-        for file, function in re.findall(r"`([\w/]*\.py)?(?:::(\w+))?`", cell):
+        for named in re.findall(r"`([^`]+)`", cell):
+            file, *inside = named.split("::")
             # `test_b.py` is beside the one before it, `::test_c` in it.
             path = (ROOT / "tests" / file if "/" in file else path.with_name(file)) if file else path
             assert path.is_file(), cell
-            assert not function or f"def {function}(" in path.read_text(), cell
+            for one in inside:
+                assert re.search(rf"^ *(?:async def|def|class) {one}\b", path.read_text(), re.MULTILINE), cell
 
 
 def test_every_row_of_the_threat_model_names_a_test() -> None:

@@ -53,15 +53,15 @@ async def test_soak(running: Kit, seconds: int) -> None:
         await soak.run(seconds)
         await balanced()
         left, in_vain = dict(report.rows), report.did["run in vain"]
+        undisturbed = len(report.undisturbed())
         await soak.calm()
         await balanced()
     finally:
         kept(running, report, books)
         await soak.close()
     print(dict(report.did), [fault.name for fault in report.faults], report.process, left, report.rows, sep="\n")
-    undisturbed = report.undisturbed()
-    assert [start for start in undisturbed if start.said] == []
-    assert len(undisturbed) > USERS * 3
+    assert [start for start in report.undisturbed() if start.said] == []
+    assert undisturbed > 20
     assert min(report.did[what] for what in ("sign-in", "start", "visit", "stop")) >= 10
     assert report.did["run"] >= REAL
     assert report.did["run in vain"] == in_vain

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +28,21 @@ def frame(stream: int, text: bytes) -> bytes:
 class Client:
     """docker-py, in a thread."""
 
-    def __init__(self, gate: Gate) -> None:
-        self._client = docker.APIClient(f"tcp://{gate.address}", version="1.45")
+    def __init__(self, client: docker.APIClient) -> None:
+        self._client = client
 
     async def do(self, method: str, *args: Any, **kwargs: Any) -> Any:
         return await asyncio.to_thread(getattr(self._client, method), *args, **kwargs)
 
 
-async def test_a_command_in_a_server(gate: Gate) -> None:
+@pytest.fixture
+def client(gate: Gate) -> Iterator[Client]:
+    with closing(docker.APIClient(f"tcp://{gate.address}", version="1.45")) as client:
+        yield Client(client)
+
+
+async def test_a_command_in_a_server(gate: Gate, client: Client) -> None:
     """docker-py reads its output from the connection, as from an engine."""
-    client = Client(gate)
     gate.engine.streams[f"/exec/{NEW}/start"] = [frame(1, b"out\n"), frame(2, b"err\n"), frame(1, b"more\n")]
     made = await client.do("exec_create", OURS, "echo out")
     assert await client.do("exec_start", made["Id"], demux=True) == (b"out\nmore\n", b"err\n")
@@ -44,18 +51,18 @@ async def test_a_command_in_a_server(gate: Gate) -> None:
     assert started.json == {"Tty": False, "Detach": False}
 
 
-async def test_a_log(gate: Gate) -> None:
+async def test_a_log(gate: Gate, client: Client) -> None:
     gate.engine.streams[f"/containers/{OURS}/logs"] = [frame(1, b"one\n"), frame(2, b"two\n")]
     gate.engine.things[f"/containers/{OURS}/json"]["Config"]["Tty"] = False
-    assert await Client(gate).do("logs", OURS, tail=2) == b"one\ntwo\n"
+    assert await client.do("logs", OURS, tail=2) == b"one\ntwo\n"
     (asked,) = (one for one in gate.engine.seen if one.path.endswith("/logs"))
     assert asked.query == {"stdout": "1", "stderr": "1", "timestamps": "0", "tail": "2"}
 
 
-async def test_a_pull_that_is_under_way(gate: Gate) -> None:
+async def test_a_pull_that_is_under_way(gate: Gate, client: Client) -> None:
     told = [{"status": "Downloading", "progressDetail": {"current": n}} for n in range(50)]
     gate.engine.streams["/images/create"] = [json.dumps(one).encode() + b"\r\n" for one in told]
-    pulling = await Client(gate).do("pull", "kit-singleuser", tag="0.1.0", stream=True, decode=True)
+    pulling = await client.do("pull", "kit-singleuser", tag="0.1.0", stream=True, decode=True)
     assert await asyncio.to_thread(list, pulling) == told
 
 
@@ -78,10 +85,10 @@ async def until(true: Any) -> None:
     await asyncio.to_thread(wait_until, true, timeout=5, interval=0.01)
 
 
-async def test_an_engine_that_is_lost_looks_so(gate: Gate, tmp_path: Path) -> None:
+async def test_an_engine_that_is_lost_looks_so(gate: Gate, client: Client, tmp_path: Path) -> None:
     (tmp_path / "engine.sock").unlink()
     with pytest.raises(requests.ConnectionError):
-        await Client(gate).do("start", "f" * 64)
+        await client.do("start", "f" * 64)
     assert gate.notes()[-1]["gate"] == "failed"
 
 
