@@ -12,19 +12,24 @@ from contextlib import contextmanager
 
 import pytest
 
+from support.sidebyside import locked
+
 ADDRESS = "169.254.169.254"
 
 
 @contextmanager
 def metadata_service() -> Iterator[int]:
-    """The port on which it answers. Skips where nobody may give this machine the address."""
+    """The port on which it answers. Skips where nobody may give this machine the address; fails there under REQUIRE."""
     if os.geteuid() != 0 or not shutil.which("ip"):
-        pytest.skip("a cloud can't be played here: that takes root and iproute2")
-    subprocess.run(["ip", "addr", "replace", f"{ADDRESS}/32", "dev", "lo"], check=True)
-    try:
-        with http.server.ThreadingHTTPServer((ADDRESS, 0), http.server.SimpleHTTPRequestHandler) as server:
-            threading.Thread(target=server.serve_forever, daemon=True).start()
-            yield server.server_address[1]
-            server.shutdown()
-    finally:
-        subprocess.run(["ip", "addr", "del", f"{ADDRESS}/32", "dev", "lo"], check=True)
+        missing = pytest.fail if os.environ.get("REQUIRE") else pytest.skip
+        missing("a cloud can't be played here: that takes root and iproute2")
+    # The machine has the address once: who is done takes it away.
+    with locked("cloud"):
+        subprocess.run(["ip", "addr", "replace", f"{ADDRESS}/32", "dev", "lo"], check=True)
+        try:
+            with http.server.ThreadingHTTPServer((ADDRESS, 0), http.server.SimpleHTTPRequestHandler) as server:
+                threading.Thread(target=server.serve_forever, daemon=True).start()
+                yield server.server_address[1]
+                server.shutdown()
+        finally:
+            subprocess.run(["ip", "addr", "del", f"{ADDRESS}/32", "dev", "lo"], check=True)
