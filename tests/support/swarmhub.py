@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from support.counting import Counter, Counters
 from support.jupyterhub import Hub
 from support.nested import Node
 from support.swarm import Swarm
@@ -104,7 +105,7 @@ class Notebook(User):
         return str(found.json()["content"])
 
 
-def all_started(*users: Notebook) -> None:
-    """Have them sign in and start, at once."""
+def at_work(*users: Notebook) -> Counters:
+    """Have them sign in and start, at once; a kernel of each is going to count."""
     with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda user: user.sign_in().started(), users))
+        return Counters(pool.map(lambda user: Counter(user.sign_in().started()), users))
