@@ -162,6 +162,16 @@ class Node:
     def plug_in(self) -> None:
         self.network.connect(self.container, ipv4_address=self.address)
 
+    @contextmanager
+    def refusing(self, addresses: str) -> Iterator[None]:
+        """Have nothing that its containers send to these addresses leave the machine, but by networks of a swarm."""
+        rule = f"DOCKER-USER -d {addresses} -j REJECT"
+        self.run(f"iptables --wait -I {rule}")
+        try:
+            yield
+        finally:
+            self.run(f"iptables --wait -D {rule}")
+
     def containers(self) -> dict[str, str]:
         """Name and id of every container that there is, running or not."""
         return {one["Names"][0].lstrip("/"): one["Id"] for one in self.client.api.containers(all=True)}

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from support.user import Kernel
+from support.wait import wait_until
 
 Door = tuple[str, int]
 
@@ -27,7 +28,7 @@ LISTENING = "0A"
 
 def listens_on(container: Any) -> set[int]:
     """Ports of everything that listens in a container's network namespace, but on its loopback."""
-    found = container.exec_run(["cat", "/proc/net/tcp", "/proc/net/tcp6"], user="0").output.decode()
+    found = _said(container, "cat", "/proc/net/tcp", "/proc/net/tcp6")
     sockets = [line.split() for line in found.splitlines() if ":" in line.split()[0]]
     where = [fields[1].split(":") for fields in sockets if fields[3] == LISTENING]
     return {int(port, 16) for address, port in where if not _is_loopback(address)}
@@ -54,9 +55,18 @@ def opened_by_user(kernel: Kernel, doors: dict[Door, str]) -> set[Door]:
 
 def opened_by_root(server: Any, doors: dict[Door, str]) -> set[Door]:
     """The same by a process that is root in the server's container."""
-    done = server.exec_run(["python3", "-c", PROBE.format(doors=json.dumps(list(doors)))], user="0")
-    assert done.exit_code == 0, done.output
-    return _doors(done.output.decode())
+    return _doors(_said(server, "python3", "-c", PROBE.format(doors=json.dumps(list(doors)))))
+
+
+def _said(container: Any, *command: str) -> str:
+    """What a command that has something to say says as root. On a busy machine, an engine loses it at times."""
+
+    def said() -> str:
+        done = container.exec_run(list(command), user="0")
+        assert done.exit_code == 0, done.output
+        return str(done.output.decode())
+
+    return str(wait_until(said, timeout=30, what=f"{command[0]} says something"))
 
 
 def _doors(printed: str) -> set[Door]:

@@ -9,11 +9,14 @@ from typing import Any
 
 from support.kit import Kit
 from support.nested import Node
+from support.probing import doors_of, opened_by_root, opened_by_user
 from support.swarm import Swarm
-from support.user import User
+from support.user import Kernel, User
 from support.wait import wait_until
 
 NAMESPACE = "com.docker.stack.namespace"
+# Where a swarm has its networks. Outside of it the same addresses may be somebody else's, who answers.
+OVERLAYS = "10.0.0.0/8"
 
 
 class Stack:
@@ -83,6 +86,16 @@ class Stack:
 
     def container(self, service: str) -> Any:
         return self.swarm.container_of(f"{self.project}_{service}")
+
+    def open_to(self, service: str, kernel: Kernel | None = None) -> set[tuple[str, int]]:
+        """What of the stack can be reached from a task, by root or else by its `kernel`: services with their ports."""
+        own = {name: self.container(name) for name in self.services()}
+        whose, doors = {container.name: name for name, container in own.items()}, doors_of(*own.values())
+        with self.swarm.node_of(service).refusing(OVERLAYS):
+            opened = opened_by_root(self.swarm.container_of(service), doors)
+            if kernel:
+                opened |= opened_by_user(kernel, doors)
+        return {(whose[doors[door]], door[1]) for door in opened}
 
     def user(self, name: str, password: str = "") -> User:
         setting = "ADMIN_PASSWORD" if name == "admin" else "USER_PASSWORD"
