@@ -90,6 +90,7 @@ async def test_a_server_comes_and_goes(swarm: Swarm, gate: str, instance: str, a
             await starting
     assert swarm.client.services.list(filters={"label": f"dockyard.instance={instance}"}) == []
     notes = [json.loads(line) for line in audit.getvalue().splitlines()]
+    assert {note["method"] for note in notes if note["gate"] == "done"} == {"POST", "DELETE"}
     assert [note for note in notes if note["gate"] == "refused" and note["status"] != 404] == []
 
 

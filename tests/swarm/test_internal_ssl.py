@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import requests
 
 from dockerspawner.certs import FILES, FOLDER
 from support.jupyterhub import Hub
@@ -58,6 +59,10 @@ def test_cells_run_by_tls_with_a_key_that_only_its_server_has(
 
     # Nobody without a certificate of the hub's gets as far as an answer.
     (port,) = {one["PublishedPort"] for one in swarm.tasks(ann.service)[0]["Status"]["PortStatus"]["Ports"]}
+    certs = notebook_hub.folder / "internal-ssl"
+    own = tuple(str(certs / f"hub-internal/hub-internal.{kind}") for kind in ("crt", "key"))
+    url, trusted = f"https://{ann.node.address}:{port}/user/{ann.name}/api", str(certs / "hub-ca_trust.crt")
+    assert requests.get(url, cert=own, verify=trusted, timeout=30).json()["version"]
     with pytest.raises((ssl.SSLError, ConnectionError)):
         said_to_a_stranger(ann.node.address, port)
     notebook_hub.halt(ann.name)

@@ -127,12 +127,17 @@ def test_an_order_that_failed_but_was_carried_out(hub: Hub, control: Control) ->
     serves(hub)
 
 
-def test_a_node_that_is_down_takes_its_servers_along_and_no_others(hub: Hub, control: Control) -> None:
+def test_a_node_that_is_down_takes_its_servers_along_and_no_others(
+    hub: Hub, manager: EngineServer, control: Control
+) -> None:
+    with closing(docker.APIClient(base_url=manager.url)) as client:
+        (node,) = [one["ID"] for one in client.nodes() if one["Description"]["Hostname"] == "node-2"]
+        tasks = [task["Spec"]["ContainerSpec"] for task in client.tasks() if task["NodeID"] == node]
+    left = USERS - {container["Labels"]["dockyard.user"] for container in tasks}
+    assert set() < left < USERS
     control.node(2, "down")
-    wait_until(lambda: len(hub.running()) < len(USERS), timeout=10, what="the loss is known")
-    left = hub.running()
-    assert left
-    assert left < USERS
+    wait_until(lambda: hub.running() <= left, timeout=10, what="the loss is known")
+    assert hub.running() == left
     control.node(2, "ready")
     wait_until(lambda: {hub.visit(name) for name in left} == {200}, timeout=10)
 
