@@ -142,7 +142,7 @@ class DockerSpawner(
         margin = min(5.0, max(1.0, 0.1 * self.start_timeout))
         deadline = time.monotonic() + self.start_timeout - margin
         self._begin_story()
-        self._starting, self._creating, self._ended = True, None, asyncio.Event()
+        self._starting, self._creating, self._ended, self.last_end = True, None, asyncio.Event(), ""
         self._known_id, self._resumed, self._runs, self._spec = self.object_id, False, False, ""
         self._begin_volumes()
         try:
@@ -325,8 +325,8 @@ class DockerSpawner(
             return None
         end = Died(0) if container is None else self._death(container)
         if self._end_told != self.object_id:
-            self._end_told = self.object_id
-            self.log.warning("The server in %s %s", self.object_name, "is gone" if container is None else end)
+            self._end_told, self.last_end = self.object_id, "is gone" if container is None else str(end)
+            self.log.warning("The server in %s %s", self.object_name, self.last_end)
         return end.exit_code
 
     async def _known_to_run(self) -> bool:

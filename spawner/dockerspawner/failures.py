@@ -77,13 +77,14 @@ def mask(text: str, secrets: Iterable[str] = ()) -> str:
 
 
 class Died(Exception):
-    """A server's main process has ended."""
+    """A server's main process has ended. `memory` is what it might have, in bytes; 0 is no limit."""
 
-    def __init__(self, exit_code: int, out_of_memory: bool = False, error: str = "") -> None:
+    def __init__(self, exit_code: int, out_of_memory: bool = False, error: str = "", memory: int = 0) -> None:
         self.exit_code = exit_code
         self.reason = "oom" if out_of_memory else "exited"
         if out_of_memory:
-            how = f"ran out of memory (exit code {exit_code})"
+            limit = f"{memory // 2**20} MiB, " if memory else ""
+            how = f"ran out of memory ({limit}exit code {exit_code})"
         else:
             how = f"ended with exit code {exit_code}" + (f": {error}" if error else "")
         super().__init__(how)

@@ -32,6 +32,18 @@ class Reporting(LoggingConfigurable):
     _more = False
     _out_of_memory_told = 0
 
+    # How the last server has ended by itself, such as "ran out of memory"; empty since there is another, or where it
+    # was stopped. For pages of a hub.
+    last_end = ""
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        super().load_state(state)
+        self.last_end = state.get("last_end") or ""
+
+    def get_state(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().get_state()
+        return {**state, "last_end": self.last_end} if self.last_end else state
+
     @property
     def _watch(self) -> Watch:
         watch: Watch = watch_of(self.engine, self.instance, self.log)
@@ -94,7 +106,8 @@ class Reporting(LoggingConfigurable):
         word = self._watch.last(container["Id"])
         # The engine says OOMKilled also where only a child was killed, long before.
         out_of_memory = code == 137 and state.get("OOMKilled", False) and not (word and word.spared)
-        return Died(code, out_of_memory, state.get("Error") or "")
+        memory = int((container.get("HostConfig") or {}).get("Memory") or 0)
+        return Died(code, out_of_memory, state.get("Error") or "", memory)
 
     def _fail_if_dead(self, container: dict[str, Any]) -> None:
         if not container["State"]["Running"]:

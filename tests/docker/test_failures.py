@@ -50,7 +50,7 @@ async def test_out_of_memory_is_called_that(make: Any) -> None:
     error = await failure_of(
         make(remove=True, mem_limit="16M", extra_host_config={"memswap_limit": "16M"}, cmd=["sh", "-c", hog])
     )
-    assert "The server ran out of memory" in error.jupyterhub_message
+    assert "The server ran out of memory (16 MiB, " in error.jupyterhub_message
     assert error.reason == "oom"
 
 

@@ -32,6 +32,19 @@ def test_a_kernel_out_of_memory_ends_alone(running: Kit, at_work: AtWork, guest:
         assert kernel.run("print(6 * 7)") == "42\n"
 
 
+def test_a_server_out_of_memory_ends_alone(running: Kit, at_work: AtWork, guest: User) -> None:
+    """As where what used up the memory was the server itself: of its processes, Linux ends that one first."""
+    with guest.kernel() as kernel:
+        kernel.run("import os; open(f'/proc/{os.getppid()}/oom_score_adj', 'w').write('1000')")
+        kernel.begin("b'x' * 2**30")
+        wait_until(lambda: not guest.model()["servers"], timeout=60, what="it is known to be stopped")
+    ran_out = "ran out of memory (512 MiB, exit code 137)"
+    assert f"The server in {running.project}-guest {ran_out}" in running.container("hub").logs().decode()
+    assert ran_out in guest.session.get(f"{running.url}/user/guest/lab", timeout=30).text
+    assert at_work.known() == at_work.names
+    guest.started()
+
+
 def test_a_container_that_is_removed(running: Kit, at_work: AtWork, guest: User) -> None:
     with guest.kernel() as kernel:
         kernel.run("open('kept', 'w').write('before')")

@@ -52,6 +52,7 @@ def test_a_failure_is_shown_as_text_and_as_escaped_html() -> None:
     [
         (Died(3), "ended with exit code 3", "exited"),
         (Died(137, out_of_memory=True), "ran out of memory (exit code 137)", "oom"),
+        (Died(137, out_of_memory=True, memory=2**29), "ran out of memory (512 MiB, exit code 137)", "oom"),
         (Died(127, error="no such file"), "ended with exit code 127: no such file", "exited"),
     ],
 )
