@@ -6,15 +6,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.crowd import USERS, filled, serves, starts_meanwhile
+from dockerspawner import watch
+from support.crowd import USERS, fails_to_start, filled, serves, starts_meanwhile
 from support.engine_server import Control, EngineServer
 from support.jupyterhub import Hub
 from support.wait import wait_until
 
-SETTINGS = """
+OFTEN = """
 from dockerspawner import watch
-watch.RESYNC = {resync}
-
+watch.RESYNC = 5.0
+"""
+SETTINGS = """
 c.Spawner.poll_interval = 1
 c.DockerSpawner.client_kwargs = {{"base_url": "{url}"}}
 c.DockerSpawner.quick_timeout = 3
@@ -36,7 +38,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineServer]:
 
 @pytest.fixture(scope="module")
 def one_hub(engine: EngineServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    hub = Hub(tmp_path_factory.mktemp("hub"), SETTINGS.format(url=engine.url, port=engine.port, resync=5.0))
+    hub = Hub(tmp_path_factory.mktemp("hub"), SETTINGS.format(url=engine.url, port=engine.port) + OFTEN)
     with hub:
         yield hub
 
@@ -54,12 +56,16 @@ def hub(one_hub: Hub, control: Control) -> Hub:
     return filled(one_hub)
 
 
-@pytest.mark.parametrize("status", [500, 503])
-def test_errors(hub: Hub, control: Control, status: int) -> None:
-    for route in ASKING:
-        control.fail(route, status=status)
+LONG = pytest.param(500, 120, marks=pytest.mark.long)
+
+
+@pytest.mark.parametrize(("status", "seconds"), [(500, 0), (503, 0), LONG])
+def test_errors(hub: Hub, control: Control, status: int, seconds: int) -> None:
+    """Whatever is asked or ordered, and at least for some seconds."""
+    control.fail("*", status=status)
     control.cut_events()
     control.calls(reset=True)
+    fails_to_start(hub, seconds)
     wait_until(lambda: control.calls().get("GET /containers/json", 0) >= 3, timeout=20, what="the hub has asked")
     serves(hub)
     control.end("jupyter-user3", code=1)
@@ -71,9 +77,7 @@ def test_silence(hub: Hub, control: Control) -> None:
     """All connections are accepted, and nothing is answered: no word is given on anybody, and spawns fail with one."""
     control.cut_events()
     control.deaf()
-    last = hub.spawn("newcomer")[-1]
-    assert "The Docker engine does not answer" in last["message"]
-    serves(hub)
+    fails_to_start(hub)
     control.deaf(False)
     assert hub.spawn("newcomer")[-1].get("ready")
     hub.halt("newcomer")
@@ -89,6 +93,8 @@ def test_streams_that_are_cut(hub: Hub, control: Control, torn: bool) -> None:
 
 
 def test_streams_that_say_nothing(hub: Hub, control: Control) -> None:
+    """All is listed again, here every five seconds; by default at least once in a minute."""
+    assert 0 < watch.RESYNC <= 60
     control.silence_events()
     control.end("jupyter-user5", code=1)
     wait_until(lambda: hub.running() == USERS - {"user5"}, timeout=20)
@@ -99,7 +105,18 @@ def test_a_hub_that_starts_meanwhile_forgets_nobody(hub: Hub, control: Control, 
     starts_meanwhile(hub, control, how, ASKING, control.end)
 
 
+def test_no_question_is_asked_while_nothing_happens(hub: Hub, control: Control) -> None:
+    wait_until(lambda: control.streams() == 1, timeout=20)
+    control.calls(reset=True)
+    wait_until(lambda: control.calls().get("GET /containers/json", 0) >= 2, timeout=30, what="the watch has resynced")
+    calls = control.calls()
+    assert set(calls) <= {"GET /containers/json", "GET /events"}
+
+
 def test_a_hub_that_starts_asks_once_for_all(hub: Hub, control: Control) -> None:
+    """The last of the file's tests: from here on, the hub lists as seldom as by default, however long a start takes."""
+    config = hub.folder / "jupyterhub_config.py"
+    config.write_text(config.read_text().replace(OFTEN, ""))
     hub.kill()
     control.calls(reset=True)
     hub.start()
@@ -107,11 +124,3 @@ def test_a_hub_that_starts_asks_once_for_all(hub: Hub, control: Control) -> None
     calls = control.calls()
     assert calls["GET /containers/json"] == 1
     assert calls.get("GET /containers/{id}/json", 0) == 0
-
-
-def test_no_question_is_asked_while_nothing_happens(hub: Hub, control: Control) -> None:
-    wait_until(lambda: control.streams() == 1, timeout=20)
-    control.calls(reset=True)
-    wait_until(lambda: control.calls().get("GET /containers/json", 0) >= 2, timeout=30, what="the watch has resynced")
-    calls = control.calls()
-    assert set(calls) <= {"GET /containers/json", "GET /events"}

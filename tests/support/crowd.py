@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from support.engine_server import Control
 from support.jupyterhub import Hub
+from support.prompt import prompt
 from support.wait import wait_until
 
 USERS = {f"user{number}" for number in range(20)}
@@ -28,10 +30,24 @@ def is_settled(hub: Hub) -> bool:
     return not any(server["pending"] for user in users for server in user["servers"].values())
 
 
-def serves(hub: Hub) -> None:
+def serves(hub: Hub) -> bool:
     """The hub answers, and so do the servers."""
     assert hub.running() == USERS
     assert {hub.visit(name) for name in USERS} == {200}
+    return True
+
+
+def fails_to_start(hub: Hub, seconds: int = 0) -> None:
+    """A newcomer is told why, and the hub answers at once all the while, and at least for some seconds."""
+    until = time.monotonic() + seconds
+    with prompt(hub.http), ThreadPoolExecutor(1) as pool:
+        start = pool.submit(hub.spawn, "newcomer")
+        wait_until(
+            lambda: serves(hub) and start.done() and time.monotonic() > until,
+            timeout=seconds + 60,
+            what="the start has ended",
+        )
+    assert "The Docker engine does not answer" in start.result()[-1]["message"]
 
 
 def starts_meanwhile(
@@ -50,7 +66,8 @@ def starts_meanwhile(
     else:
         control.away()
     hub.start()
-    wait_until(lambda: hub.running() == USERS, timeout=40, what="all are known")
+    with prompt(hub.http):
+        wait_until(lambda: hub.running() == USERS, timeout=40, what="all are known")
     end("jupyter-user7", code=1)
     control.away(False)
     control.clear()

@@ -8,16 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
-import requests
 
 from support.atwork import AtWork
 from support.kit import Kit
 from support.nested import Node
+from support.prompt import SOON, prompt
 from support.user import User
 from support.wait import wait_until
-
-# Seconds in which the hub has answered, unless something holds it up for as long as it waits for an engine.
-SOON = 8
 
 
 @contextmanager
@@ -61,16 +58,16 @@ def lasting(kit: Kit) -> dict[str, int]:
 
 def answers(at_work: AtWork) -> bool:
     """The hub says that it is well, shows a page, and has everybody on record."""
-    assert requests.get(f"{at_work.kit.url}/hub/health", timeout=SOON).ok
-    assert at_work.admin.session.get(f"{at_work.kit.url}/hub/home", timeout=SOON).ok
+    for page in ("health", "home"):
+        assert at_work.admin.session.get(f"{at_work.kit.url}/hub/{page}", timeout=SOON).ok
     assert at_work.known() == at_work.names
     return True
 
 
 def fails_to_start(user: User, at_work: AtWork, seconds: int = 0) -> None:
-    """The user is told why, and the hub answers all the while, and at least for some seconds."""
+    """The user is told why, and the hub answers at once all the while, and at least for some seconds."""
     until = time.monotonic() + seconds
-    with ThreadPoolExecutor(1) as pool:
+    with prompt(at_work.admin.session), ThreadPoolExecutor(1) as pool:
         start = pool.submit(user.start)
         wait_until(
             lambda: answers(at_work) and start.done() and time.monotonic() > until,
@@ -115,6 +112,7 @@ def test_a_hub_that_starts_while_the_engine_hangs(running: Kit, at_work: AtWork)
     with silent_gate(running):
         running.crash("hub")
         running.wait_for("hub")
-        wait_until(lambda: at_work.known() == at_work.names, timeout=60, what="all are known")
-        wait_until(lambda: answers(at_work) and at_work.served() == at_work.names, timeout=60, what="all are served")
+        with prompt(at_work.admin.session):
+            wait_until(lambda: at_work.known() == at_work.names, timeout=60, what="all are known")
+            wait_until(lambda: answers(at_work) and at_work.served() == at_work.names, timeout=60, what="all served")
     wait_until(lambda: answers(at_work) and at_work.served() == at_work.names, timeout=60)
