@@ -22,7 +22,7 @@ from support.tiny import tiny_image
 Make = Callable[..., DockerSpawner]
 
 # Each server says whose it is. `polls` has a line for each time that the hub has asked how a server is, and the file
-# image-USER the image of that user's server where it is another one.
+# image-USER the image of that user's server where it is another one; of a patient user's, it does not come.
 NODE_HUB = """
 from pathlib import Path
 from dockerspawner import DockerSpawner
@@ -38,6 +38,8 @@ def before(spawner):
     other = Path(f"image-{{spawner.user.name}}")
     if other.exists():
         spawner.image, spawner.cmd = other.read_text(), None
+    if spawner.user.name.startswith("patient"):
+        spawner.pull_timeout = 8
 
 c.JupyterHub.spawner_class = Polled
 c.DockerSpawner.client_kwargs = {{"base_url": "{node.url}"}}
@@ -52,7 +54,6 @@ exec httpd -f -p 8888 -h /www
 c.DockerSpawner.volumes = {{"home-{{username}}": "/home/jovyan"}}
 c.DockerSpawner.remove = True
 c.DockerSpawner.poll_interval = 1
-c.DockerSpawner.pull_timeout = 8
 c.DockerSpawner.pre_spawn_hook = before
 """
 
@@ -131,8 +132,8 @@ def relay(socket: str) -> Iterator[Relay]:
 
 @pytest.fixture(scope="module")
 def node() -> Iterator[nested.Node]:
-    """An engine of the module's own, with little room."""
-    with nested.node(disk="96m") as node:
+    """An engine of the module's own, with little room. It gives up a pull at once, not within a minute."""
+    with nested.node(disk="96m", max_download_attempts=1) as node:
         node.load(tiny_image())
         yield node
 

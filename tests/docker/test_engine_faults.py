@@ -1,17 +1,22 @@
-"""An engine whose disk is full, or whose registry says nothing, under the servers of a real hub."""
+"""An engine whose disk is full, or whose registry says nothing or only half, under the servers of a real hub."""
 
 from __future__ import annotations
 
+import io
 import socket
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+import docker
 import pytest
 
 from support.jupyterhub import Hub
 from support.nested import Node
+from support.registry import Registry, Torn, torn
+from support.tiny import tiny_image
+from support.wait import wait_until
 
 pytestmark = pytest.mark.needs("engine")
 
@@ -91,3 +96,33 @@ def test_many_pulls_that_hang_hold_up_no_stop(node_hub: Hub, node: Node, silent_
         assert_all_wait(spawns)
         assert_all_were_told(spawns)
     assert node.containers() == {}
+
+
+@pytest.fixture
+def torn_registry(node: Node, registry: Registry) -> Iterator[Torn]:
+    with torn(registry, node.outside) as way:
+        node.configure(insecure_registries=[way.host])
+        yield way
+    node.configure(insecure_registries=[])
+
+
+def test_a_pull_that_breaks_off_ends_with_a_sentence_and_leaves_nothing(
+    node_hub: Hub, node: Node, registry: Registry, torn_registry: Torn, client: docker.DockerClient
+) -> None:
+    """Others start meanwhile."""
+    # One that the engine has nothing of.
+    layer = f"FROM {tiny_image()}\nRUN head -c 100000 /dev/urandom >/layer\n".encode()
+    large, _ = client.images.build(fileobj=io.BytesIO(layer), rm=True, nocache=True, network_mode="none")
+    name = registry.push(large, "torn:1")
+    image = name.replace(registry.host, torn_registry.host)
+    (node_hub.folder / "image-zoe").write_text(image)
+    with ThreadPoolExecutor(1) as pool:
+        spawn = pool.submit(node_hub.spawn, "zoe")
+        wait_until(torn_registry.begun.is_set, timeout=30, what="half of the image has come")
+        assert node_hub.spawn("ann")[-1].get("ready")
+        assert not spawn.done()
+        torn_registry.cut.set()
+        assert f"Image {image} could not be pulled: unexpected EOF" in spawn.result()[-1]["message"]
+    node_hub.halt("ann")
+    assert node.containers() == {}
+    assert image not in [tag for one in node.client.api.images() for tag in one["RepoTags"] or ()]

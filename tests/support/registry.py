@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socket import MSG_PEEK
+from threading import Event, Thread
 
 import docker
 import requests
@@ -63,3 +67,57 @@ def registry(address: str = "127.0.0.1", private: bool = False) -> Iterator[Regi
         yield Registry(host)
     finally:
         container.remove(force=True, v=True)
+
+
+@dataclass
+class Torn:
+    """A way to a registry, by `host`, on which no layer comes whole: half of it, and nothing more until `cut` is set,
+    when the connection ends. `begun` is set when there is a half."""
+
+    host: str = ""
+    begun: Event = field(default_factory=Event)
+    cut: Event = field(default_factory=Event)
+
+
+# Anything larger is a layer.
+_DESCRIPTION = 16 * 2**10
+
+
+@contextmanager
+def torn(registry: Registry, address: str) -> Iterator[Torn]:
+    """One that listens on an address of this machine."""
+    way = Torn()
+
+    class Handler(BaseHTTPRequestHandler):
+        def handle(self) -> None:
+            # The engine tries TLS first.
+            if self.connection.recv(1, MSG_PEEK) != b"\x16":
+                super().handle()
+
+        def do_GET(self) -> None:
+            asked = {"Accept": ", ".join(self.headers.get_all("Accept", ["*/*"]))}
+            found = requests.request(self.command, f"http://{registry.host}{self.path}", headers=asked, timeout=30)
+            self.send_response(found.status_code)
+            for name in ("Content-Type", "Content-Length", "Docker-Content-Digest"):
+                if name in found.headers:
+                    self.send_header(name, found.headers[name])
+            self.end_headers()
+            whole = len(found.content) <= _DESCRIPTION
+            self.wfile.write(found.content if whole else found.content[: len(found.content) // 2])
+            if not whole:
+                way.begun.set()
+                way.cut.wait()
+
+        do_HEAD = do_GET
+
+        def log_message(self, *_: object) -> None:
+            """It is silent."""
+
+    with ThreadingHTTPServer((address, 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        way.host = f"{address}:{server.server_address[1]}"
+        try:
+            yield way
+        finally:
+            way.cut.set()
+            server.shutdown()
