@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import re
+import ssl
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import docker
@@ -14,12 +17,12 @@ import pytest
 from docker.types import Mount
 
 from dockerspawner import DockerSpawner
-from dockerspawner.archive import packed, text_of
-from dockerspawner.certs import FOLDER
 from dockerspawner.watch import Word
 from gate.allowed import Allowed
 from support.gate import opened
+from support.pki import Authority
 from support.registry import Registry
+from support.repo import base_image
 from support.spawners import make_spawner
 from support.tiny import TINY, tiny_image
 from support.wait import until
@@ -40,7 +43,7 @@ def audit() -> io.StringIO:
 async def gate(instance: str, client: docker.DockerClient, socket: str, audit: io.StringIO) -> AsyncIterator[str]:
     """The address of the gate of a kit that is called as this test's instance."""
     client.networks.create(f"{instance}_users")
-    images = (TINY.replace(".", r"\."), r"127\.0\.0\.1:\d+/tiny:.*")
+    images = (re.escape(TINY), re.escape(base_image()), r"127\.0\.0\.1:\d+/tiny:.*")
     async with opened(Allowed(instance, images), socket, audit) as address:
         yield f"tcp://{address}"
 
@@ -145,27 +148,37 @@ async def test_a_server_that_is_put_on_its_network_again(
     assert refused(audit) == []
 
 
-async def test_keys_are_put_into_a_server(gate: str, instance: str, containers: Any) -> None:
-    """As for internal TLS, before the server is started; and what is in it can be read."""
-    docker_py = docker.APIClient(gate, version="1.45")
+# Answers by TLS with the key that it was given.
+SERVE = """
+import http.server, os, ssl
+context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+context.load_cert_chain(os.environ["JUPYTERHUB_SSL_CERTFILE"], os.environ["JUPYTERHUB_SSL_KEYFILE"])
+server = http.server.ThreadingHTTPServer(("", 8888), http.server.SimpleHTTPRequestHandler)
+server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
+"""
 
-    def put() -> str:
-        host = docker_py.create_host_config(
-            network_mode=f"{instance}_users", mounts=[Mount(FOLDER, None, no_copy=True)], **HARDENED
-        )
-        made = docker_py.create_container(tiny_image(), name=f"{instance}-keys", host_config=host)["Id"]
-        assert docker_py.put_archive(made, FOLDER, packed({"key.pem": b"key"}, 1000, 100, 0o600))
-        chunks, stat = docker_py.get_archive(made, f"{FOLDER}/key.pem")
-        text = text_of(chunks)
-        assert (stat["name"], stat["mode"]) == ("key.pem", 0o600)
-        docker_py.remove_container(made, v=True)
-        return text
 
-    try:
-        assert await asyncio.to_thread(put) == "key"
-    finally:
-        docker_py.close()
+async def test_a_server_is_given_its_keys(behind: Make, containers: Any, audit: io.StringIO, tmp_path: Path) -> None:
+    """For internal TLS, before it is started, and as its user's own, whose uid is read from the image."""
+    authority = Authority(tmp_path)
+    certificate, key = authority.issue("server", "server.test")
+    given = {"keyfile": str(key), "certfile": str(certificate), "cafile": str(authority.root)}
+    spawner = behind(
+        image=base_image(),
+        internal_ssl=True,
+        use_internal_hostname=False,
+        cmd=["python3", "-c", SERVE],
+        extra_create_kwargs={"user": "daemon"},
+    )
+    spawner.cert_paths = await spawner.move_certs(given)
+    address = await spawner.start()
+    trusted = ssl.create_default_context(cafile=authority.root)
+    _, connection = await asyncio.open_connection(*address, ssl=trusted, server_hostname="server.test")
+    connection.close()
+    await spawner.stop(now=True)
     assert containers() == []
+    assert refused(audit) == []
 
 
 async def test_an_image_that_is_pulled(
