@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,6 +33,8 @@ c.DockerSpawner.extra_host_config = {{"memswap_limit": "16M"}}
 def before(spawner):
     if spawner.user.name == "brief":
         spawner.cmd = ["sh", "-c", "httpd -p 8888 -h /www; sleep 1; exit 5"]
+    if spawner.user.name == "greedy":
+        spawner.cmd = ["sh", "-c", "httpd -p 8888 -h /www; until [ -e hungry ]; do sleep 0.1; done; {eat}"]
 
 c.DockerSpawner.pre_spawn_hook = before
 """
@@ -46,7 +50,7 @@ def instance(client: docker.DockerClient) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory, instance: str, network: str) -> Iterator[Hub]:
-    settings = SETTINGS.format(image=tiny_image(), instance=instance, network=network)
+    settings = SETTINGS.format(image=tiny_image(), instance=instance, network=network, eat=EAT)
     hub = Hub(tmp_path_factory.mktemp("hub"), settings)
     with hub:
         yield hub
@@ -70,7 +74,7 @@ def until_stopped(hub: Hub, name: str = "ann") -> None:
 def test_killed(hub: Hub, server: Any) -> None:
     server.kill()
     until_stopped(hub)
-    assert "ended with exit code 137" in hub.log
+    assert f"The server in {server.name} ended with exit code 137" in hub.log
 
 
 def test_removed(hub: Hub, server: Any) -> None:
@@ -81,7 +85,18 @@ def test_removed(hub: Hub, server: Any) -> None:
 def test_a_child_out_of_memory(hub: Hub, server: Any) -> None:
     """Where only a child was killed, the server goes on."""
     server.exec_run(["sh", "-c", EAT])
-    wait_until(lambda: "has used up its memory" in hub.log, timeout=10)
+    says = f"A process of {server.name} was killed: the server has used up its memory"
+    wait_until(lambda: says in hub.log, timeout=10)
+    assert hub.is_running("ann")
+    assert hub.visit("ann") == 404
+
+
+def test_out_of_memory(hub: Hub, server: Any, client: Any, instance: str) -> None:
+    """It ends alone, and why is told with what it might have had."""
+    assert hub.spawn("greedy")[-1].get("ready")
+    client.containers.get(f"{instance}-greedy").exec_run(["touch", "hungry"])
+    until_stopped(hub, "greedy")
+    assert f"The server in {instance}-greedy ran out of memory (16 MiB, exit code 137)" in hub.log
     assert hub.is_running("ann")
     assert hub.visit("ann") == 404
 
@@ -119,20 +134,25 @@ def test_moved_to_another_address(hub: Hub, server: Any, client: Any, network: s
         other.remove(force=True)
 
 
-def test_restarted(hub: Hub, server: Any) -> None:
-    """Either it goes on, or it counts as stopped and nothing of it is left; never something between."""
-    server.restart(timeout=0)
-
-    def settled() -> bool:
-        return hub.visit("ann") == 404 if hub.is_running("ann") else True
-
-    wait_until(settled, timeout=20)
+def test_restarted(hub: Hub, server: Any, client: Any, instance: str) -> None:
+    """Where it runs again before the hub has looked, it goes on."""
+    assert hub.spawn("bob")[-1].get("ready")
+    os.kill(hub.pid, signal.SIGSTOP)
+    try:
+        server.restart(timeout=0)
+        client.containers.get(f"{instance}-bob").kill()
+    finally:
+        os.kill(hub.pid, signal.SIGCONT)
+    until_stopped(hub, "bob")
+    wait_until(lambda: hub.visit("ann") == 404, timeout=20, what="the server is routed to where it is now")
+    assert hub.is_running("ann")
+    assert client.containers.get(f"{instance}-ann").id == server.id
 
 
 def test_an_end_right_after_the_start_is_known_once_the_start_is_over(hub: Hub, client: Any, instance: str) -> None:
     assert hub.spawn("brief")[-1].get("ready")
     until_stopped(hub, "brief")
-    assert "ended with exit code 5" in hub.log
+    assert f"The server in {instance}-brief ended with exit code 5" in hub.log
     wait_until(lambda: not client.containers.list(all=True, filters={"name": f"{instance}-brief"}), timeout=10)
 
 

@@ -137,8 +137,12 @@ async def test_news_do_not_swallow_the_end_of_the_loop(make: Any) -> None:
     client = Volumes()
     (ann,) = await asleep(make, client, "ann", max_sleeping=1)
     keeper = ann._sleepers._keeper
-    # Until it waits.
-    await asyncio.sleep(0.1)
+
+    async def waits() -> bool:
+        # A future has callbacks while somebody waits for it.
+        return bool(ann._sleepers._news._callbacks)
+
+    await until(waits, timeout=10, interval=0.01)
     ann._sleepers.add(ann.object_id, ann._sleepers.asleep[ann.object_id])
     keeper.cancel()
     done, _ = await asyncio.wait({keeper}, timeout=5)
