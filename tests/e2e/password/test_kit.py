@@ -9,6 +9,16 @@ from support.probing import doors_of, opened_by_root, opened_by_user
 from support.user import Refused
 from support.wait import wait_until
 
+# Of what Linux says of a process.
+CONFINED = {"Uid:" + "\t1000" * 4, "CapEff:\t" + "0" * 16, "CapBnd:\t" + "0" * 16, "NoNewPrivs:\t1"}
+# Prints the limits of processes and of memory that Linux holds the server to, whichever kind of cgroups it has.
+LIMITS = """
+import glob
+for name in ("pids.max", "memory.max", "memory.limit_in_bytes"):
+    for path in glob.glob("/sys/fs/cgroup/" + name) + glob.glob("/sys/fs/cgroup/*/" + name):
+        print(open(path).read())
+"""
+
 
 def test_administrators_have_a_password_of_their_own(running: Kit) -> None:
     admin = running.user("admin").sign_in()
@@ -37,7 +47,7 @@ def test_a_recreated_hub_leaves_an_open_websocket_alone(running: Kit) -> None:
 def test_a_recreated_proxy_gets_its_routes_back(running: Kit) -> None:
     erin = running.user("erin").sign_in().started()
     running.compose("up", "--detach", "--wait", "--force-recreate", "--no-deps", "proxy")
-    wait_until(lambda: erin.server("GET", "/api/status").status_code == 200, timeout=30)
+    wait_until(lambda: erin.server("GET", "/api/status").status_code == 200, timeout=15)
     erin.stop()
 
 
@@ -56,8 +66,9 @@ def test_the_users_server_is_confined(running: Kit) -> None:
         (name, port) for (_, port), name in doors.items()
     }
     with frank.kernel() as kernel:
-        printed = kernel.run("import os; print(os.getuid(), os.path.exists('/var/run/docker.sock'))")
-        assert printed == "1000 False\n"
+        assert kernel.run("import os; print(os.path.exists('/var/run/docker.sock'))") == "False\n"
+        assert set(kernel.run("print(open('/proc/self/status').read())").splitlines()) >= CONFINED
+        assert kernel.run(LIMITS).split() == ["1024", str(2 * 1024**3)]
         environment = kernel.run("print(dict(os.environ))")
         assert not [secret for secret in secrets if secret in environment]
         opened = opened_by_user(kernel, doors)
@@ -135,6 +146,7 @@ def test_a_second_hub_on_the_same_database_waits(running: Kit) -> None:
         says = f"{running.container('hub').id[:12]} uses it, and it is for one hub"
         wait_until(lambda: says in second.logs().decode(), timeout=60, what="the second hub waits")
         running.user("hal").sign_in()
+        assert "JupyterHub is now running" not in second.logs().decode()
     running.user("hal").sign_in()
 
 
