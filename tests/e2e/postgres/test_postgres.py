@@ -10,6 +10,7 @@ import pytest
 import requests
 
 from support.kit import Kit
+from support.probing import doors_of, opened_by_root, opened_by_user
 from support.user import User
 from support.wait import wait_until
 
@@ -44,19 +45,20 @@ def test_users_are_in_the_database(running: Kit, ada: User) -> None:
 
 
 def test_only_the_hub_reaches_the_server(running: Kit, ada: User) -> None:
-    postgres = running.container("postgres").attrs
-    assert set(postgres["NetworkSettings"]["Networks"]) == {f"{running.project}_hub"}
-    assert postgres["HostConfig"]["PortBindings"] == {}
-    address = postgres["NetworkSettings"]["Networks"][f"{running.project}_hub"]["IPAddress"]
+    postgres, hub = running.container("postgres"), running.container("hub")
+    assert set(postgres.attrs["NetworkSettings"]["Networks"]) == {f"{running.project}_hub"}
+    assert postgres.attrs["HostConfig"]["PortBindings"] == {}
+    doors = doors_of(postgres, hub)
+    assert {port for (_, port), name in doors.items() if name == postgres.name} == {5432}
+    doors["postgres", 5432] = postgres.name
     with ada.kernel() as kernel:
+        opened = opened_by_user(kernel, doors)
         printed = kernel.run(
-            "import os, socket\n"
-            f"for host in ['postgres', '{address}']:\n"
-            "    try: socket.create_connection((host, 5432), 2); print('reached', host)\n"
-            "    except OSError: pass\n"
-            "print([name for name in os.environ if 'POSTGRES' in name or 'DB_URL' in name])"
+            "import os\nprint([name for name in os.environ if 'POSTGRES' in name or 'DB_URL' in name])"
         )
     assert printed == "[]\n"
+    assert {(doors[door], door[1]) for door in opened} == {(hub.name, 8081)}
+    assert opened_by_root(running.server_of("ada"), doors) == opened
     assert running.container("postgres").exec_run(["id", "-u"]).output == b"1000\n"
 
 
