@@ -92,4 +92,4 @@ def test_mistakes_in_the_profiles_are_told_by_their_lines(running: Kit, profiles
     running.write_env(PROFILES_FILE=str(profiles_file))
     assert told.returncode != 0
     assert "PROFILES_FILE /nonexistent/profiles.yaml cannot be read (No such file" in told.stdout
-    assert running.make("up").stdout
+    assert "Dockyard is up" in running.make("up").stdout
