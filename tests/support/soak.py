@@ -124,7 +124,8 @@ class Person:
             except (aiohttp.ClientError, asyncio.TimeoutError):
                 return False
             # 404: a proxy that has just come, and does not know the hub yet.
-            return said[0] not in {502, 503, 504} and not (said[0] == 404 and path.startswith("/hub"))
+            from_proxy = said[0] == 404 and path.startswith("/hub") and not said[1].startswith("{")
+            return said[0] not in {502, 503, 504} and not from_proxy
 
         await until(answered, timeout=120, interval=0.3, what=f"{method} {path} for {self.name}: {said}")
         return said
@@ -280,7 +281,7 @@ class Soak:
                 await person.stop(server)
 
     async def calm(self) -> None:
-        """Everybody does all once, and nothing goes wrong."""
+        """Everybody does all once, and nothing goes wrong; at the end no server runs."""
 
         async def live(person: Person) -> None:
             async with self._turn:
@@ -290,6 +291,14 @@ class Soak:
                 await person.cancel()
 
         await asyncio.gather(*map(live, self.people))
+
+    async def all_stopped(self) -> None:
+        async def stop(person: Person) -> None:
+            async with self._turn:
+                for server in await person.servers():
+                    await person.stop(server)
+
+        await asyncio.gather(*map(stop, self.people))
 
     async def _delete(self, person: Person) -> None:
         async with self._calm:

@@ -52,6 +52,9 @@ async def test_soak(running: Kit, seconds: int) -> None:
     try:
         await soak.run(seconds)
         await balanced()
+        # Of some the hub does not know the tokens: it has not started them itself.
+        await soak.all_stopped()
+        await balanced()
         left, in_vain = dict(report.rows), report.did["run in vain"]
         undisturbed = len(report.undisturbed())
         await soak.calm()
@@ -68,7 +71,7 @@ async def test_soak(running: Kit, seconds: int) -> None:
     assert report.did["visit in vain"] < report.did["visit"] / 10
     assert len({fault.name for fault in report.faults}) == 7
     # Without a fault nothing at all is left.
-    assert {what: number for what, number in report.rows.items() if number > left[what]} == {}
+    assert report.rows == left
     _, second, last = report.process
     for service, grown in last.items():
         assert grown["rss"] - second[service]["rss"] < KIBIBYTES, service
