@@ -103,7 +103,7 @@ class Watch(Words):
         self._label = f"{INSTANCE}={instance}"
         self._log = log
         self._patience = min(PATIENCE, engine.quick_timeout)
-        # What events have told of since the list was asked for: the list is older than that.
+        # What events, and orders, have told of since the list was asked for: the list is older than that.
         self._touched: set[str] = set()
         self._observer: Observer | None = None
         self._stream: Stream | None = None
@@ -163,11 +163,13 @@ class Watch(Words):
     def stopped(self, container_id: str) -> None:
         """The engine has stopped a container by order; the event that says so may be late."""
         if word := self._words.get(container_id):
+            self._touched.add(container_id)
             word.running = False
 
     def paused(self, container_id: str) -> None:
         """As `stopped`, of one that is paused."""
         if word := self._words.get(container_id):
+            self._touched.add(container_id)
             word.paused = True
 
     # Following

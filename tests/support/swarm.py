@@ -147,8 +147,19 @@ class Swarm:
 
     def change(self, node: Node, **spec: Any) -> None:
         """Change a node's spec: `Availability` ("active", "pause", "drain"), `Labels` (all that it has)."""
-        known = self.client.api.inspect_node(self.id_of(node))
-        self.client.api.update_node(self.id_of(node), known["Version"]["Index"], {**known["Spec"], **spec})
+
+        def changed() -> bool:
+            known = self.client.api.inspect_node(self.id_of(node))
+            try:
+                self.client.api.update_node(self.id_of(node), known["Version"]["Index"], {**known["Spec"], **spec})
+            except docker.errors.APIError as error:
+                # Its state was noted between the two.
+                if "out of sequence" not in str(error):
+                    raise
+                return False
+            return True
+
+        wait_until(changed, timeout=10, what=f"{node.container.name} is changed")
 
     def drain(self, node: Node) -> None:
         """Have all its tasks end, and give it no more until `recover`."""
@@ -200,14 +211,17 @@ class Swarm:
     @contextmanager
     def locked(self, manager: Node) -> Iterator[None]:
         """Have a manager wait for the key of the swarm, as one that was restarted does."""
-        self._update(autolock_managers=True)
-        key = self.client.swarm.get_unlock_key()
-        manager.stop()
-        manager.start()
-        yield
-        manager.client.swarm.unlock(key)
-        wait_until(self.has_quorum, timeout=60, what="the managers agree")
-        self._update(autolock_managers=False)
+        with self.beating(USUAL_HEARTBEAT):
+            self._update(autolock_managers=True)
+            key = self.client.swarm.get_unlock_key()
+            manager.stop()
+            manager.start()
+            yield
+            manager.client.swarm.unlock(key)
+            wait_until(self.has_quorum, timeout=60, what="the managers agree")
+            for node in self.nodes:
+                self.wait_until_state(node, "ready")
+            self._update(autolock_managers=False)
 
     @contextmanager
     def beating(self, heartbeat: int) -> Iterator[None]:
