@@ -238,6 +238,29 @@ async def test_a_list_is_older_than_the_events_that_came_after_it_was_asked_for(
     assert not (await watch.word("id-of-old")).running  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(("order", "true"), [("stopped", "running"), ("paused", "paused")])
+async def test_a_list_is_older_than_an_order_that_came_after_it_was_asked_for(order: str, true: str) -> None:
+    class Slow(FakeClient):
+        def containers(self, all: bool, filters: Any) -> Any:
+            listed = super().containers(all, filters)
+
+            async def carried_out() -> None:
+                getattr(watch, order)("id-of-old")
+
+            asyncio.run_coroutine_threadsafe(carried_out(), loop).result(10)
+            return listed
+
+    loop = asyncio.get_running_loop()
+    client = Slow()
+    # So that each word is asked for.
+    client.fail["events"] = [api_error(403, "forbidden")] * 1000
+    add(client, "old")
+    watch = watch_on(client)
+    # The first list is of what was not known yet.
+    before, after = [vars(await watch.word("id-of-old"))[true] for _ in range(2)]
+    assert before != after
+
+
 EVENTS = st.lists(st.sampled_from(["start", "die", "oom", "rename", "destroy"]), max_size=8)
 
 
