@@ -233,6 +233,15 @@ def _until(stream: Any, last: str) -> Iterator[dict[str, Any]]:
             return
 
 
+def stops_first(events: list[Any]) -> list[Any]:
+    """Of a stop and the end that it has led to, an engine on a busy machine tells now one, now the other first."""
+    found = [*events]
+    for at in range(len(found) - 1):
+        if [event["Action"] for event in found[at : at + 2]] == ["die", "stop"]:
+            found[at : at + 2] = reversed(found[at : at + 2])
+    return found
+
+
 def test_events_are_told_alike(both: Any) -> None:
     def run(api: docker.APIClient, name: str) -> Any:
         def act() -> None:
@@ -244,7 +253,7 @@ def test_events_are_told_alike(both: Any) -> None:
             api.start(f"{name}-b")
             api.remove_container(f"{name}-b", force=True)
 
-        return events_of(api, name, act, "destroy")
+        return stops_first(events_of(api, name, act, "destroy"))
 
     real, fake = both(run)
     assert [event["Action"] for event in fake] == [event["Action"] for event in real]
