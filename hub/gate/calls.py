@@ -271,7 +271,10 @@ class Calls:
 
     async def create_network(self, call: Call) -> Outcome:
         order = checks.network(self.allowed, call.json)
-        return await self._send(call, "POST", "/networks/create", body=order.body)
+        answer = await self._send(call, "POST", "/networks/create", body=order.body)
+        if answer.ok:
+            self.owned.forget_network_called(order.body["Name"])
+        return answer
 
     async def inspect_network(self, call: Call) -> Outcome:
         answer, _ = await self.owned.network(call.version, call.names["name"])
@@ -299,7 +302,7 @@ class Calls:
             and not answers.is_attached(self.allowed, container["Config"].get("Labels"))
         ):
             raise Refused("Only the hub and the proxy have other names on a network.")
-        return await self._send(call, "POST", f"/networks/{network}/connect", body=order)
+        return await self._on_network(call, network, "connect", order)
 
     async def disconnect(self, call: Call) -> Outcome:
         asked = checks.read(models.Disconnect, call.json)
@@ -310,7 +313,14 @@ class Calls:
         else:
             # By the name that was given: what is to be let go of may have gone, and left its name there.
             network = await self.owned.own_network(call.version, network)
-        return await self._send(call, "POST", f"/networks/{network}/disconnect", body=order)
+        return await self._on_network(call, network, "disconnect", order)
+
+    async def _on_network(self, call: Call, network_id: str, what: str, order: Json) -> Answer:
+        answer = await self._send(call, "POST", f"/networks/{network_id}/{what}", body=order)
+        if answer.status == 404:
+            # It may have been removed by hand, and there may be another of its name by now.
+            self.owned.forget_network(network_id)
+        return answer
 
 
 def _is_number(text: str) -> bool:

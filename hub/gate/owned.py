@@ -167,6 +167,9 @@ class Owned:
         if name == found["Name"] != self._allowed.users_network:
             _remember(self._networks, name, str(found["Id"]))
 
+    def forget_network_called(self, name: str) -> None:
+        self._networks.pop(name, None)
+
     def forget_network(self, network_id: str) -> None:
         for name in [name for name, known in self._networks.items() if known == network_id]:
             del self._networks[name]

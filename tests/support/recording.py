@@ -43,6 +43,8 @@ class Recording:
     silent: set[str] = field(default_factory=set)
     torn: set[str] = field(default_factory=set)
     given_up: int = 0
+    # What orders go to in vain.
+    gone: set[str] = field(default_factory=set)
 
     @property
     def orders(self) -> list[Seen]:
@@ -70,6 +72,8 @@ class Recording:
         if one.method == "GET":
             if path in self.things:
                 return web.json_response(self.things[path])
+            return web.json_response({"message": f"no such thing: {path}"}, status=404)
+        if path in self.gone:
             return web.json_response({"message": f"no such thing: {path}"}, status=404)
         if path.endswith(("/create", "/exec")):
             said = {

@@ -130,6 +130,21 @@ async def test_an_id_that_was_a_networks_once(gate: Gate) -> None:
     assert not gate.engine.orders
 
 
+@pytest.mark.parametrize("by_the_hub", [True, False])
+async def test_a_network_that_was_made_anew(gate: Gate, by_the_hub: bool) -> None:
+    """After somebody has removed it by hand. Where he has made the other, too, an order in vain finds that out."""
+    connect = ("POST", "/networks/kit-bob/connect", {"Container": OURS})
+    for network_id in ("ab12", "ab34"):
+        gate.engine.things["/networks/kit-bob"] = {"Name": "kit-bob", "Id": network_id, "Labels": LABELS}
+        if by_the_hub:
+            assert (await gate.send("POST", "/networks/create", OTHER_NETWORK))[0] == 201
+        elif network_id == "ab34":
+            gate.engine.gone.add("/networks/ab12/connect")
+            assert (await gate.send(*connect))[0] == 404
+        assert (await gate.send(*connect))[0] == 204
+        assert gate.engine.orders[-1].path == f"/networks/{network_id}/connect"
+
+
 async def test_a_volume_that_was_ours(gate: Gate) -> None:
     create = ("POST", "/containers/create?name=kit-ada", server())
     gate.engine.things["/volumes/kit-home-ada"] = {"Name": "kit-home-ada", "Labels": LABELS}
