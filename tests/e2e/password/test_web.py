@@ -241,6 +241,7 @@ def test_nobody_is_sent_to_another_site_by_a_path(running: Kit, wendy: User) -> 
     for path in paths:
         for headers in ([], [f"Cookie: {cookies}"]):
             said = raw(running.port, request(f"GET {path} HTTP/1.1", *headers)).decode("latin-1")
+            assert said.startswith("HTTP/1.1 "), path
             location = re.search(r"(?im)^location: *(.*?)\r$", said)
             assert not location or leads_to(running.url + path, location[1]) == running.url, path
 
