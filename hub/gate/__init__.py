@@ -3,3 +3,6 @@
 It forwards nothing that it was given. A request is read strictly, compared with what Dockyard's spawner sends, and
 written anew; what is not known is refused. `python -m gate` runs it.
 """
+
+# Where it listens for a hub that may be on another node.
+PORT = 2375

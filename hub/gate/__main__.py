@@ -1,4 +1,8 @@
-"""`python -m gate`: listen for the hub until told to end."""
+"""`python -m gate [SOCKET]`: listen for the hub until told to end.
+
+At SOCKET, which only the hub can open; without one at port 2375 of every address, for a network of the two alone: on a
+swarm, where hub and gate may be on two nodes, that is an overlay, which no other process of a node is on.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +15,10 @@ from typing import Any
 import yaml
 from aiohttp import web
 
+from gate import PORT
 from gate.allowed import Allowed, allowed
 from gate.audit import Audit
-from gate.open import relayed
+from gate.open import relay
 from gate.server import Server
 from gate.swarmcalls import SwarmCalls
 from gate.upstream import Engine
@@ -22,7 +27,6 @@ from reading import Mistakes
 
 SOCKET = "/var/run/docker.sock"
 PROFILES = Path("/srv/dockyard/profiles.yaml")
-PORT = 2375
 # Seconds between two looks whether somebody listens at the socket.
 LOOK_EVERY = 2.0
 SETTINGS = (
@@ -65,7 +69,7 @@ async def abandoned(socket: str, pause: float = LOOK_EVERY) -> None:
             continue
 
 
-async def serve(settings: Any) -> None:
+async def serve(settings: Any, path: str) -> None:
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
@@ -73,7 +77,8 @@ async def serve(settings: Any) -> None:
     watch.add_done_callback(lambda _: ended.set())
     if settings.engine_access == "socket":
         print("The gate is open: ENGINE_ACCESS=socket gives the hub, and whoever takes it over, the host.", flush=True)
-        async with await relayed(SOCKET, PORT):
+        joined = relay(SOCKET)
+        async with await (asyncio.start_unix_server(joined, path) if path else asyncio.start_server(joined, port=PORT)):
             await ended.wait()
         return
     engine = Engine(SOCKET)
@@ -81,7 +86,7 @@ async def serve(settings: Any) -> None:
     await engine.start()
     await runner.setup()
     try:
-        await web.TCPSite(runner, port=PORT).start()
+        await (web.UnixSite(runner, path) if path else web.TCPSite(runner, port=PORT)).start()
         await ended.wait()
     finally:
         await runner.cleanup()
@@ -93,7 +98,7 @@ def main() -> None:
         settings = some(*SETTINGS)
     except Mistakes as mistakes:
         sys.exit("The gate does not start. Wrong in .env:\n" + "\n".join(f"  - {line}" for line in mistakes.lines))
-    asyncio.run(serve(settings))
+    asyncio.run(serve(settings, *sys.argv[1:2] or [""]))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -13,8 +14,8 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         writer.write_eof()
 
 
-async def relayed(socket: str, port: int, host: str | None = None) -> asyncio.Server:
-    """A server that joins each connection with one of its own to `socket`."""
+def relay(socket: str) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
+    """What a server of asyncio does with each connection: join it with one of its own to `socket`."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -36,4 +37,4 @@ async def relayed(socket: str, port: int, host: str | None = None) -> asyncio.Se
             for one in (engine_writer, writer):
                 one.close()
 
-    return await asyncio.start_server(serve, host, port)
+    return serve

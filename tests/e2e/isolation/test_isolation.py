@@ -37,7 +37,7 @@ def test_nothing_is_open_but_the_hub_and_the_proxy(running: Kit, users: list[Use
     names = {service: running.container(service).name for service in SERVICES}
     # All that there is was looked at.
     assert {(name, port) for (_, port), name in doors.items()} >= {
-        (bob.name, 8888), (names["hub"], 8081), (names["gate"], 2375), (names["proxy"], 8000), (names["proxy"], 8001),
+        (bob.name, 8888), (names["hub"], 8081), (names["proxy"], 8000), (names["proxy"], 8001),
     }  # fmt: skip
     with users[0].kernel() as kernel:
         opened = opened_by_user(kernel, doors)

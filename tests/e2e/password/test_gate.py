@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from support.kit import Kit
+from support.probing import listens_on
 
 # Prints what came of each way to a file of the host.
 ATTACK = """
@@ -64,6 +67,19 @@ def test_the_gate_knows_no_secret_of_the_kits(running: Kit) -> None:
     gate = running.container("gate")
     environment = gate.exec_run(["cat", "/proc/1/environ"]).output.decode()
     assert [secret for secret in running.secrets() if secret in environment] == []
+
+
+def test_nobody_reaches_the_gate_but_the_hub(running: Kit) -> None:
+    """Nor do the host's users, who reach containers' addresses: it has none, and its socket's folder is closed."""
+    gate = running.container("gate")
+    assert {*gate.attrs["NetworkSettings"]["Networks"]} == {"none"}
+    assert listens_on(gate) == set()
+    for container in (gate, running.container("hub")):
+        said = container.exec_run(["stat", "-c", "%a %u %F", "/run/gate", "/run/gate/engine.sock"]).output.decode()
+        assert said == "700 1000 directory\n755 1000 socket\n"
+    folder = running.client.volumes.get(f"{running.project}_gate").attrs["Mountpoint"]
+    somebody = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
+    assert subprocess.run(["test", "-S", f"{folder}/engine.sock"], **somebody).returncode == 1
 
 
 @pytest.fixture

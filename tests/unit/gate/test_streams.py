@@ -14,7 +14,7 @@ import docker
 import pytest
 import requests
 
-from gate.open import relayed
+from gate.open import relay
 from support.bodies import OURS
 from support.gate import Gate
 from support.recording import NEW, recording
@@ -102,9 +102,9 @@ async def test_a_stream_that_breaks_looks_so(gate: Gate) -> None:
 async def test_a_gate_that_is_switched_off_lets_everything_through(tmp_path: Path) -> None:
     async with recording(tmp_path / "engine.sock") as engine:
         engine.things["/images/json"] = [{"Id": "x"}]
-        async with await relayed(str(tmp_path / "engine.sock"), 0, "127.0.0.1") as server:
-            port = server.sockets[0].getsockname()[1]
-            client = docker.APIClient(f"tcp://127.0.0.1:{port}", version="1.45")
+        gate = tmp_path / "gate.sock"
+        async with await asyncio.start_unix_server(relay(str(tmp_path / "engine.sock")), gate):
+            client = docker.APIClient(f"unix://{gate}", version="1.45")
             assert await asyncio.to_thread(client.images) == [{"Id": "x"}]
             await asyncio.to_thread(client.close)
     assert [one.path for one in engine.seen] == ["/images/json"]
