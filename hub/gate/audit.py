@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TextIO
 
-# Ends what a client could fill the disk with.
+# Of a sentence, which may quote what was asked for.
 _LONGEST = 300
 
 
@@ -16,12 +16,15 @@ class Audit:
         self._stream = stream
 
     def note(self, verdict: str, method: str, path: str, status: int, why: str = "") -> None:
-        """`verdict` is done, refused, failed or given up. Bodies are never noted: they hold users' tokens."""
+        """`verdict` is done, refused, failed or given up. Bodies are never noted: they hold users' tokens.
+
+        The whole path is, which is no longer than the server reads: what is read could be behind a long beginning.
+        """
         entry = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "gate": verdict,
             "method": method[:10],
-            "path": path[:_LONGEST],
+            "path": path,
             "status": status,
             **({"why": why[:_LONGEST]} if why else {}),
         }

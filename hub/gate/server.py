@@ -12,7 +12,7 @@ from aiohttp import web
 
 from gate import routes, strict
 from gate.audit import Audit
-from gate.calls import Call, Outcome, Relay
+from gate.calls import Call, Relay
 from gate.owned import Told
 from gate.strict import Refused
 from gate.swarmcalls import SwarmCalls
@@ -51,15 +51,12 @@ class Server:
         try:
             route, call = await self._read(request)
             try:
-                outcome = await route.serve(self._calls, call)
-            except Told as told:
-                outcome = told.answer
+                response = await self._answer(request, route, call)
             except asyncio.CancelledError:
                 if route.is_order:
-                    # The engine may carry it out all the same.
+                    # The engine may carry it out all the same; some of what was asked for may have been read.
                     self._audit.note("given up", request.method, request.raw_path, 0)
                 raise
-            response = await self._answer(request, call, outcome)
         except Refused as refused:
             self._audit.note("refused", request.method, request.raw_path, refused.status, str(refused))
             response = _json(refused.status, {"message": str(refused)})
@@ -118,7 +115,11 @@ class Server:
 
     # Out
 
-    async def _answer(self, request: web.BaseRequest, call: Call, outcome: Outcome) -> web.StreamResponse:
+    async def _answer(self, request: web.BaseRequest, route: routes.Route, call: Call) -> web.StreamResponse:
+        try:
+            outcome = await route.serve(self._calls, call)
+        except Told as told:
+            outcome = told.answer
         if isinstance(outcome, Answer):
             body = b"" if request.method == "HEAD" else outcome.body
             return web.Response(status=outcome.status, headers=outcome.headers, body=body)

@@ -154,11 +154,12 @@ async def test_a_volume_that_was_ours(gate: Gate) -> None:
     assert (await gate.send(*create))[0] == 403
 
 
-async def test_who_reads_files_is_noted(gate: Gate) -> None:
+@pytest.mark.parametrize("path", ["/home", f"{'/' * 1000}home/ada"])
+async def test_who_reads_files_is_noted(gate: Gate, path: str) -> None:
     gate.engine.streams[f"/containers/{OURS}/archive"] = [b""]
-    await gate.send("GET", f"/containers/{OURS}/archive?path=/home")
+    await gate.send("GET", f"/containers/{OURS}/archive?path={path}")
     assert [(note["gate"], note["path"]) for note in gate.notes()] == [
-        ("done", f"/containers/{OURS}/archive?path=/home")
+        ("done", f"/containers/{OURS}/archive?path={path}")
     ]
 
 

@@ -81,6 +81,29 @@ async def test_who_hangs_up_calls_it_off(gate: Gate) -> None:
     assert (note["gate"], note["path"]) == ("given up", f"/containers/{OURS}/stop")
 
 
+@pytest.mark.parametrize("asked", [f"GET /containers/{OURS}/archive?path=/home", f"POST /exec/{NEW}/start"])
+async def test_who_hangs_up_while_reading_is_noted(gate: Gate, asked: str) -> None:
+    method, target = asked.split()
+    await gate.send("POST", f"/containers/{OURS}/exec", {"Cmd": ["cat"]})
+    # More than any buffer between holds.
+    gate.engine.streams[target.partition("?")[0]] = [b"x" * 2**20] * 60
+    _, writer = await begun(gate, method, target)
+    writer.transport.abort()
+    await until(lambda: len(gate.notes()) == 2)
+    assert gate.notes()[-1]["path"] == target
+    assert gate.notes()[-1]["gate"] in ("given up", "failed")
+
+
+async def begun(gate: Gate, method: str, target: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection on which an answer has begun to come."""
+    reader, writer = await asyncio.open_connection(*gate.address.split(":"))
+    body = "{}" if method == "POST" else ""
+    head = f"Host: gate\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    writer.write(f"{method} {target} HTTP/1.1\r\n{head}\r\n\r\n{body}".encode())
+    await reader.readexactly(2**16)
+    return reader, writer
+
+
 async def until(true: Any) -> None:
     await asyncio.to_thread(wait_until, true, timeout=5, interval=0.01)
 
