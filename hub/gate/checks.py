@@ -136,6 +136,9 @@ def service(allowed: Allowed, given: Json) -> Order:
     _image(allowed, inside.Image)
     order.body["Labels"] = _labelled(allowed, made.Labels, INSTANCE)
     order.body["TaskTemplate"]["ContainerSpec"]["Labels"] = _labelled(allowed, inside.Labels, INSTANCE)
+    for text in inside.Env or ():
+        if "{{" in text:
+            raise Refused(f"{text.partition('=')[0][:200]} in Env has a template in it, which its node would fill in.")
     for mount in inside.Mounts or ():
         if "{{" in mount.model_dump_json():
             raise Refused(f"The mount at {mount.Target[:200]} has a template in it, which its node would fill in.")

@@ -194,6 +194,7 @@ SERVICES: dict[str, Any] = {
     # A node fills in what is written so.
     "bind by a template": task(Mounts=[{"Target": "/h", "Source": TEMPLATE, "Type": "bind"}]),
     "target by a template": task(Mounts=[{"Target": "/{{.Node.ID}}", "Source": "kit-x", "Type": "volume"}]),
+    "environment by a template": task(Env=['X={{printf "%1000000000d" 1}}']),
     "a name that others may look for": task(Hostname="hub"),
     "GPUs that no setting gives": service(
         TaskTemplate__Resources__Reservations={

@@ -57,6 +57,7 @@ BEYOND = {
 BEYOND_SERVICES = {
     "GPUs that no setting gives",
     "a name that others may look for",
+    "environment by a template",
     "foreign secret",
     "health check",
     "name",
