@@ -12,6 +12,8 @@ from typing import Any
 # What an escaped name of a user, of a server or of whatever else a template has in braces may consist of.
 _PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 _FILLED = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*"
+# No name of an image or a volume is longer, and what is takes a pattern of two placeholders hours.
+_LONGEST = 512
 
 
 def canonical(image: str) -> str:
@@ -28,6 +30,10 @@ def filled(template: str, **values: str) -> str:
     # The unnamed server's name is empty.
     patterns = {f"{{{name}}}": pattern for name, pattern in {"servername": f"(?:{_FILLED})?", **values}.items()}
     return "".join(patterns.get(part, _FILLED) if _PLACEHOLDER.fullmatch(part) else re.escape(part) for part in parts)
+
+
+def matched(pattern: str, text: str) -> re.Match[str] | None:
+    return re.fullmatch(pattern, text, re.ASCII) if len(text) <= _LONGEST else None
 
 
 @dataclass(frozen=True)
@@ -51,12 +57,12 @@ class Allowed:
         """May servers be made of it?"""
         name = canonical(reference)
         spellings = {reference, name, name.removesuffix(":latest")}
-        return any(re.fullmatch(pattern, one, re.ASCII) for pattern in self.images for one in spellings)
+        return any(matched(pattern, one) for pattern in self.images for one in spellings)
 
     def volume(self, name: str) -> bool:
         """Is it a name of a volume that servers may have? Whose the volume is, the engine has to say."""
         own = rf"{re.escape(self.project)}-{_FILLED}"
-        return any(re.fullmatch(pattern, name, re.ASCII) for pattern in (own, *self.volumes))
+        return any(matched(pattern, name) for pattern in (own, *self.volumes))
 
     def driver(self, name: str, options: Mapping[str, str]) -> bool:
         """May a volume have this driver with these options? The engine's own without options always."""
@@ -65,7 +71,7 @@ class Allowed:
         return any(
             name == driver
             and options.keys() == patterns.keys()
-            and all(re.fullmatch(patterns[key], options[key], re.ASCII) for key in options)
+            and all(matched(patterns[key], options[key]) for key in options)
             for driver, patterns in self.drivers
         )
 

@@ -107,6 +107,15 @@ def test_volumes_of_settings_and_profiles(volume: str, may: bool) -> None:
     assert rules(PROFILES).volume(volume) is may
 
 
+@pytest.mark.parametrize(("length", "may"), [(512, True), (513, False)])
+def test_names_are_no_longer_than_a_pattern_takes_in_no_time(length: int, may: bool) -> None:
+    name = "a" * length
+    given = Allowed("kit", images=("[a:]+",), volumes=("a+",), drivers=(("nfs", {"device": "a+"}),))
+    assert given.image(f"{name[7:]}:{'a' * 6}") is may
+    assert given.volume(name) is may
+    assert given.driver("nfs", {"device": name}) is may
+
+
 NETWORK = networks()[0]
 
 
