@@ -36,13 +36,22 @@ def matched(pattern: str, text: str) -> re.Match[str] | None:
     return re.fullmatch(pattern, text, re.ASCII) if len(text) <= _LONGEST else None
 
 
+def _with_value(template: str) -> str:
+    """A pattern of what a template can become, in which the user's text is the group `value`; it may be there twice."""
+    before, placeholder, after = template.partition("{value}")
+    whole = before + placeholder + after.replace(placeholder, "{again}")
+    return filled(whole, value="(?P<value>.+)", again="(?P=value)")
+
+
 @dataclass(frozen=True)
 class Allowed:
     """`images` and `volumes` are patterns of whole names; `binds` are absolute paths, or `/path/*` for what is directly
-    in a directory. `drivers` has patterns of options by the name of each volume driver but the engine's own."""
+    in a directory. `drivers` has patterns of options by the name of each volume driver but the engine's own. `typed`
+    are images of which users write a part: a pattern in which that is the group `value`, and what it has to match."""
 
     project: str
     images: tuple[str, ...]
+    typed: tuple[tuple[str, str], ...] = ()
     volumes: tuple[str, ...] = ()
     binds: tuple[str, ...] = ()
     gpus: bool = False
@@ -57,7 +66,13 @@ class Allowed:
         """May servers be made of it?"""
         name = canonical(reference)
         spellings = {reference, name, name.removesuffix(":latest")}
-        return any(matched(pattern, one) for pattern in self.images for one in spellings)
+        return any(matched(pattern, one) for pattern in self.images for one in spellings) or any(
+            # As the spawner does it: with flags, and ends of its own.
+            re.fullmatch(regex, found["value"])
+            for pattern, regex in self.typed
+            for one in spellings
+            if (found := matched(pattern, one))
+        )
 
     def volume(self, name: str) -> bool:
         """Is it a name of a volume that servers may have? Whose the volume is, the engine has to say."""
@@ -102,10 +117,10 @@ def bind_paths(entries: Iterable[str]) -> tuple[str, ...]:
 
 
 def overrides(profiles: Any) -> Iterator[tuple[Mapping[str, Any], str]]:
-    """Every docker_override in the profiles, with the pattern of the text that a user may write there."""
+    """Every docker_override in the profiles, with what the text that a user writes there has to match."""
     if isinstance(profiles, Mapping):
         if isinstance(override := profiles.get("docker_override"), Mapping):
-            yield override, f"(?:{profiles.get('validation_regex') or '.+'})"
+            yield override, profiles.get("validation_regex") or ".*"
         for value in profiles.values():
             yield from overrides(value)
     elif isinstance(profiles, list):
@@ -117,10 +132,14 @@ def allowed(settings: Any, profiles: Any) -> Allowed:
     """What settings and profiles (as their file has them) allow."""
     project = settings.compose_project_name
     images = [re.escape(canonical(image)) for image in (settings.notebook_image, *settings.allowed_images) if image]
+    typed: list[tuple[str, str]] = []
     templates, gpus = [settings.home_volume], settings.gpus not in ("", "0")
-    for override, text in overrides(profiles):
+    for override, regex in overrides(profiles):
         if isinstance(image := override.get("image"), str):
-            images.append(filled(image, value=text) if "{" in image else re.escape(canonical(image)))
+            if "{value}" in image:
+                typed.append((_with_value(image), regex))
+            else:
+                images.append(filled(canonical(image)))
         mounts = [mount.get("source") for mount in override.get("mounts") or () if isinstance(mount, Mapping)]
         templates += [source for source in [*(override.get("volumes") or ()), *mounts] if isinstance(source, str)]
         gpus = gpus or bool(override.get("gpus"))
@@ -128,6 +147,7 @@ def allowed(settings: Any, profiles: Any) -> Allowed:
     return Allowed(
         project,
         images=tuple(images),
+        typed=tuple(typed),
         volumes=tuple(filled(template, prefix=prefix) for template in templates if not template.startswith("/")),
         binds=settings.bind_paths,
         gpus=gpus,

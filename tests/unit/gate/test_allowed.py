@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from dockerspawner import newvolumes, ownership, subnets
+from dockerspawner import newvolumes, ownership, profilechoice, profilelist, subnets
 from gate import checks, models
 from gate.__main__ import SETTINGS as SETTINGS_READ
 from gate.__main__ import from_settings
@@ -105,6 +106,34 @@ def test_images_of_settings_and_profiles(image: str, may: bool) -> None:
 )
 def test_volumes_of_settings_and_profiles(volume: str, may: bool) -> None:
     assert rules(PROFILES).volume(volume) is may
+
+
+@pytest.mark.parametrize(
+    ("template", "regex", "text", "may"),
+    [
+        ("quay.io/jupyter/{value}", "^[a-z-]+:[0-9-]+$", "r-notebook:1", True),
+        ("quay.io/jupyter/{value}", "^[a-z-]+:[0-9-]+$", "r-notebook:x", False),
+        ("quay.io/jupyter/{value}", "(?i)[a-z-]+:[0-9-]+", "R-notebook:1", True),
+        ("quay.io/jupyter/{value}", "r:1|r", "r:1", True),
+        ("quay.io/jupyter/{value}", "r:1|r", "r:12", False),
+        ("quay.io/jupyter/{value}", "", "a/b:1", True),
+        ("quay.io/jupyter/{value}", "[a-z]+", "r", True),
+        ("{value}/{value}:1", "[a-z]+", "r", True),
+        ("{value}:{prefix}", "[a-z]+", "r", True),
+    ],
+)
+def test_an_image_that_a_user_writes_is_what_the_spawner_takes(template: str, regex: str, text: str, may: bool) -> None:
+    unlisted = {"enabled": True, "validation_regex": regex, "docker_override": {"image": template}}
+    profile = {"display_name": "Any", "profile_options": {"image": {"unlisted_choice": unlisted}}}
+    assert rules([profile]).image(template.format(value=text, prefix="kit")) is may
+    (read,) = profilelist.read([profile], lambda setting, value: "")
+    with contextlib.nullcontext() if may else pytest.raises(profilechoice.NotAllowed):
+        profilechoice.choose(read, {"image--unlisted-choice": text})
+
+
+def test_of_a_text_that_is_there_twice_both_are_one() -> None:
+    image = {"validation_regex": "[a-z]+", "docker_override": {"image": "{value}/{value}:1"}}
+    assert not rules([image]).image("r/s:1")
 
 
 @pytest.mark.parametrize(("length", "may"), [(512, True), (513, False)])
