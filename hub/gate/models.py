@@ -11,6 +11,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 # What prepares a new volume (dockerspawner.newvolumes.SCRIPT), by its SHA-256.
 HELPER_SCRIPT = "7651a4fdcfe0188ce084f0e3afe627c4347bfe3a802fe75e1124cdd8896206a9"
+# Where it has that volume. Where an image has its programs, the volume's would be run with the helper's capabilities.
+HELPER_MOUNT = "/dockyard-volume"
 
 
 class Strict(BaseModel):
@@ -217,8 +219,14 @@ class HelperOptions(Strict):
     NoCopy: Literal[True]
 
 
+def _helpers_mount(value: str) -> str:
+    if value != HELPER_MOUNT:
+        raise ValueError(f"has to be {HELPER_MOUNT}")
+    return value
+
+
 class HelperMount(Strict):
-    Target: Path
+    Target: Annotated[str, AfterValidator(_helpers_mount)]
     Source: EngineName
     Type: Literal["volume"]
     ReadOnly: Absent = None
@@ -239,8 +247,8 @@ def _helps(value: list[str]) -> list[str]:
         raise ValueError("is not the script that prepares volumes")
     if not re.fullmatch(r"\d+(:\d+)?", owner, re.ASCII):
         raise ValueError("has no uid and gid")
-    for path in (target, skeleton or "/"):
-        container_path(path)
+    _helpers_mount(target)
+    container_path(skeleton or "/")
     return value
 
 

@@ -23,6 +23,8 @@ from dockerspawner.volumes import Bind
 
 T = TypeVar("T")
 
+# Where a helper has its volume: not where the server has it, which may be where the image has its programs.
+MOUNTED = "/dockyard-volume"
 # Copy what is missing, then give all of it to its owner. Arguments: owner, target, skeleton.
 SCRIPT = """\
 set -eu
@@ -46,7 +48,7 @@ chown -R -h "$1" "$2"
 
 
 def helper(
-    image: str, name: str, bind: Bind, owner: Identity | str, skeleton: str, labels: Mapping[str, str]
+    image: str, name: str, volume: str, owner: Identity | str, skeleton: str, labels: Mapping[str, str]
 ) -> dict[str, Any]:
     """Keyword arguments of create_container for what prepares one volume, and can do nothing else.
 
@@ -55,7 +57,7 @@ def helper(
     return {
         "image": image,
         "name": name,
-        "entrypoint": ["sh", "-c", SCRIPT, "sh", str(owner), bind.target, skeleton],
+        "entrypoint": ["sh", "-c", SCRIPT, "sh", str(owner), MOUNTED, skeleton],
         "command": [],
         "user": "0:0",
         "working_dir": "/",
@@ -67,7 +69,7 @@ def helper(
             cap_add=["CHOWN", "DAC_OVERRIDE"],
             security_opt=["no-new-privileges"],
             # The engine has copied what the image has there when the server's container was created.
-            mounts=[Mount(bind.target, bind.source, type="volume", no_copy=True)],
+            mounts=[Mount(MOUNTED, volume, type="volume", no_copy=True)],
         ),
     }
 
@@ -211,7 +213,7 @@ class NewVolumes(LoggingConfigurable):
     async def _help(self, bind: Bind, owner: Identity | str, skeleton: str) -> None:
         """Run a helper on one volume. A failure where it can't be run, or does not succeed."""
         labels = {ownership.HELPER: self.instance}
-        spec = helper(self.image, f"{self.object_name[:48]}-{self._start_mark}", bind, owner, skeleton, labels)
+        spec = helper(self.image, f"{self.object_name[:48]}-{self._start_mark}", bind.source, owner, skeleton, labels)
         helper_id = ""
         try:
             helper_id = (await perform(self.docker, "create_container", **spec))["Id"]

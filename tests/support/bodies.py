@@ -13,7 +13,6 @@ from dockerspawner import servicespecs, specs
 from dockerspawner.linklocal import OVERLAY, dead_end
 from dockerspawner.newvolumes import helper
 from dockerspawner.usernetworks import egress_network, user_network
-from dockerspawner.volumes import Bind
 from gate.allowed import Allowed
 
 Json = dict[str, Any]
@@ -118,10 +117,8 @@ def server(**changes: Any) -> Json:
 
 def helping(**changes: Any) -> Json:
     """The body with which it makes the helper that prepares a volume."""
-    bind = Bind("kit-home-ada", "/home/jovyan", "rw")
-    return changed(
-        _spelled(helper(IMAGE, "kit-ada-0", bind, "1000:100", "/etc/skel", {"dockyard.helper": "kit"})), changes
-    )
+    spec = helper(IMAGE, "kit-ada-0", "kit-home-ada", "1000:100", "/etc/skel", {"dockyard.helper": "kit"})
+    return changed(_spelled(spec), changes)
 
 
 def service(**changes: Any) -> Json:

@@ -240,6 +240,7 @@ def test_the_unnamed_server_has_volumes_too(name: str) -> None:
 
 def test_gate_and_spawner_speak_of_the_same() -> None:
     assert hashlib.sha256(newvolumes.SCRIPT.encode()).hexdigest() == models.HELPER_SCRIPT
+    assert newvolumes.MOUNTED == models.HELPER_MOUNT
     assert (checks.INSTANCE, checks.HELPER) == (ownership.INSTANCE, ownership.HELPER)
     assert (checks.USERS_PREFIX, checks.EGRESS_PREFIX) == (subnets.PREFIX, subnets.EGRESS_PREFIX)
 

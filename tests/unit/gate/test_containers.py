@@ -28,7 +28,7 @@ def task(**changes: Any) -> Any:
 
 DEVICE = {"PathOnHost": "/dev/sda", "PathInContainer": "/dev/sda", "CgroupPermissions": "rwm"}
 AS_BIND = {"Name": "local", "Options": {"type": "none", "o": "bind", "device": "/"}}
-HELP = helping()["Entrypoint"]
+HELP, (HELPS,) = helping()["Entrypoint"], helping()["HostConfig"]["Mounts"]
 # /home/../etc, as a node of a swarm would read it.
 TEMPLATE = '/home/{{printf "..%cetc" 47}}'
 
@@ -137,16 +137,16 @@ BODIES: dict[str, Any] = {
     "a helper that is a server": server(Labels={"dockyard.helper": "kit"}),
     "a helper's other script": helping(Entrypoint=["sh", "-c", "cat /proc/1/environ", *HELP[3:]]),
     "a helper's other target": helping(Entrypoint=[*HELP[:5], "/etc", ""]),
+    "a helper's volume where programs are": helping(
+        Entrypoint=[*HELP[:5], "/usr/local/sbin", ""], HostConfig__Mounts=[{**HELPS, "Target": "/usr/local/sbin"}]
+    ),
     "a helper's owner": helping(Entrypoint=[*HELP[:4], "0 /etc/shadow", *HELP[5:]]),
     "a helper's command": helping(Cmd=["x"]),
     "a helper's capability": helping(HostConfig__CapAdd=["SYS_ADMIN"]),
     "a helper's network": helping(HostConfig__NetworkMode="kit_users"),
     "a helper's bind": helping(HostConfig__Binds=["/:/host"]),
-    "a helper's volume": helping(
-        HostConfig__Mounts=[
-            {"Target": "/home/jovyan", "Source": "kit_hub-data", "Type": "volume", "VolumeOptions": {"NoCopy": True}}
-        ]
-    ),
+    "a helper's volume": helping(HostConfig__Mounts=[{**HELPS, "Source": "kit_hub-data"}]),
+    "a helper's two volumes": helping(HostConfig__Mounts=[HELPS, {**HELPS, "Source": "kit-x"}]),
     "a helper of both kinds": helping(Labels={"dockyard.helper": "kit", "dockyard.instance": "kit"}),
     "an open input": server(OpenStdin=True),
     "a health check": server(Healthcheck={"Test": ["CMD", "x"]}),

@@ -51,6 +51,8 @@ BEYOND = {
     "a helper's other script",
     "a helper's other target",
     "a helper's owner",
+    "a helper's two volumes",
+    "a helper's volume where programs are",
 }
 
 # The same of a service.

@@ -10,7 +10,6 @@ from traitlets import TraitError
 from dockerspawner.accounts import Identity, identity, notebook_user
 from dockerspawner.archive import first_entry, may_write, packed, text_of
 from dockerspawner.newvolumes import SCRIPT, helper
-from dockerspawner.volumes import Bind
 from support.fake_engine import FakeClient, api_error, fake_engine
 from support.spawners import make_spawner
 
@@ -19,11 +18,10 @@ GROUP = "root:x:0:\nusers:x:100:\n"
 
 
 def test_a_helper_can_do_nothing_but_change_owners_on_one_volume() -> None:
-    bind = Bind("home-ann", "/home/ann", "rw", template="home-{username}")
-    assert helper("image", "name", bind, Identity(1234, 5678), "/etc/skel", {"dockyard.helper": "hub"}) == {
+    assert helper("image", "name", "home-ann", Identity(1234, 5678), "/etc/skel", {"dockyard.helper": "hub"}) == {
         "image": "image",
         "name": "name",
-        "entrypoint": ["sh", "-c", SCRIPT, "sh", "1234:5678", "/home/ann", "/etc/skel"],
+        "entrypoint": ["sh", "-c", SCRIPT, "sh", "1234:5678", "/dockyard-volume", "/etc/skel"],
         "command": [],
         "user": "0:0",
         "working_dir": "/",
@@ -35,7 +33,7 @@ def test_a_helper_can_do_nothing_but_change_owners_on_one_volume() -> None:
             "SecurityOpt": ["no-new-privileges"],
             "Mounts": [
                 {
-                    "Target": "/home/ann",
+                    "Target": "/dockyard-volume",
                     "Source": "home-ann",
                     "Type": "volume",
                     "ReadOnly": False,
