@@ -336,12 +336,13 @@ def repacked(packed: bytes) -> bytes:
             tarfile.open(fileobj=result, mode="w") as tar,
         ):
             for entry in given:
-                # One that is sparse says in a few bytes that it is huge.
-                if entry.name not in KEYS or not entry.isreg() or entry.issparse() or entry.mode & ~0o777:
+                # A sparse one says in a few bytes that it is huge; after a negative size comes what was before.
+                is_plain = entry.isreg() and not entry.issparse() and entry.size >= 0
+                if entry.name not in KEYS or not is_plain or entry.mode & ~0o777:
                     raise Refused(f"The archive has {entry.name[:100]!r}, which is none of a server's keys.")
                 anew = tarfile.TarInfo(entry.name)
                 anew.size, anew.mode, anew.uid, anew.gid = entry.size, entry.mode, entry.uid, entry.gid
                 tar.addfile(anew, given.extractfile(entry))
-    except (tarfile.TarError, OSError, EOFError, ValueError):
+    except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, RecursionError):
         raise Refused("The body is no archive.", 400) from None
     return result.getvalue()

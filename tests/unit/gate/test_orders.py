@@ -163,17 +163,44 @@ async def test_who_reads_files_is_noted(gate: Gate, path: str) -> None:
     ]
 
 
-def sparse() -> bytes:
-    """An archive of one file, of which the old way of GNU says that it is huge."""
+def head(kind: bytes = tarfile.REGTYPE, **fields: bytes) -> bytes:
+    """The head of an entry with bytes of one's own at some places: `at386=b"..."`."""
     entry = tarfile.TarInfo("key.pem")
-    entry.type, entry.size = tarfile.GNUTYPE_SPARSE, 512
-    head = bytearray(entry.tobuf(tarfile.GNU_FORMAT))
-    # Offset and length of the one piece, and the size that the whole has.
-    head[386:410] = b"%011o\0%011o\0" % (0, 512)
-    head[483:495] = b"%011o\0" % (48 * 2**20)
-    head[148:156] = b" " * 8
-    head[148:156] = b"%06o\0 " % sum(head)
-    return bytes(head) + bytes(512) + bytes(1024)
+    entry.type = kind
+    made = bytearray(entry.tobuf(tarfile.GNU_FORMAT))
+    for place, value in fields.items():
+        start = int(place.removeprefix("at"))
+        made[start : start + len(value)] = value
+    made[148:156] = b" " * 8
+    made[148:156] = b"%06o\0 " % sum(made)
+    return bytes(made)
+
+
+def sized(size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
+    return head(kind, at124=tarfile.itn(size, 12, tarfile.GNU_FORMAT))
+
+
+# One file, of which the old way of GNU says that it is huge: offset and length of the one piece, and the whole's size.
+SPARSE = (
+    head(
+        tarfile.GNUTYPE_SPARSE,
+        at124=b"%011o\0" % 512,
+        at386=b"%011o\0%011o\0" % (0, 512),
+        at483=b"%011o\0" % (48 * 2**20),
+    )
+    + bytes(512)
+    + bytes(1024)
+)
+# The last leads back to the head of its name.
+ENDLESS = (
+    sized(0)
+    + sized(15 * 1024, tarfile.GNUTYPE_LONGNAME)
+    + b"key.pem".ljust(15 * 1024, b"\0")
+    + sized(-16 * 1024)
+    + bytes(1024)
+)
+# A head that says more of the next, which is one, too.
+NESTED = (sized(6, tarfile.XHDTYPE) + b"6 a=b\n".ljust(512, b"\0")) * 1000 + head() + bytes(1024)
 
 
 def packed(name: str = "key.pem", **about: Any) -> bytes:
@@ -213,7 +240,10 @@ async def test_keys(gate: Gate) -> None:
         ("/jupyterhub-ssl", packed(type=tarfile.LNKTYPE, linkname="/etc/passwd")),
         ("/jupyterhub-ssl", packed(type=tarfile.BLKTYPE, devmajor=8)),
         ("/jupyterhub-ssl", packed(type=tarfile.DIRTYPE)),
-        ("/jupyterhub-ssl", sparse()),
+        ("/jupyterhub-ssl", SPARSE),
+        ("/jupyterhub-ssl", ENDLESS),
+        ("/jupyterhub-ssl", NESTED),
+        ("/jupyterhub-ssl", sized(2**80, tarfile.GNUTYPE_LONGNAME)),
         ("/jupyterhub-ssl", b"no archive"),
     ],
 )
