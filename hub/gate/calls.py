@@ -311,8 +311,9 @@ class Calls:
             # Others' servers are there, too.
             order["Container"] = await self.owned.container(call.version, asked.Container)
         else:
-            # By the name that was given: what is to be let go of may have gone, and left its name there.
             network = await self.owned.own_network(call.version, network)
+            # By the name that was given, which may be all that is left of it.
+            await self.owned.check_leaving(call.version, asked.Container, network)
         return await self._on_network(call, network, "disconnect", order)
 
     async def _on_network(self, call: Call, network_id: str, what: str, order: Json) -> Answer:

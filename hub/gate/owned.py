@@ -74,6 +74,24 @@ class Owned:
             raise Refused(f"No such container: {name}", 404)
         return answer, found
 
+    async def check_leaving(self, version: str, name: str, network_id: str) -> None:
+        """Refused unless it is ours, the kit's own, or on that network: what has gone may have left its name there."""
+        if name in self._containers:
+            return
+        try:
+            await self.inspect(version, name, kit=True)
+        except Told as told:
+            if told.answer.status != 404:
+                raise
+        except Refused:
+            pass
+        else:
+            return
+        _, network = await self._inspected(version, f"/networks/{network_id}")
+        there = network.get("Containers") or {}
+        if name not in there and name not in (one.get("Name") for one in there.values()):
+            raise Refused(f"No such container: {name}", 404)
+
     @property
     def containers(self) -> Collection[str]:
         """Ids of the hub's own: of all that it has made, listed or asked about."""

@@ -113,6 +113,25 @@ async def test_a_service_by_a_version_that_leaves_out_its_limits(gate: Gate, ver
     assert not gate.engine.seen
 
 
+@pytest.mark.parametrize("container", [OURS, "kit-ada", HELPER, HUB, "kit-hub-1", "gone", "c5" * 32])
+async def test_what_leaves_a_network(gate: Gate, container: str) -> None:
+    """Its own, the kit's, and whatever else is there, be it no more than a name."""
+    gate.engine.things["/networks/kit-ada"]["Containers"] = {"ep-1": {"Name": "gone"}, "c5" * 32: {"Name": "other"}}
+    asked = {"Container": container, "Force": True}
+    assert (await gate.send("POST", "/networks/kit-ada/disconnect", asked))[0] == 204
+    assert gate.engine.orders[-1].json == asked
+
+
+async def test_who_is_not_on_a_network_does_not_tell_whether_he_is_there(gate: Gate) -> None:
+    said, things = [], gate.engine.things
+    things["/containers/f0f0/json"] = things[f"/containers/{FOREIGN}/json"]
+    for container in (FOREIGN, "f0f0", DATABASE, "nobody"):
+        status, answer = await gate.send("POST", "/networks/kit-ada/disconnect", {"Container": container})
+        said.append((status, answer["message"].replace(container, "...")))
+    assert said == [(404, "No such container: ...")] * 4
+    assert not gate.engine.orders
+
+
 async def test_an_id_that_was_a_networks_once(gate: Gate) -> None:
     """What begins like an id, and a name, can come to be somebody else's."""
     things = gate.engine.things
