@@ -98,22 +98,29 @@ class Calls:
 
     # Containers
 
+    @staticmethod
+    def _labels(call: Call) -> list[str]:
+        """The labels asked for. By other filters an engine tells what others have."""
+        filters = strict.label_filters(call.query.get("filters", ""))
+        if filters.keys() - {"label"}:
+            raise Refused("Things are listed by label.")
+        return filters.get("label", [])
+
     def _own_filters(self, call: Call) -> str:
         """The filters asked for; where they let others' things through, the owner's beside them."""
-        filters = strict.label_filters(call.query.get("filters", ""))
-        labels = filters.setdefault("label", [])
+        labels = self._labels(call)
         if not checks.names_of_ours(self.allowed, labels):
             labels.append(f"{checks.INSTANCE}={self.allowed.project}")
             if any(label.partition("=")[0] == checks.INSTANCE for label in labels[:-1]):
                 raise Refused(f"The label {checks.INSTANCE} is {self.allowed.project}: others' things are not listed.")
-        return json.dumps(filters)
+        return json.dumps({"label": labels})
 
     async def containers(self, call: Call) -> Outcome:
         everything = "1" if strict.switch(call.query, "all") else "0"
-        filters = strict.label_filters(call.query.get("filters", ""))
+        labels = self._labels(call)
         # By which the hub finds the proxy and itself.
-        of_kit = f"{answers.PROJECT}={self.allowed.project}" in filters.get("label", ())
-        query = {"all": everything, "filters": json.dumps(filters) if of_kit else self._own_filters(call)}
+        of_kit = f"{answers.PROJECT}={self.allowed.project}" in labels
+        query = {"all": everything, "filters": json.dumps({"label": labels}) if of_kit else self._own_filters(call)}
         answer = await self._send(call, "GET", "/containers/json", query)
         if answer.ok and of_kit:
             told = (answers.listed(self.allowed, one) for one in answer.json())

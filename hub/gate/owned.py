@@ -28,8 +28,8 @@ class Told(Exception):
 class Owned:
     """What is the hub's own. Others' things are told of as if they were not there.
 
-    Servers' containers are remembered by their full id: their labels never change. Volumes and networks by their
-    names, until the hub removes them; networks with their ids, by which they are meant from then on.
+    Servers' containers and services are remembered by their full id: their labels never change. Volumes and networks
+    by their names, until the hub removes them; networks with their ids, by which they are meant from then on.
     """
 
     def __init__(self, engine: Engine, allowed: Allowed) -> None:
@@ -39,6 +39,7 @@ class Owned:
         self._volumes: dict[str, None] = {}
         self._networks: dict[str, str] = {}
         self._execs: dict[str, str] = {}
+        self._services: dict[str, None] = {}
 
     async def _inspected(self, version: str, path: str) -> tuple[Answer, Json]:
         """Told where there is nothing, or the engine can't say."""
@@ -200,6 +201,17 @@ class Owned:
         if not answers.is_ours(self._allowed, (found.get("Spec") or {}).get("Labels")):
             raise Refused(f"{kind[:-1]} {name} not found", 404)
         return answer, found
+
+    async def service(self, version: str, name: str) -> str:
+        """The id of a service of the hub's, asked about at most once where that is how it is named."""
+        if name in self._services:
+            return name
+        _, found = await self.of_swarm(version, "services", name)
+        self.made_service(str(found["ID"]))
+        return str(found["ID"])
+
+    def made_service(self, service_id: str) -> None:
+        _remember(self._services, service_id, None)
 
     async def task(self, version: str, name: str) -> Answer:
         answer, found = await self._inspected(version, f"/tasks/{name}")

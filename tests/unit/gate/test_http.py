@@ -45,6 +45,14 @@ CLEAN = json.dumps(server())
         '/events?filters={"type":["container"]}&since=now',
         "/tasks?filters={}",
         '/tasks?filters={"node":["n1"]}',
+        '/tasks?filters={"label":["dockyard.instance=kit"],"service":["sv1"]}',
+        # By these an engine tells what others have.
+        *(
+            f'{path}?filters={{"label":["{label}=kit"],"{name}":["other"]}}'
+            for path in ("/containers/json", "/volumes", "/services", "/secrets")
+            for label in ("dockyard.instance", "com.docker.compose.project")
+            for name in ("since", "name")
+        ),
         '/networks?filters={"driver":["host"]}',
         f"/containers/{OURS}/logs?follow=1&stdout=1",
         f"/containers/{OURS}/logs?tail=-1",

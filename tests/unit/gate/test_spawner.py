@@ -175,12 +175,30 @@ class TestQuestions:
         _, said = await gate.send("GET", "/networks")
         assert said == [{"Name": "", "Id": "", "Labels": {}, "IPAM": {"Config": [{"Subnet": "10.0.0.0/8"}]}}, own]
 
-    async def test_others_tasks_are_kept_back(self, gate: Gate) -> None:
-        gate.engine.things["/tasks"] = [gate.engine.things["/tasks/t1"], gate.engine.things["/tasks/t0"]]
-        _, said = await gate.send("GET", '/tasks?filters={"service":["sv1","sv0"]}')
-        assert [task["ID"] for task in said] == ["t1"]
-        _, said = await gate.send("GET", '/tasks?filters={"label":["dockyard.instance=other"]}')
-        assert [task["ID"] for task in said] == ["t1"]
+    @pytest.mark.parametrize(
+        ("filters", "status"),
+        [
+            ({"service": ["sv1", "other"]}, 404),
+            ({"service": ["nobody"]}, 404),
+            ({"label": ["dockyard.instance=other"]}, 403),
+        ],
+    )
+    async def test_others_tasks_are_not_asked_for(self, gate: Gate, filters: Any, status: int) -> None:
+        """Nor whether there are any: of a service that is not there an engine says so."""
+        gate.engine.things["/services/sv1"] = gate.engine.things["/services/kit-ada"]
+        said, _ = await gate.send("GET", f"/tasks?filters={json.dumps(filters)}")
+        assert said == status
+        assert not gate.engine.orders
+
+    async def test_tasks_of_a_service(self, gate: Gate) -> None:
+        """It is meant by its id, and asked about once, where it was not made just now."""
+        gate.engine.things["/tasks"] = []
+        await gate.send("POST", "/services/create", service())
+        gate.engine.seen.clear()
+        for name in ("kit-ada", "sv1", NEW):
+            await gate.send("GET", f'/tasks?filters={{"service":"{name}"}}')
+        assert [one.path for one in gate.engine.seen] == ["/services/kit-ada", "/tasks", "/tasks", "/tasks"]
+        assert [json.loads(one.query["filters"])["service"] for one in gate.engine.orders] == [["sv1"], ["sv1"], [NEW]]
 
     async def test_all_of_the_hubs_tasks_are_the_engines_to_choose(self, gate: Gate) -> None:
         gate.engine.things["/tasks"] = [gate.engine.things["/tasks/t1"]]
