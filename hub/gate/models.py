@@ -60,7 +60,11 @@ EngineName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,254}$")
 Port = Annotated[str, Field(pattern=r"^[0-9]{1,5}/(tcp|udp)$")]
 Cores = Annotated[str, Field(pattern=r"^[0-9,-]*$")]
 # Other programs on the host, such as reverse proxies and schedulers, obey labels of containers.
-OwnLabels = dict[Annotated[str, Field(pattern=r"^dockyard\.[a-z]+$")], str]
+# And whoever lists things reads all of their labels, of thousands of things.
+OwnLabels = Annotated[
+    dict[Annotated[str, Field(pattern=r"^dockyard\.[a-z]{1,32}$")], Annotated[str, Field(max_length=4096)]],
+    Field(max_length=16),
+]
 AllDropped = Annotated[list[str], AfterValidator(_all_dropped)]
 NoNewPrivileges = Annotated[list[str], AfterValidator(_no_new_privileges)]
 Propagated = Literal["private", "rprivate", "slave", "rslave"]

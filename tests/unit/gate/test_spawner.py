@@ -29,6 +29,7 @@ from support.recording import NEW
             server(NetworkingConfig={"EndpointsConfig": {"kit_users": {}, "link-local.dockyard": {}}}),
         ),
         ("/containers/create?name=kit-ada", server(Image="quay.io/jupyter/scipy-notebook:2026-11-02")),
+        ("/containers/create?name=kit-ada", server(Labels={**LABELS, "dockyard.user": "x" * 4096})),
         ("/containers/create?name=kit-ada-helper", helping()),
         *(("/networks/create", network) for network in networks()),
         ("/volumes/create", {"Name": "kit-home-ada", "Driver": None, "DriverOpts": None, "Labels": LABELS}),
