@@ -97,6 +97,7 @@ c.DockerSpawner.volume_owner = settings.volume_owner if shared else ""
 c.DockerSpawner.delete_policy = "delete" if settings.delete_data_with_user else "keep"
 c.DockerSpawner.gpus = int(settings.gpus) if settings.gpus.isdigit() else settings.gpus or None
 c.DockerSpawner.mem_limit = settings.mem_limit
+c.DockerSpawner.swap = False
 c.DockerSpawner.cpu_limit = settings.cpu_limit
 c.DockerSpawner.mem_guarantee = settings.mem_guarantee or None
 c.DockerSpawner.cpu_guarantee = settings.cpu_guarantee
@@ -104,7 +105,6 @@ c.DockerSpawner.extra_host_config = {
     "cap_drop": ["ALL"],
     "security_opt": ["no-new-privileges"],
     "pids_limit": settings.pids_limit,
-    "memswap_limit": settings.mem_limit,
     "dns": list(settings.user_dns) or None,
 }
 

@@ -144,6 +144,7 @@ class Container(LoggingConfigurable):
                 mount_points=self.volume_mount_points,
                 mounts=self.mount_binds,
                 mem_limit=self.mem_limit,
+                swap=self.swap,
                 cpu_limit=self.cpu_limit,
                 mem_guarantee=self.mem_guarantee,
                 cpu_guarantee=self.cpu_guarantee,

@@ -8,7 +8,7 @@ from typing import Any
 from jupyterhub.traitlets import ByteSpecification
 from jupyterhub.traitlets import Callable as CallableTrait
 from jupyterhub.utils import maybe_future
-from traitlets import Float, HasTraits, TraitError, TraitType, Union
+from traitlets import Bool, Float, HasTraits, TraitError, TraitType, Union
 from traitlets.config import LoggingConfigurable
 
 from dockerspawner.failures import failure
@@ -51,6 +51,14 @@ class Limits(LoggingConfigurable):
         ByteSpecification(),
         """Memory limit: bytes, a number with suffix K, M, G or T, or a callable(spawner) or coroutine function
         that gives one and is called at each start.""",
+    )
+
+    swap = Bool(
+        True,
+        config=True,
+        help="""False: a server with a mem_limit has no swap, whatever a profile makes of that limit. Sets
+        memswap_limit to the limit, unless extra_host_config has another. Services know no such limit: swap is the
+        nodes' own matter.""",
     )
 
     cpu_limit = Limit(

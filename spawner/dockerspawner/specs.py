@@ -24,9 +24,9 @@ _FLEETING = frozenset({"JUPYTERHUB_API_TOKEN", "JPY_API_TOKEN"})
 class Server:
     """All that the container of one server is made of.
 
-    Memory is in bytes, `cpu_limit` and `cpu_guarantee` are in processors; `publish_on` is a host address, empty
-    where the port is not published; `extra_create` and `extra_host` are spelled as the Docker SDK spells them, and
-    have the last word.
+    Memory is in bytes, `cpu_limit` and `cpu_guarantee` are in processors; without `swap` a limit of memory is one of
+    both; `publish_on` is a host address, empty where the port is not published; `extra_create` and `extra_host` are
+    spelled as the Docker SDK spells them, and have the last word.
     """
 
     image: str
@@ -41,6 +41,7 @@ class Server:
     mount_points: list[str] = field(default_factory=list)
     mounts: list[Mount] = field(default_factory=list)
     mem_limit: int | None = None
+    swap: bool = True
     cpu_limit: float | None = None
     mem_guarantee: int | None = None
     cpu_guarantee: float | None = None
@@ -84,7 +85,11 @@ def _host(server: Server) -> dict[str, Any]:
     if server.cpu_guarantee is not None:
         # A weight: what it comes to where every processor is wanted.
         host["cpu_shares"] = max(_FEWEST_SHARES, int(server.cpu_guarantee * CPU_SHARES))
-    return merge(host, server.extra_host)
+    host = merge(host, server.extra_host)
+    if not server.swap and host.get("mem_limit"):
+        # To the engine a limit of memory and swap together; without one it allows as much swap as memory.
+        host.setdefault("memswap_limit", host["mem_limit"])
+    return host
 
 
 def merge(base: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:

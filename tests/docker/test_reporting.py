@@ -28,7 +28,7 @@ c.DockerSpawner.prefix = c.DockerSpawner.instance = "{instance}"
 c.DockerSpawner.network_name = "{network}"
 c.DockerSpawner.remove = True
 c.DockerSpawner.mem_limit = "16M"
-c.DockerSpawner.extra_host_config = {{"memswap_limit": "16M"}}
+c.DockerSpawner.swap = False
 
 def before(spawner):
     if spawner.user.name == "brief":

@@ -101,15 +101,11 @@ def server(**changes: Any) -> Json:
             mount_points=["/home/jovyan"],
             mounts=[Mount("/jupyterhub-ssl", None, no_copy=True, labels=LABELS)],
             mem_limit=2**31,
+            swap=False,
             cpu_limit=0.5,
             mem_guarantee=2**20,
             cpu_guarantee=0.1,
-            extra_host={
-                "cap_drop": ["ALL"],
-                "security_opt": ["no-new-privileges"],
-                "pids_limit": 1024,
-                "memswap_limit": 2**31,
-            },
+            extra_host={"cap_drop": ["ALL"], "security_opt": ["no-new-privileges"], "pids_limit": 1024},
         )
     )
     return changed(_spelled({**spec, "labels": {**LABELS, "dockyard.spec": "0123"}}), changes)

@@ -22,6 +22,7 @@ PROFILES = """
         1500m: {display_name: 1.5 GB, docker_override: {mem_limit: 1500M}}
 - display_name: Staff
   groups: [staff]
+  docker_override: {mem_limit: 3G}
 """
 
 OWN = """

@@ -27,7 +27,7 @@ def test_a_profile_is_chosen_by_keyboard(running: Kit, browser: Browser) -> None
         page.keyboard.press("Enter")
         do.wait_for_lab(page, lara)
     container = running.server_of("lara").attrs
-    assert container["HostConfig"]["Memory"] == 1500 * 1024**2
+    assert container["HostConfig"]["Memory"] == container["HostConfig"]["MemorySwap"] == 1500 * 1024**2
     assert {"SIZE=large", "FROM=config.d"} <= set(container["Config"]["Env"])
 
 
@@ -38,6 +38,9 @@ def test_profiles_of_a_group_are_for_its_members(running: Kit) -> None:
     assert (refused.status_code, "staff" in refused.json()["message"]) == (400, True), refused.text
     assert sam.api("POST", "/users/sam/server", **order).status_code in {201, 202}
     wait_until(lambda: sam.model()["servers"][""]["ready"], timeout=60)
+    # More than MEM_LIMIT, and still no swap.
+    host = running.server_of("sam").attrs["HostConfig"]
+    assert host["Memory"] == host["MemorySwap"] == 3 * 1024**3
     sam.stop()
 
 

@@ -95,7 +95,7 @@ def test_settings_reach_their_traits(config: Any) -> None:
     assert (spawner.image, spawner.pull_policy) == ("lab/notebook:1", "always")
     assert spawner.allowed_images == ["lab/notebook:1", "lab/other:1", "lab/third:2"]
     assert (spawner.mem_limit, spawner.cpu_limit) == ("3G", 1.5)
-    assert spawner.extra_host_config["memswap_limit"] == "3G"
+    assert spawner.swap is False
     assert spawner.extra_host_config["pids_limit"] == 77
     assert spawner.volumes == {
         "{prefix}-files-{username}": "/home/jovyan",

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -77,6 +79,22 @@ def test_extra_settings_have_the_last_word() -> None:
     assert (spec["host_config"]["Memory"], spec["host_config"]["NetworkMode"]) == (2, "other")
 
 
+@pytest.mark.parametrize(
+    ("settings", "memory", "both"),
+    [
+        ({"mem_limit": 2**30}, 2**30, 2**30),
+        ({"mem_limit": 2**30, "swap": True}, 2**30, None),
+        ({}, None, None),
+        ({"mem_limit": 2**30, "extra_host": {"mem_limit": "2G"}}, 2**31, 2**31),
+        ({"mem_limit": 2**30, "extra_host": {"memswap_limit": "3G"}}, 2**30, 3 * 2**30),
+        ({"mem_limit": 2**30, "extra_host": {"memswap_limit": None}}, 2**30, None),
+    ],
+)
+def test_without_swap_the_limit_is_one_of_both(settings: dict[str, Any], memory: int | None, both: int | None) -> None:
+    host = container(replace(SERVER, **{"swap": False, **settings}))["host_config"]
+    assert (host.get("Memory"), host.get("MemorySwap")) == (memory, both)
+
+
 def test_merging_goes_deep_and_changes_neither() -> None:
     base, extra = {"a": {"b": 1, "c": [1]}}, {"a": {"b": 2, "c": [2]}, "d": 3}
     assert merge(base, extra) == {"a": {"b": 2, "c": [2]}, "d": 3}
@@ -106,6 +124,7 @@ def test_the_hash_notices_what_the_server_is_made_of() -> None:
         replace(SERVER, environment={**SERVER.environment, "A": "2"}),
         replace(SERVER, binds={}),
         replace(SERVER, mem_limit=1),
+        replace(SERVER, mem_limit=1, swap=False),
         replace(SERVER, cpu_limit=1),
         replace(SERVER, mem_guarantee=1),
         replace(SERVER, cpu_guarantee=1),
