@@ -12,7 +12,7 @@ import socket
 import sys
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from sqlalchemy import Connection, create_engine, make_url, text
@@ -49,8 +49,10 @@ class FileLock:
             who = os.read(file, 100).decode()
             os.close(file)
             return who or "another hub"
-        os.ftruncate(file, 0)
-        os.write(file, socket.gethostname().encode())
+        # On a full disk it holds without the name.
+        with suppress(OSError):
+            os.ftruncate(file, 0)
+            os.write(file, socket.gethostname().encode())
         return ""
 
     def keep(self) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 import onehub
 import start
@@ -19,6 +23,16 @@ def test_whoever_comes_second_is_told_who_has_it(tmp_path: Path) -> None:
     assert start.others(url) == f"{socket.gethostname()} uses it, and it is for one hub"
     # And nothing of it is lost by being asked.
     assert onehub.lock_of(url).take() == socket.gethostname()
+
+
+def test_on_a_full_disk_it_holds_without_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(file: int, content: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "write", full)
+    url = f"sqlite:///{tmp_path}/hub.sqlite"
+    assert start.others(url) == ""
+    assert onehub.lock_of(url).take() == "another hub"
 
 
 def test_it_is_held_until_the_process_ends(tmp_path: Path) -> None:
