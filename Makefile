@@ -39,7 +39,7 @@ settings: ## print .env.example and the settings table anew
 	@scripts/settings
 pin: ## renew the digests of the images of others, as registries have them now
 	@scripts/pin
-audit: ## known holes in what the images are made of
+audit: ## known holes in the Python and npm packages of the images
 	@scripts/audit
 sbom: ## a software bill of materials of each image, with licences
 	@scripts/sbom
