@@ -24,6 +24,7 @@ from docker.types import IPAMConfig, IPAMPool
 from dockerspawner import DockerSpawner
 from support.engine import clean
 from support.jupyterhub import Hub
+from support.missing import missing
 from support.tiny import tiny_image
 from support.wait import until, wait_until
 
@@ -154,7 +155,7 @@ def outside(client: docker.DockerClient, network: str) -> Iterator[tuple[str, in
 def far() -> Iterator[str]:
     """A host of its own beyond the engine's: where what goes there is forwarded, so is what goes to the internet."""
     if os.geteuid() != 0 or not shutil.which("ip"):
-        pytest.skip("another host can't be played here: that takes root and iproute2")
+        missing("another host can't be played here: that takes root and iproute2")
     name, number = f"dyt{secrets.token_hex(3)}", secrets.randbelow(63)
     near, far = (f"198.51.100.{4 * number + host}" for host in (1, 2))
 

@@ -17,9 +17,8 @@ from urllib.parse import unquote
 
 import pytest
 
+from support.missing import missing
 from support.repo import ROOT
-
-pytestmark = pytest.mark.skipif(not shutil.which("npm"), reason="npm is not installed")
 
 PYTHON = [f"{folder}/requirements.txt" for folder in ("hub", "singleuser", "tests")]
 NPM = "hub/proxy/package-lock.json"
@@ -29,6 +28,12 @@ for path, one in json.loads((ROOT / NPM).read_text())["packages"].items():
     if path:
         INSTALLED.setdefault(path.rpartition("node_modules/")[2], []).append(one)
 NOT_CLEAN = "known holes, or nobody who could be asked, in:"
+
+
+@pytest.fixture(autouse=True)
+def npm() -> None:
+    if not shutil.which("npm"):
+        missing("npm is not installed: apt-get install npm")
 
 
 class Advisories(BaseHTTPRequestHandler):
