@@ -94,9 +94,6 @@ class Networking(LoggingConfigurable):
         Default: the host in DOCKER_HOST where that is tcp://, else 127.0.0.1.""",
     )
 
-    # The network that is this server's alone, where it has one.
-    _own_network = ""
-
     @property
     def _wanted_network(self) -> str:
         """The network of a container that is made now."""

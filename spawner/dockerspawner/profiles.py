@@ -53,7 +53,6 @@ class Profiles(LoggingConfigurable):
     _accepted: Mapping[str, Any] = {}
     _profile_taken = False
     _own_image_option = False
-    _paused_at = 0.0
 
     @validate("profile_list")  # type: ignore[untyped-decorator]
     def _validate_profile_list(self, proposal: Any) -> Any:

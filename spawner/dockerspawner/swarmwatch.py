@@ -202,7 +202,6 @@ class SwarmWatch(Words):
         described = task.as_inspected() if task and task.running and not task.ports else None
         before = word.running, word.described and word.described["NetworkSettings"]
         word.running = bool(task and task.alive)
-        word.exit_code = None if task is None or task.alive else task.exit_code
         word.described = described
         if before != (word.running, described and described["NetworkSettings"]):
             self._tell(word)

@@ -39,8 +39,8 @@ Container = dict[str, Any]
 class Word:
     """The last word on one container.
 
-    `exit_code` is known where its end was seen. `described` has the container's state and addresses in the
-    shape of an inspected one, None where they have to be asked for. Times are the engine's, in nanoseconds.
+    `described` has the container's state and addresses in the shape of an inspected one, None where they have to be
+    asked for. Times are the engine's, in nanoseconds.
     """
 
     id: str
@@ -49,7 +49,6 @@ class Word:
     running: bool
     paused: bool = False
     exists: bool = True
-    exit_code: int | None = None
     described: Container | None = None
     at: int = 0
     out_of_memory_at: int = 0
@@ -281,9 +280,9 @@ class Watch(Words):
             word.paused, word.at = action == "pause", at
             return
         elif action == "start":
-            word.running, word.paused, word.exit_code, word.described, word.at = True, False, None, None, at
+            word.running, word.paused, word.described, word.at = True, False, None, at
         elif action == "die":
-            word.running, word.exit_code, word.described, word.at = False, int(attributes["exitCode"]), None, at
+            word.running, word.described, word.at = False, None, at
         elif action == "destroy":
             word.running = word.exists = False
             del self._words[container_id]
@@ -314,7 +313,6 @@ def _listed_word(summary: Container, before: Word | None) -> Word:
     )
     if before is not None:
         word.at, word.out_of_memory_at = before.at, before.out_of_memory_at
-        word.exit_code = None if word.running else before.exit_code
     return word
 
 
