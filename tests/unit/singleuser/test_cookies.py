@@ -1,0 +1,43 @@
+"""dockyard_cookies.py: the cookie that JupyterHub sets by a setting of the web server's has the options of the others."""
+
+from __future__ import annotations
+
+from importlib.util import module_from_spec, spec_from_file_location
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from support.repo import ROOT
+
+spec = spec_from_file_location("dockyard_cookies", ROOT / "singleuser/dockyard_cookies.py")
+assert spec
+assert spec.loader
+cookies = module_from_spec(spec)
+spec.loader.exec_module(cookies)
+
+NAME = "JUPYTERHUB_COOKIE_OPTIONS"
+
+
+def loaded(**settings: Any) -> Any:
+    cookies._load_jupyter_server_extension(SimpleNamespace(web_app=SimpleNamespace(settings=settings)))
+    return settings["xsrf_cookie_kwargs"]
+
+
+@pytest.mark.parametrize(
+    ("given", "options"),
+    [('{"samesite": "Lax", "secure": true}', {"samesite": "Lax", "secure": True}), ("{}", {}), ("", {}), (None, {})],
+)
+def test_its_options_are_those_of_the_hub(
+    monkeypatch: pytest.MonkeyPatch, given: str | None, options: dict[str, Any]
+) -> None:
+    if given is None:
+        monkeypatch.delenv(NAME, raising=False)
+    else:
+        monkeypatch.setenv(NAME, given)
+    assert loaded() == options
+
+
+def test_what_is_configured_stays_in_force(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(NAME, '{"samesite": "Lax"}')
+    assert loaded(xsrf_cookie_kwargs={"samesite": "Strict"}) == {"samesite": "Strict"}
