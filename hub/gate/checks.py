@@ -25,8 +25,9 @@ DEAD_OVERLAY = "dockyard-link-local"
 USERS_PREFIX, EGRESS_PREFIX = 29, 22
 
 Model = TypeVar("Model", bound=BaseModel)
-# How a bind may be written, besides rw and ro. Not Z, which would take the files from everybody else.
-_MODES = {"rw", "ro", "z", "nocopy", "private", "rprivate", "slave", "rslave"}
+# How a bind may be written. Not Z, which would take the files from everybody else.
+_MODES = {"rw", "ro", "z", "nocopy"}
+_PROPAGATIONS = {"private", "rprivate", "slave", "rslave"}
 _MEND = "ENGINE_ACCESS=socket in .env lets the hub do whatever it likes, and with it whoever takes it over."
 _NO_GPUS = "which servers have where GPUS or a profile says so."
 
@@ -74,10 +75,10 @@ def container(allowed: Allowed, given: Json) -> Order:
     order = Order(server.model_dump(exclude_unset=True))
     _image(allowed, server.Image)
     order.body["Labels"] = _labelled(allowed, server.Labels or {}, INSTANCE)
-    for bind in host.Binds or ():
-        _bind(allowed, bind, order)
-    for mount in host.Mounts or ():
-        _mount(allowed, mount, order)
+    binds = [(bind, _bind(allowed, bind)) for bind in host.Binds or ()]
+    mounts = [*(host.Mounts or ()), *(mount for _, mount in binds if mount)]
+    order.body["HostConfig"]["Binds"] = [bind for bind, mount in binds if not mount]
+    order.body["HostConfig"]["Mounts"] = [_mount(allowed, mount, order) for mount in mounts]
     if host.DeviceRequests and not allowed.gpus:
         raise Refused(f"DeviceRequests asks for GPUs, {_NO_GPUS}")
     networks = (server.NetworkingConfig and server.NetworkingConfig.EndpointsConfig) or {}
@@ -92,6 +93,7 @@ def _helper(allowed: Allowed, given: Json) -> Order:
     order.body["Labels"] = _labelled(allowed, helper.Labels, HELPER)
     (mount,) = helper.HostConfig.Mounts
     _volume(allowed, mount.Source, order)
+    order.body["HostConfig"]["Mounts"][0]["VolumeOptions"]["Labels"] = {INSTANCE: allowed.project}
     return order
 
 
@@ -140,7 +142,9 @@ def service(allowed: Allowed, given: Json) -> Order:
     for mount in inside.Mounts or ():
         if "{{" in mount.model_dump_json():
             raise Refused(f"The mount at {mount.Target[:200]} has a template in it, which its node would fill in.")
-        _mount(allowed, mount, order)
+    if inside.Mounts:
+        mounts = [_mount(allowed, mount, order) for mount in inside.Mounts]
+        order.body["TaskTemplate"]["ContainerSpec"]["Mounts"] = mounts
     reserved = made.TaskTemplate.Resources and made.TaskTemplate.Resources.Reservations
     if reserved and reserved.GenericResources and not allowed.gpus:
         raise Refused(f"GenericResources asks for GPUs, {_NO_GPUS}")
@@ -183,37 +187,43 @@ def _labelled(allowed: Allowed, labels: Mapping[str, str], owner: str) -> dict[s
     return {**labels, owner: allowed.project}
 
 
-def _bind(allowed: Allowed, text: str, order: Order) -> None:
+def _bind(allowed: Allowed, text: str) -> models.Mount | None:
+    """What a bind of a volume is as a mount, which can have labels; None where it is one of a path of the host."""
     source, target, mode = (*text.split(":", 2), "rw")[:3] if ":" in text else ("", "", "")
     try:
         models.container_path(target)
     except ValueError:
         raise Refused(f"HostConfig.Binds has {text[:200]!r}, not of the form source:/target:mode.") from None
-    if unknown := set(mode.split(",")) - _MODES:
+    modes, is_path = set(mode.split(",")), source.startswith("/")
+    if unknown := modes - (_MODES | _PROPAGATIONS if is_path else _MODES):
         raise Refused(f"HostConfig.Binds has the mode {min(unknown)!r}, which users' servers may not have.")
-    if source.startswith("/"):
+    if is_path:
         _host_path(allowed, source)
-    else:
-        _volume(allowed, source, order)
+        return None
+    options = models.OfVolume(NoCopy="nocopy" in modes)
+    return models.Mount(Target=target, Source=source, Type="volume", ReadOnly="ro" in modes, VolumeOptions=options)
 
 
-def _mount(allowed: Allowed, mount: models.Mount, order: Order) -> None:
+def _mount(allowed: Allowed, mount: models.Mount, order: Order) -> Json:
+    """The mount anew. A volume that the engine makes for it has the owner's label: without, it would be anybody's."""
     options = {"bind": mount.BindOptions, "volume": mount.VolumeOptions, "tmpfs": mount.TmpfsOptions}
     if any(given for kind, given in options.items() if kind != mount.Type):
         raise Refused(f"The mount at {mount.Target[:200]} has options of another type than {mount.Type}.")
+    sent = mount.model_dump(exclude_unset=True)
     if mount.Type == "bind":
         _host_path(allowed, mount.Source or "")
     elif mount.Type == "tmpfs":
         if mount.Source:
             raise Refused(f"The mount at {mount.Target[:200]} is in memory and has a source.")
     else:
-        driver = mount.VolumeOptions and mount.VolumeOptions.DriverConfig
-        if driver:
+        of_volume = mount.VolumeOptions or models.OfVolume()
+        if driver := of_volume.DriverConfig:
             _driver(allowed, driver.Name, driver.Options)
         if mount.Source:
             _volume(allowed, mount.Source, order)
-        labels = (mount.VolumeOptions and mount.VolumeOptions.Labels) or {}
-        _labelled(allowed, labels, INSTANCE)
+        labels = _labelled(allowed, of_volume.Labels or {}, INSTANCE)
+        sent["VolumeOptions"] = {**(sent.get("VolumeOptions") or {}), "Labels": labels}
+    return sent
 
 
 def _host_path(allowed: Allowed, path: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Collection
 from typing import Any
 
@@ -15,6 +16,8 @@ from gate.upstream import Answer, Engine, Request
 _FULL_ID = re.compile(r"[0-9a-f]{64}")
 # A hub on one host has some hundreds.
 _MOST = 20_000
+# Seconds for which a volume is remembered: by hand it may be removed, and be another hub's from then on.
+_KEPT = 60.0
 
 
 class Told(Exception):
@@ -28,15 +31,17 @@ class Told(Exception):
 class Owned:
     """What is the hub's own. Others' things are told of as if they were not there.
 
-    Servers' containers and services are remembered by their full id: their labels never change. Volumes and networks
-    by their names, until the hub removes them; networks with their ids, by which they are meant from then on.
+    Servers' containers and services are remembered by their full id: their labels never change. Networks by their
+    names until the hub removes them, with their ids, by which they are meant from then on. Volumes, which have no ids,
+    for a minute: a start makes them, or looks whether they are there, and then asks for a container with them.
     """
 
     def __init__(self, engine: Engine, allowed: Allowed) -> None:
         self._engine = engine
         self._allowed = allowed
         self._containers: dict[str, None] = {}
-        self._volumes: dict[str, None] = {}
+        # Until when they are.
+        self._volumes: dict[str, float] = {}
         self._networks: dict[str, str] = {}
         self._execs: dict[str, str] = {}
         self._services: dict[str, None] = {}
@@ -127,15 +132,13 @@ class Owned:
     async def volume(self, version: str, name: str) -> tuple[Answer, Json]:
         """The engine's word on a volume that a server may have."""
         answer, found = await self._inspected(version, f"/volumes/{name}")
-        labels = found.get("Labels")
-        nobodys = self._allowed.volume(name) and not answers.is_foreign(labels)
-        if not (answers.is_ours(self._allowed, labels) or nobodys):
+        if not self._may_have(name, found.get("Labels")):
             raise Refused(f"get {name}: no such volume", 404)
         return answer, found
 
     async def check_volume(self, version: str, name: str) -> None:
         """Refused where it is somebody else's. One that is not there may be made."""
-        if name in self._volumes:
+        if self._volumes.get(name, 0) > time.monotonic():
             return
         try:
             await self.volume(version, name)
@@ -145,13 +148,20 @@ class Owned:
             return
         except Refused:
             raise Refused(f"Volume {name} is somebody else's.") from None
-        _remember(self._volumes, name, None)
+        self._remember_volume(name)
 
     def made_volume(self, answer: Answer) -> None:
         """What the engine says that it made, or had."""
         found = answer.json()
-        if answers.is_ours(self._allowed, found.get("Labels")):
-            _remember(self._volumes, found["Name"], None)
+        if self._may_have(found["Name"], found.get("Labels")):
+            self._remember_volume(found["Name"])
+
+    def _remember_volume(self, name: str) -> None:
+        _remember(self._volumes, name, time.monotonic() + _KEPT)
+
+    def _may_have(self, name: str, labels: Any) -> bool:
+        nobodys = self._allowed.volume(name) and not answers.is_foreign(labels)
+        return nobodys or answers.is_ours(self._allowed, labels)
 
     def forget_volume(self, name: str) -> None:
         self._volumes.pop(name, None)

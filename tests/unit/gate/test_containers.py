@@ -177,8 +177,9 @@ async def test_a_container_with(gate: Gate, body: Any) -> None:
 
 @pytest.mark.parametrize("asked", [{"Count": -1}, {"Count": 1}, {"DeviceIDs": ["GPU-12ab", "0"], "Driver": ""}])
 def test_gpus_where_settings_give_them(asked: Any) -> None:
-    body = host(DeviceRequests=[{"Capabilities": [["gpu"]], "Options": {}, **asked}])
-    assert checks.container(replace(ALLOWED, gpus=True), body).body == body
+    devices = [{"Capabilities": [["gpu"]], "Options": {}, **asked}]
+    order = checks.container(replace(ALLOWED, gpus=True), host(DeviceRequests=devices))
+    assert order.body["HostConfig"]["DeviceRequests"] == devices
 
 
 SERVICES: dict[str, Any] = {

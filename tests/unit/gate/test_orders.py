@@ -173,6 +173,25 @@ async def test_a_volume_that_was_ours(gate: Gate) -> None:
     assert (await gate.send(*create))[0] == 403
 
 
+async def test_a_volume_that_was_removed_by_hand(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And is another's, of that name, when it is no longer remembered."""
+    monkeypatch.setattr("gate.owned._KEPT", 0.0)
+    create = ("POST", "/containers/create?name=kit-ada", server())
+    assert (await gate.send(*create))[0] == 201
+    gate.engine.things["/volumes/kit-home-ada"]["Labels"] = {"dockyard.instance": "other"}
+    assert (await gate.send(*create))[0] == 403
+
+
+@pytest.mark.parametrize("name", ["kit-new", "old-ada"])
+async def test_a_volume_that_was_made_is_not_asked_about(gate: Gate, name: str) -> None:
+    assert (await gate.send("POST", "/volumes/create", {"Name": name}))[0] == 201
+    gate.engine.seen.clear()
+    assert (await gate.send("POST", "/containers/create?name=kit-ada", server(HostConfig__Binds=[f"{name}:/d"])))[
+        0
+    ] == 201
+    assert [one.path for one in gate.engine.seen] == ["/containers/create"]
+
+
 @pytest.mark.parametrize("path", ["/home", f"{'/' * 1000}home/ada"])
 async def test_who_reads_files_is_noted(gate: Gate, path: str) -> None:
     gate.engine.streams[f"/containers/{OURS}/archive"] = [b""]
