@@ -120,6 +120,9 @@ class Server:
             outcome = await route.serve(self._calls, call)
         except Told as told:
             outcome = told.answer
+            if outcome.status == 404:
+                # To the letter as of what is somebody else's.
+                return _json(404, outcome.json())
         if isinstance(outcome, Answer):
             body = b"" if request.method == "HEAD" else outcome.body
             return web.Response(status=outcome.status, headers=outcome.headers, body=body)

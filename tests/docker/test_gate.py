@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import docker
 import docker.errors
 import pytest
@@ -239,6 +240,29 @@ async def test_no_container_reads_a_file_of_the_host(
         taken.close()
 
 
+async def test_a_volume_that_is_not_there_is_made_as_the_hubs(
+    gate: str, client: docker.DockerClient, instance: str
+) -> None:
+    """Which the spawner does itself; by whoever has taken the hub over, another kit would be given it as its own."""
+    taken, names = docker.APIClient(gate, version="1.45"), [f"{instance}-bound", f"{instance}-mounted"]
+    host = taken.create_host_config(
+        binds=[f"{names[0]}:/bound:ro"],
+        mounts=[Mount("/mounted", names[1])],
+        network_mode=f"{instance}_users",
+        **HARDENED,
+    )
+    try:
+        made = await asyncio.to_thread(taken.create_container, tiny_image(), name=f"{instance}-evil", host_config=host)
+    finally:
+        taken.close()
+    assert [client.volumes.get(name).attrs["Labels"] for name in names] == [{"dockyard.instance": instance}] * 2
+    mounts = client.containers.get(made["Id"]).attrs["Mounts"]
+    assert {mount["Name"]: (mount["Destination"], mount["RW"]) for mount in mounts} == {
+        names[0]: ("/bound", False),
+        names[1]: ("/mounted", True),
+    }
+
+
 async def test_others_containers_are_not_there(gate: str, client: docker.DockerClient, instance: str) -> None:
     other = client.containers.create(tiny_image(), name=f"{instance}-other", environment={"SECRET": "zq"})
     taken = docker.APIClient(gate, version="1.45")
@@ -250,3 +274,23 @@ async def test_others_containers_are_not_there(gate: str, client: docker.DockerC
                 await asyncio.to_thread(getattr(taken, method), *arguments)
     finally:
         taken.close()
+
+
+@pytest.mark.parametrize("kind", ["containers", "volumes", "networks"])
+async def test_others_things_are_told_of_as_what_is_not_there(
+    gate: str, client: docker.DockerClient, instance: str, kind: str
+) -> None:
+    """To the letter, so that nobody tells one from the other."""
+    theirs, nobodys = f"{instance}-theirs", f"{instance}-nobody"
+    labels = {"dockyard.instance": "other"}
+    if kind == "containers":
+        client.containers.create(tiny_image(), name=theirs, labels=labels)
+    else:
+        getattr(client, kind).create(theirs, labels=labels)
+    said = []
+    async with aiohttp.ClientSession(gate.replace("tcp", "http")) as session:
+        for name in (theirs, nobodys):
+            async with session.get(f"/v1.45/{kind}/{name}{'/json' * (kind == 'containers')}") as answer:
+                said.append((answer.status, await answer.text(), {**answer.headers, "Date": ""}))
+    assert said[0][0] == 404
+    assert str(said[0]) == str(said[1]).replace(nobodys, theirs)
