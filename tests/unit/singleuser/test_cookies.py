@@ -1,4 +1,4 @@
-"""dockyard_cookies.py: the cookie that JupyterHub sets by a setting of the web server's has the options of the others."""
+"""dockyard_cookies.py: the token against forged forms is a cookie with the options of the others."""
 
 from __future__ import annotations
 
@@ -39,5 +39,6 @@ def test_its_options_are_those_of_the_hub(
 
 
 def test_what_is_configured_stays_in_force(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(NAME, '{"samesite": "Lax"}')
-    assert loaded(xsrf_cookie_kwargs={"samesite": "Strict"}) == {"samesite": "Strict"}
+    monkeypatch.setenv(NAME, '{"samesite": "Lax", "secure": true}')
+    configured = {"path": "/user/ann/", "samesite": "Strict"}
+    assert loaded(xsrf_cookie_kwargs=configured) == {**configured, "secure": True}
