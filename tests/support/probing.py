@@ -40,11 +40,12 @@ def _is_loopback(address: str) -> bool:
 
 
 def doors_of(*containers: Any) -> dict[Door, str]:
-    """Every address and port at which something listens, with the name of whose it is."""
+    """Every address, of IPv4 or IPv6, and port at which something listens by TCP, with the name of whose it is."""
     doors = {}
     for container in containers:
         container.reload()
-        addresses = [one["IPAddress"] for one in container.attrs["NetworkSettings"]["Networks"].values()]
+        networks = container.attrs["NetworkSettings"]["Networks"].values()
+        addresses = {one[kind] for one in networks for kind in ("IPAddress", "GlobalIPv6Address")} - {""}
         doors |= {(address, port): container.name for address in addresses for port in listens_on(container)}
     return doors
 

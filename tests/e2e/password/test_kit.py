@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from support.cloud import ADDRESS, metadata_service
 from support.kit import Kit
 from support.probing import doors_of, opened_by_root, opened_by_user
 from support.user import Refused
@@ -11,12 +14,22 @@ from support.wait import wait_until
 
 # Of what Linux says of a process.
 CONFINED = {"Uid:" + "\t1000" * 4, "CapEff:\t" + "0" * 16, "CapBnd:\t" + "0" * 16, "NoNewPrivs:\t1"}
-# Prints the limits of processes and of memory that Linux holds the server to, whichever kind of cgroups it has.
-LIMITS = """
-import glob
-for name in ("pids.max", "memory.max", "memory.limit_in_bytes"):
+# The limits that Linux holds the server to, by either version of cgroups: of processes, memory, swap. In version 1 that
+# of swap is one of both; a kernel that doesn't count swap has neither.
+LIMITS = {
+    "pids.max": 1024,
+    "memory.max": 2 * 1024**3,
+    "memory.swap.max": 0,
+    "memory.limit_in_bytes": 2 * 1024**3,
+    "memory.memsw.limit_in_bytes": 2 * 1024**3,
+}
+LOOK = f"""
+import glob, json
+found = {{}}
+for name in {[*LIMITS]}:
     for path in glob.glob("/sys/fs/cgroup/" + name) + glob.glob("/sys/fs/cgroup/*/" + name):
-        print(open(path).read())
+        found[name] = int(open(path).read())
+print(json.dumps(found))
 """
 
 
@@ -66,10 +79,18 @@ def test_the_users_server_is_confined(running: Kit) -> None:
     with frank.kernel() as kernel:
         assert kernel.run("import os; print(os.path.exists('/var/run/docker.sock'))") == "False\n"
         assert set(kernel.run("print(open('/proc/self/status').read())").splitlines()) >= CONFINED
-        assert kernel.run(LIMITS).split() == ["1024", str(2 * 1024**3)]
-        environment = kernel.run("print(dict(os.environ))")
-        assert not [secret for secret in secrets if secret in environment]
+        limits = json.loads(kernel.run(LOOK))
+        assert limits.items() <= LIMITS.items()
+        assert len(limits.keys() & {"pids.max", "memory.max", "memory.limit_in_bytes"}) == 2
+        has = kernel.run("print(dict(os.environ))") + json.dumps(config["Config"])
+        assert not [secret for secret in secrets if secret in has]
         opened = opened_by_user(kernel, doors)
+        with metadata_service() as port:
+            cloud = {(ADDRESS, port): "cloud"}
+            # Whoever is not kept from it reaches it.
+            assert opened_by_root(running.container("hub"), cloud) == {*cloud}
+            assert opened_by_user(kernel, cloud) == set()
+            assert opened_by_root(running.server_of("frank"), cloud) == set()
     # The hub and the proxy as users reach it, not its API. The gate has no door.
     assert {(doors[door], door[1]) for door in opened} == {(services["hub"].name, 8081), (services["proxy"].name, 8000)}
     assert opened_by_root(running.server_of("frank"), doors) == opened
