@@ -13,6 +13,9 @@ from dockerspawner.errors import Conflict, Failed, Gone, Refused
 from dockerspawner.failures import failure
 from dockerspawner.sleepers import Sleeper, Sleepers
 
+# Tries to freeze a server: on a busy machine Linux may not catch all of its processes at once.
+TRIES = 3
+
 
 class Sleep(LoggingConfigurable):
     """What a stop does to a server."""
@@ -71,7 +74,7 @@ class Sleep(LoggingConfigurable):
         if self.stop_action != "pause" or self.remove:
             return False
         try:
-            await perform(self.docker, "pause", self.object_id)
+            await self._freeze()
         except (Gone, Failed, Refused):
             return False
         except Conflict as error:
@@ -83,6 +86,15 @@ class Sleep(LoggingConfigurable):
         self._sleepers.add(self.object_id, Sleeper(self._paused_at, self._own_network))
         self.log.info("%s sleeps", self.object_name)
         return True
+
+    async def _freeze(self) -> None:
+        for tries_left in reversed(range(TRIES)):
+            try:
+                await perform(self.docker, "pause", self.object_id)
+                return
+            except Failed:
+                if not tries_left:
+                    raise
 
     def _wake(self, container_id: str) -> None:
         """The server sleeps no more in that container, which goes on, ends, or has gone."""

@@ -11,6 +11,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
 from dockerspawner import sleepers
+from dockerspawner.sleep import TRIES
 from dockerspawner.sleepers import overdue
 from support.fake_engine import FakeClient, api_error, fake_engine
 from support.spawners import make_spawner
@@ -193,9 +194,18 @@ async def test_who_can_not_be_frozen_is_stopped(make: Any, status: int) -> None:
     client = Volumes()
     spawner = make(client)
     await spawner.start()
-    client.fail["pause"] = [api_error(status, "cgroup can't be frozen")]
+    client.fail["pause"] = [api_error(status, "cgroup can't be frozen")] * TRIES
     await spawner.stop()
     assert client.state("ann") == "exited"
+
+
+async def test_who_is_too_busy_to_be_frozen_at_once_is_frozen_all_the_same(make: Any) -> None:
+    client = Volumes()
+    spawner = make(client)
+    await spawner.start()
+    client.fail["pause"] = [api_error(500, "OCI runtime pause failed: unable to freeze")] * (TRIES - 1)
+    await spawner.stop()
+    assert client.state("ann") == "paused"
 
 
 async def test_a_renamed_sleeper_leaves_nothing(make: Any) -> None:
