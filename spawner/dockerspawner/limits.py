@@ -71,7 +71,7 @@ class Limits(LoggingConfigurable):
     mem_guarantee = Limit(
         ByteSpecification(),
         """Memory that the server keeps when memory runs short, as mem_limit is given: the kernel takes from others
-        first. Sets mem_reservation.""",
+        first. Sets mem_reservation. No more than mem_limit, whatever is said.""",
     )
 
     cpu_guarantee = Limit(
@@ -93,3 +93,7 @@ class Limits(LoggingConfigurable):
                 self._pinned[name] = await trait.evaluate(self)
             except TraitError as error:
                 raise failure(f"The server can't be started: {error}", reason="settings") from error
+        limit, guarantee = self._pinned["mem_limit"], self._pinned["mem_guarantee"]
+        if limit and guarantee and guarantee > limit:
+            # As where a profile's limit is smaller than all others'. The engine would refuse it.
+            self._pinned["mem_guarantee"] = limit

@@ -39,6 +39,14 @@ async def test_while_a_server_starts_it_is_what_it_was_at_the_beginning() -> Non
     assert len(asked) == 1
 
 
+@pytest.mark.parametrize(("limit", "guarantee"), [("1G", GIB), ("4G", 2 * GIB), (None, 2 * GIB)])
+async def test_no_more_is_guaranteed_than_allowed(limit: str | None, guarantee: int) -> None:
+    """The engine would refuse it, and a profile with a small limit would have to say both."""
+    spawner = make_spawner(mem_limit=limit, mem_guarantee="2G")
+    await spawner._pin_limits()
+    assert spawner.mem_guarantee == guarantee
+
+
 @pytest.mark.parametrize("name", LIMITS)
 def test_what_is_no_number_is_refused_by_name(name: str) -> None:
     with pytest.raises(TraitError, match=name):
