@@ -32,6 +32,7 @@ from dockerspawner.newvolumes import NewVolumes
 from dockerspawner.overrides import Overrides
 from dockerspawner.profiles import Profiles
 from dockerspawner.progress import Event, Story
+from dockerspawner.records import forget_tokens
 from dockerspawner.reporting import Reporting
 from dockerspawner.sleep import Sleep
 from dockerspawner.volumes import Volumes
@@ -153,6 +154,9 @@ class DockerSpawner(
             self._known_name = self.object_name
             self._forget_fresh()
             await self._forget_volumes()
+            if self.will_resume:
+                # Those of containers that were replaced.
+                forget_tokens(self, but=self.api_token)
             return address
         except Exception as error:
             # Before the container goes, which takes its log along.
@@ -371,7 +375,9 @@ class DockerSpawner(
             raise
 
     async def run_post_stop_hook(self) -> None:
-        """Remove the container of a server that ended by itself, then run the post_stop_hook."""
+        """Remove the container of a server that ended by itself, and its API token; then run the post_stop_hook."""
+        if not self.will_resume:
+            forget_tokens(self)
         try:
             # It runs on where it could not be stopped.
             if self.remove or not await self._known_to_run():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import docker
@@ -71,6 +73,12 @@ def containers(client: docker.DockerClient, instance: str) -> dict[str, str]:
     return {one["Names"][0].lstrip("/"): one["Id"] for one in found}
 
 
+def tokens(hub: Hub) -> set[str]:
+    """What the hub has noted of the API tokens of servers that it has on record."""
+    with closing(sqlite3.connect(f"file:{hub.folder}/jupyterhub.sqlite?mode=ro", uri=True)) as db:
+        return {note for (note,) in db.execute("select note from api_tokens where note like 'Server at %'")}
+
+
 def test_a_user_starts_visits_and_stops_a_server(hub: Hub, client: Any, instance: str) -> None:
     events = hub.spawn("ann")
     assert events[-1]["ready"], events
@@ -105,6 +113,8 @@ def test_a_killed_hub_knows_its_servers_again(hub: Hub, client: Any, instance: s
     assert hub.spawn("carol")[-1].get("ready")
     assert hub.spawn("dave")[-1].get("ready")
     before = containers(client, instance)
+    notes = {"Server at /user/carol/", "Server at /user/dave/"}
+    assert notes <= tokens(hub)
     hub.kill()
     client.containers.get(f"{instance}-dave").remove(force=True)
     hub.start()
@@ -113,6 +123,8 @@ def test_a_killed_hub_knows_its_servers_again(hub: Hub, client: Any, instance: s
     wait_until(lambda: hub.visit("carol") == 404, timeout=30)
     hub.halt("carol")
     assert containers(client, instance) == {}
+    # This hub has not made them.
+    wait_until(lambda: notes.isdisjoint(tokens(hub)), timeout=20, what="the tokens of both servers are gone")
 
 
 def test_a_server_that_ends_by_itself_is_noticed_and_starts_again(hub: Hub, client: Any, instance: str) -> None:
