@@ -18,6 +18,8 @@ from dockerspawner.watch import watch_of
 
 # Seconds between two looks for sleepers that have slept too long.
 _LOOK_EVERY = 60.0
+# Seconds by which the event of a pause may be late, and between two looks while one is.
+_LATE, _LOOK_AGAIN = 2.0, 0.5
 
 
 def overdue(since: Mapping[str, float], now: float, most: int, longest: float) -> list[str]:
@@ -83,32 +85,36 @@ class Sleepers:
             self._keeper = loop.create_task(self._keep_looking(self._news))
 
     async def _keep_looking(self, news: asyncio.Future[None]) -> None:
+        unclear = False
         while True:
-            longest = self._limits[1]
+            pause = _LOOK_AGAIN if unclear else min(_LOOK_EVERY, self._limits[1] or _LOOK_EVERY)
             # wait_for would swallow a cancel that comes together with news.
-            await asyncio.wait({news}, timeout=min(_LOOK_EVERY, longest or _LOOK_EVERY))
+            await asyncio.wait({news}, timeout=pause)
             news = self._news = asyncio.get_running_loop().create_future()
             try:
-                await self._end_overdue()
+                unclear = await self._end_overdue()
             except EngineError as error:
                 self._log.warning("Who sleeps can't be told now: %s", error)
             except Exception:
                 self._log.exception("Who has slept long enough can't be ended now")
 
-    async def _end_overdue(self) -> None:
+    async def _end_overdue(self) -> bool:
+        """True where somebody has just fallen asleep of whose pause the watch has not heard yet."""
         if not self._loaded:
             states = [state for _, state in servers_on_record(self._db) if state.get("paused_at")]
             known = {one["object_id"]: Sleeper(one["paused_at"], one.get("network") or "") for one in states}
             self.asleep, self._loaded = known | self.asleep, True
         frozen = await watch_of(self._engine, self._instance, self._log).frozen()
-        self.asleep = {one: sleeper for one, sleeper in self.asleep.items() if one in frozen}
-        since = {one: sleeper.since for one, sleeper in self.asleep.items()}
+        late = time.time() - _LATE
+        self.asleep = {one: sleeper for one, sleeper in self.asleep.items() if one in frozen or sleeper.since > late}
+        since = {one: sleeper.since for one, sleeper in self.asleep.items() if one in frozen}
         for container_id in overdue(since, time.time(), *self._limits[:2]):
             async with self.lock(container_id):
                 try:
                     await self._end(container_id)
                 except EngineError as error:
                     self._log.warning("Sleeping container %s can't be ended now: %s", container_id[:12], error)
+        return not self.asleep.keys() <= frozen
 
     async def _end(self, container_id: str) -> None:
         watch = watch_of(self._engine, self._instance, self._log)

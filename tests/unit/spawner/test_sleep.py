@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from dockerspawner import sleepers
 from dockerspawner.sleep import TRIES
 from dockerspawner.sleepers import overdue
+from dockerspawner.watch import Watch
 from support.fake_engine import FakeClient, api_error, fake_engine
 from support.spawners import make_spawner
 from support.wait import until
@@ -92,6 +93,20 @@ async def asleep(make: Any, client: Volumes, *names: str, **traits: Any) -> list
         await found[-1].start()
         await found[-1].stop()
     return found
+
+
+async def test_who_has_just_fallen_asleep_is_not_forgotten_for_a_late_event(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def frozen(watch: Watch) -> set[str]:
+        return late.pop() if late else await heard(watch)
+
+    client, late, heard = Volumes(), [set[str]()], Watch.frozen
+    monkeypatch.setattr(Watch, "frozen", frozen)
+    monkeypatch.setattr(sleepers, "_LOOK_AGAIN", 0.01)
+    await asleep(make, client, "ann", "bob", max_sleeping=1)
+    await states(client, ann="exited", bob="paused")
+    assert late == []
 
 
 async def test_who_is_woken_while_another_is_ended_goes_on(make: Any) -> None:
