@@ -30,9 +30,14 @@ def is_settled(hub: Hub) -> bool:
     return not any(server["pending"] for user in users for server in user["servers"].values())
 
 
+def knows_all(hub: Hub) -> bool:
+    assert hub.running() == USERS
+    return True
+
+
 def serves(hub: Hub) -> bool:
     """The hub answers, and so do the servers."""
-    assert hub.running() == USERS
+    assert knows_all(hub)
     assert {hub.visit(name) for name in USERS} == {200}
     return True
 
@@ -51,11 +56,18 @@ def fails_to_start(hub: Hub, seconds: int = 0) -> None:
 
 
 def starts_meanwhile(
-    hub: Hub, control: Control, how: str, asking: Iterable[str], end: Callable[..., None], **failing: Any
+    hub: Hub,
+    control: Control,
+    how: str,
+    asking: Iterable[str],
+    end: Callable[..., None],
+    seconds: int = 0,
+    **failing: Any,
 ) -> None:
     """A hub that starts while the engine has `errors` for what is asked, `silence`, or is `away` forgets nobody.
 
-    `end` ends the server of a user by the name of what it is in; `failing` is what the errors are like.
+    That lasts at least for some seconds. `end` ends the server of a user by the name of what it is in; `failing` is
+    what the errors are like.
     """
     hub.kill()
     if how == "errors":
@@ -66,8 +78,10 @@ def starts_meanwhile(
     else:
         control.away()
     hub.start()
+    until = time.monotonic() + seconds
     with prompt(hub.http):
         wait_until(lambda: hub.running() == USERS, timeout=40, what="all are known")
+        wait_until(lambda: knows_all(hub) and time.monotonic() > until, timeout=seconds + 40)
     end("jupyter-user7", code=1)
     control.away(False)
     control.clear()
