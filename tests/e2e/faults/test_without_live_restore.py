@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from support.atwork import AtWork
@@ -26,10 +28,14 @@ def test_an_engine_that_is_started_again(running: Kit, at_work: AtWork, node: No
     node.start()
     for service in ("gate", "proxy", "hub"):
         running.wait_for(service)
+
+    def on_record() -> dict[str, Any]:
+        return {user["name"]: user["servers"] for user in at_work.admin.api("GET", "/users").json()}
+
     wait_until(lambda: running.servers() == [], timeout=60, what="the ended containers are removed")
-    on_record = {user["name"]: user["servers"] for user in at_work.admin.api("GET", "/users").json()}
-    assert at_work.names <= on_record.keys()
-    assert not any(on_record.values()), on_record
+    # A stop is over a moment after its container is gone.
+    wait_until(lambda: not any(on_record().values()), timeout=20, what="no server is on record")
+    assert at_work.names <= on_record().keys()
     for name in AUTHORS:
         user = running.user(name).sign_in().started()
         assert user.server("GET", "/api/contents/notes").json()["content"] == f"notes of {name}\n"
