@@ -10,8 +10,8 @@ import json
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,9 +31,10 @@ AT_ONCE = 10
 # Seconds after a fault in which what begins may still meet it.
 WAKE = 2.0
 
-# What the largest process of a container has: that is the hub, the gate, the proxy itself.
+# What the hub, the gate or the proxy itself has: the child of the container's init. Health checks have no parent there.
 PROCESS = """
 for process in /proc/[0-9]*; do
+  grep -q '^PPid:[^0-9]*1$' $process/status || continue
   echo "$(sed -n 's/^VmRSS:[^0-9]*\\([0-9]*\\).*/\\1/p' $process/status)" \\
     "$(sed -n 's/^Threads:[^0-9]*//p' $process/status)" "$(ls -l $process/fd | grep -c socket:)"
 done 2>/dev/null | sort -n | tail -n 1
@@ -85,7 +86,9 @@ class Report:
     did: Counter[str] = field(default_factory=Counter)
     faults: list[Fault] = field(default_factory=list)
     starts: list[Start] = field(default_factory=list)
+    # At the end of each third: what the processes of the services have, and how many starts have been.
     process: list[dict[str, dict[str, int]]] = field(default_factory=list)
+    started: list[int] = field(default_factory=list)
     rows: dict[str, int] = field(default_factory=dict)
 
     def undisturbed(self) -> list[Start]:
@@ -98,6 +101,8 @@ class Person:
 
     def __init__(self, soak: Soak, name: str, image: str = "") -> None:
         self.name = name
+        # Is a start under way; was one when the hub was killed.
+        self.starting = self.cut = False
         self._soak, self._hub, self._image = soak, soak.kit.url, image
         self._http = aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True))
 
@@ -147,12 +152,25 @@ class Person:
     def _at(self, server: str) -> str:
         return f"/hub/api/users/{self.name}/servers/{server}" if server else f"/hub/api/users/{self.name}/server"
 
+    @contextmanager
+    def _start(self) -> Iterator[None]:
+        self.starting = True
+        self.cut |= self._soak.killing
+        try:
+            yield
+        finally:
+            self.starting = False
+
     async def start(self, server: str = "") -> bool:
+        with self._start():
+            return await self._started(server)
+
+    async def _started(self, server: str) -> bool:
         began = time.monotonic()
         options = {"image": self._image} if self._image else {}
         status, said = await self.ask("POST", self._at(server), json=options)
         if status in {201, 202}:
-            await until(lambda: self._settled(server), timeout=120, interval=0.2, what=f"{self.name} is started")
+            await until(lambda: self._settled(server), timeout=240, interval=0.2, what=f"{self.name} is started")
             if (await self.servers()).get(server, {}).get("ready"):
                 self._soak.report.did["start"] += 1
                 self._soak.report.starts.append(Start(self.name, began, time.monotonic()))
@@ -185,18 +203,29 @@ class Person:
 
     async def stop(self, server: str = "") -> None:
         await self.ask("DELETE", self._at(server))
-        await until(lambda: self._settled(server), timeout=120, interval=0.2, what=f"{self.name} is stopped")
+        await until(lambda: self._settled(server), timeout=240, interval=0.2, what=f"{self.name} is stopped")
         self._soak.report.did["stop"] += 1
 
     async def cancel(self) -> None:
         """Go away while a server starts, and have it stopped."""
-        task = asyncio.create_task(self._http.post(self._hub + self._at(""), headers={"X-XSRFToken": self._xsrf()}))
-        await asyncio.wait([task], timeout=self._soak.chance.random() / 4)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        await until(lambda: self._settled(""), timeout=120, interval=0.2, what=f"{self.name}'s start has ended")
+        with self._start():
+            cancelled = await self._cancelled()
         await self.stop()
-        self._soak.report.did["cancel"] += 1
+        self._soak.report.did["cancel" if cancelled else "cancel in vain"] += 1
+
+    async def _cancelled(self) -> bool:
+        headers = {"X-XSRFToken": self._xsrf()}
+        task = asyncio.create_task(self._http.post(self._hub + self._at(""), headers=headers, json={}))
+
+        async def begun() -> bool:
+            return task.done() or not await self._settled("")
+
+        await until(begun, timeout=120, what=f"{self.name}'s start has begun")
+        await asyncio.wait([task], timeout=self._soak.chance.random() / 4)
+        cancelled = task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await until(lambda: self._settled(""), timeout=240, interval=0.2, what=f"{self.name}'s start has ended")
+        return cancelled
 
 
 # By its name, what makes one, and returns whom it may hurt.
@@ -215,9 +244,8 @@ class Soak:
         self._calm = asyncio.Lock()
         self._turn = asyncio.Semaphore(AT_ONCE)
         self._over = False
-        # Rows that JupyterHub leaves where a fault cuts it short: it knows the tokens of servers that it has started
-        # itself only, and keeps those of servers whose stop has failed.
-        self._forgiven = 0
+        # Is the hub being killed?
+        self.killing = False
 
     async def close(self) -> None:
         for person in [*self.people, self.admin]:
@@ -230,12 +258,12 @@ class Soak:
         """The hub is killed in the first third only, gate and proxy not in the last, so that it shows how they grow."""
         began = time.monotonic()
         await self._sign_admin_in()
-        # The first server brings those that all servers share.
+        # The first server brings the networks that all servers share.
         first = self.people[0]
         await first.sign_in()
         assert await first.start()
         await first.stop()
-        self._kits_networks = self._networks()
+        _, self._kits_networks = self._networks()
         living = [asyncio.create_task(self._live(person)) for person in self.people]
         try:
             once, twice, always = self._of_the_hub(), self._of_what_it_uses(), self._of_servers()
@@ -243,8 +271,10 @@ class Soak:
             for part, (kinds, needed) in enumerate(parts, 1):
                 await self._trouble(kinds, set(needed), began + seconds * part / len(parts))
                 self.report.process.append({service: self.process(service) for service in SERVICES})
+                self.report.started.append(self.report.did["start"])
             self._over = True
             await asyncio.gather(*living)
+            await asyncio.gather(*(self._find_again(person) for person in self.people if person.cut))
         finally:
             for life in living:
                 life.cancel()
@@ -274,6 +304,13 @@ class Soak:
                 else:
                     await self._delete(person)
 
+    async def _find_again(self, person: Person) -> None:
+        """What a start has made that ended with the hub is there still: the next one finds it."""
+        async with self._turn:
+            for server in ("", "second"):
+                if await person.start(server):
+                    await person.stop(server)
+
     async def _use(self, person: Person, server: str = "", stays: bool = False) -> None:
         if await person.start(server):
             await person.visit(server)
@@ -281,7 +318,7 @@ class Soak:
                 await person.stop(server)
 
     async def calm(self) -> None:
-        """Everybody does all once, and nothing goes wrong; at the end no server runs."""
+        """Some do all once, and nothing goes wrong; at the end no server runs."""
 
         async def live(person: Person) -> None:
             async with self._turn:
@@ -290,7 +327,7 @@ class Soak:
                 await self._use(person, "second")
                 await person.cancel()
 
-        await asyncio.gather(*map(live, self.people))
+        await asyncio.gather(*map(live, self.people[: 2 * AT_ONCE]))
 
     async def all_stopped(self) -> None:
         async def stop(person: Person) -> None:
@@ -319,11 +356,11 @@ class Soak:
             seen.add(name)
             async with self._calm:
                 began = time.monotonic()
-                if name == "hub killed":
-                    self._forgiven += len(self.kit.servers())
-                elif name in self._of_what_it_uses():
-                    self._forgiven += AT_ONCE
+                self.killing = name == "hub killed"
+                for person in self.people:
+                    person.cut |= person.starting and self.killing
                 hurt = await asyncio.to_thread(kinds[name])
+                self.killing = False
                 await until(self._is_well, timeout=120, interval=0.2, what=f"all is well after {name}")
                 self.report.faults.append(Fault(name, began, time.monotonic(), hurt))
             calm = time.monotonic() + self.chance.uniform(1, 5)
@@ -390,8 +427,12 @@ class Soak:
         assert done.exit_code == 0, done.output
         return dict(json.loads(done.output))
 
-    def _networks(self) -> list[str]:
-        return sorted(network.name for network in self._engine.networks.list() if self.kit.project in network.name)
+    def _networks(self) -> tuple[list[str], list[str]]:
+        """Whose servers have one of their own, and the names of the others."""
+        listed = [network for network in self._engine.networks.list() if self.kit.project in network.name]
+        owners = {network.name: network.attrs["Labels"] for network in listed}
+        owned = {name: _server(labels) for name, labels in owners.items() if "dockyard.user" in labels}
+        return sorted(owned.values()), sorted(owners.keys() - owned.keys())
 
     async def books(self) -> dict[str, tuple[Any, Any]]:
         """By what is counted: what is there, and what should be."""
@@ -399,22 +440,29 @@ class Soak:
         _, text = await self.admin.ask("GET", "/hub/api/users?limit=200")
         users = {user["name"]: user["servers"] for user in json.loads(text)}
         ready = sorted(f"{name}/{server}" for name, servers in users.items() for server in servers)
-        containers = [server.labels for server in self.kit.servers()]
+        networks, others = self._networks()
         listed = json.loads((await self.admin.ask("GET", "/hub/api/proxy"))[1])
         paths = {"/", "/hub/"} | {f"/user/{one.rstrip('/')}/" for one in ready}
         volumes = [volume.name for volume in self._engine.volumes.list() if f"{project}-home-" in volume.name]
         self.report.rows = rows = self._rows()
         return {
-            "containers": (sorted(f"{c['dockyard.user']}/{c['dockyard.server']}" for c in containers), ready),
+            "containers": (sorted(_server(server.labels) for server in self.kit.servers()), ready),
             "volumes": (sorted(set(volumes) - {f"{project}-home-{name}" for name in users}), []),
-            "networks": (self._networks(), self._kits_networks),
+            "networks of servers": (networks, ready),
+            "other networks": (others, self._kits_networks),
             "routes": (sorted(listed), sorted(paths)),
-            "rows of servers": ((rows["servers"], rows["running"]), (len(ready), len(ready))),
+            "servers that run": (rows["running"], len(ready)),
+            # A start that ends with the hub may have come to the server's row, and not to who has it.
+            "rows of servers": (max(len(ready), rows["servers"] - sum(one.cut for one in self.people)), len(ready)),
             "rows of users": (rows["users"], len(users)),
             "codes of sign-ins": (rows["codes"], 0),
-            "OAuth clients": (max(0, rows["clients"] - len(ready) - self._forgiven), 0),
-            "tokens of servers": (max(0, rows["server tokens"] - len(ready) - self._forgiven), 0),
+            "OAuth clients": (rows["clients"], len(ready)),
+            "tokens of servers": (rows["server tokens"], len(ready)),
         }
+
+
+def _server(labels: Mapping[str, str]) -> str:
+    return f"{labels['dockyard.user']}/{labels['dockyard.server']}"
 
 
 async def _past(when: float) -> bool:

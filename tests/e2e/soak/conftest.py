@@ -1,4 +1,4 @@
-"""A kit whose servers are tiny, but for those who ask for the real image."""
+"""A kit whose servers are tiny, but for those who ask for the real image, each on a network of its own."""
 
 from __future__ import annotations
 
@@ -18,4 +18,8 @@ def kit_settings() -> dict[str, str | None]:
         "NAMED_SERVERS": "true",
         "DELETE_DATA_WITH_USER": "true",
         "MEM_LIMIT": "512M",
+        # On a machine that may have other things to do.
+        "START_TIMEOUT": "180",
+        "NETWORK_ISOLATION": "per-user",
+        "USER_SUBNET_POOL": "10.215.0.0/20",
     }

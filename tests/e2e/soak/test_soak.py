@@ -1,12 +1,15 @@
 """Fifty users and random faults for a while; at the end the books balance, and the hub has not grown.
 
-SOAK_SEED= says which faults and doings; it is printed, and in .artifacts/soak.json with all that happened.
+SOAK_SEED= says which faults and doings; it is printed, and in .artifacts/soak.json with all that happened. By default
+the short one has always the same: it is there to show that a change has broken something, not to come upon what was
+there before. The long one has others each time, and goes on for an hour, or SOAK_SECONDS=.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import random
 
 import pytest
 
@@ -17,8 +20,11 @@ from support.soak import Report, Soak
 from support.wait import until
 
 USERS, REAL = 50, 2
-# How much a process may grow in the last third: more is a leak, or soon is.
+# How much a process may grow in the last third: more is a leak, or soon is. In a long one what a heap may vary by, and
+# what a start may leave; a leak of 1 MiB a minute is more than that in twenty minutes.
 KIBIBYTES, THREADS, SOCKETS = 40 * 1024, 12, 60
+VARIES, A_START = 8 * 1024, 4
+LONG = int(os.environ.get("SOAK_SECONDS") or 3600)
 
 
 def kept(kit: Kit, report: Report, books: dict[str, object]) -> None:
@@ -30,9 +36,9 @@ def kept(kit: Kit, report: Report, books: dict[str, object]) -> None:
 
 
 @pytest.mark.alone
-@pytest.mark.parametrize("seconds", [90, pytest.param(3600, marks=pytest.mark.long)])
+@pytest.mark.parametrize("seconds", [90, pytest.param(LONG, marks=pytest.mark.long, id="long")])
 async def test_soak(running: Kit, seconds: int) -> None:
-    seed = int(os.environ.get("SOAK_SEED") or 1)
+    seed = int(os.environ.get("SOAK_SEED") or (random.randrange(10**6) if seconds == LONG else 1))
     print(f"SOAK_SEED={seed}")
     soak = Soak(running, seed, USERS, notebook_image(), REAL)
     report = soak.report
@@ -52,7 +58,7 @@ async def test_soak(running: Kit, seconds: int) -> None:
     try:
         await soak.run(seconds)
         await balanced()
-        # Of some the hub does not know the tokens: it has not started them itself.
+        # Some were started by the hub that was killed.
         await soak.all_stopped()
         await balanced()
         left, in_vain = dict(report.rows), report.did["run in vain"]
@@ -62,18 +68,22 @@ async def test_soak(running: Kit, seconds: int) -> None:
     finally:
         kept(running, report, books)
         await soak.close()
-    print(dict(report.did), [fault.name for fault in report.faults], report.process, left, report.rows, sep="\n")
+    faults = [fault.name for fault in report.faults]
+    print(dict(report.did), faults, report.process, report.started, left, report.rows, sep="\n")
     assert [start for start in report.undisturbed() if start.said] == []
     assert undisturbed > 20
-    assert min(report.did[what] for what in ("sign-in", "start", "visit", "stop")) >= 10
+    assert min(report.did[what] for what in ("sign-in", "start", "visit", "stop", "cancel")) >= 10
     assert report.did["run"] >= REAL
     assert report.did["run in vain"] == in_vain
     assert report.did["visit in vain"] < report.did["visit"] / 10
-    assert len({fault.name for fault in report.faults}) == 7
+    assert len(set(faults)) == 7
     # Without a fault nothing at all is left.
     assert report.rows == left
     _, second, last = report.process
+    most = KIBIBYTES
+    if seconds == LONG:
+        most = min(most, VARIES + A_START * (report.started[2] - report.started[1]))
     for service, grown in last.items():
-        assert grown["rss"] - second[service]["rss"] < KIBIBYTES, service
+        assert grown["rss"] - second[service]["rss"] < most, service
         assert grown["threads"] - second[service]["threads"] < THREADS, service
         assert grown["sockets"] - second[service]["sockets"] < SOCKETS, service
