@@ -11,6 +11,7 @@ import docker
 import pytest
 
 from support.engine import marked
+from support.freezing import freeze
 from support.jupyterhub import Hub
 from support.tiny import tiny_image
 from support.wait import wait_until
@@ -102,7 +103,7 @@ def test_out_of_memory(hub: Hub, server: Any, client: Any, instance: str) -> Non
 
 
 def test_paused(hub: Hub, server: Any) -> None:
-    server.pause()
+    freeze(server)
     server.reload()
     assert server.status == "paused"
     assert hub.is_running("ann")
@@ -111,7 +112,7 @@ def test_paused(hub: Hub, server: Any) -> None:
 
 
 def test_paused_and_stopped(hub: Hub, server: Any) -> None:
-    server.pause()
+    freeze(server)
     hub.halt("ann")
 
 

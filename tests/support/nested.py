@@ -24,6 +24,7 @@ from docker.models.networks import Network
 from docker.types import IPAMConfig, IPAMPool, Mount
 
 from support.debian import debian_image
+from support.freezing import freeze
 from support.wait import wait_until
 
 # A killed engine leaves its pid files, and the number may be another process's by now. Under cgroup 2 a group that
@@ -150,7 +151,7 @@ class Node:
 
     def freeze(self) -> None:
         """Stop all that runs on the machine in the middle of what it does, until `thaw`."""
-        self.container.pause()
+        freeze(self.container)
 
     def thaw(self) -> None:
         self.container.unpause()

@@ -21,6 +21,7 @@ import requests
 from docker.errors import APIError
 from websockets.exceptions import WebSocketException
 
+from support.freezing import freeze
 from support.kit import Kit
 from support.user import Refused
 from support.wait import until, wait_until
@@ -401,15 +402,7 @@ class Soak:
     def _slow(self, seconds: float) -> str:
         """Nothing is lost, everything is late."""
         gate = self.kit.container("gate")
-
-        def paused() -> bool:
-            # Not while its health is looked at.
-            with suppress(APIError):
-                gate.pause()
-                return True
-            return False
-
-        wait_until(paused, timeout=10, what="the gate is paused")
+        freeze(gate)
         over = time.monotonic() + seconds
         wait_until(lambda: time.monotonic() > over, timeout=60)
         gate.unpause()

@@ -17,6 +17,9 @@ from websockets.sync.client import ClientConnection, connect
 
 from support.wait import wait_until
 
+# Seconds. A hub that follows a start writes every eight, if only an empty line.
+SILENT = 60
+
 
 class Refused(Exception):
     """The hub did not let the user in; the text is what the page said."""
@@ -131,15 +134,24 @@ class User:
             # Failed before the hub had answered: there is no progress to follow.
             return [{"failed": True, "message": answer.json()["message"]}]
         assert answer.status_code in {201, 202}, answer.text
-        progress = f"{self.hub}/hub/api{where}/progress"
+        return list(wait_until(lambda: self._followed(where), timeout=120, what=f"{self.name}'s start has an end"))
+
+    def _followed(self, where: str) -> list[dict[str, Any]]:
+        """The events of a start, which the hub tells from the first; none where the proxy has lost them."""
         headers = {"X-XSRFToken": self._xsrf("/hub/"), "Accept": "text/event-stream"}
         events = []
-        with self.session.get(progress, headers=headers, stream=True, timeout=120) as stream:
-            for line in stream.iter_lines(decode_unicode=True):
-                if line.startswith("data:"):
-                    events.append(json.loads(line.removeprefix("data:")))
-                    if events[-1].get("ready") or events[-1].get("failed"):
-                        break
+        try:
+            with self.session.get(
+                f"{self.hub}/hub/api{where}/progress", headers=headers, stream=True, timeout=SILENT
+            ) as stream:
+                for line in stream.iter_lines(decode_unicode=True):
+                    if line.startswith("data:"):
+                        events.append(json.loads(line.removeprefix("data:")))
+                        if events[-1].get("ready") or events[-1].get("failed"):
+                            break
+        except requests.ConnectionError:
+            # The proxy does not end what it sends where the hub's connection was reset behind it.
+            return []
         return events
 
     def started(self) -> User:

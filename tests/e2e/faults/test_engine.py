@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from support.atwork import AtWork
+from support.freezing import freeze
 from support.kit import Kit
 from support.nested import Node
 from support.prompt import SOON, prompt
@@ -39,7 +40,7 @@ def hanging(node: Node) -> Iterator[None]:
 def silent_gate(kit: Kit) -> Iterator[None]:
     """To the hub, an engine that hangs and starts a hub all the same."""
     gate = kit.container("gate")
-    gate.pause()
+    freeze(gate)
     try:
         yield
     finally:
