@@ -16,7 +16,8 @@ import pytest
 from support.kit import Kit
 from support.notebook import notebook_image
 from support.repo import ROOT
-from support.soak import Report, Soak
+from support.soak import Soak
+from support.soakreport import Report
 from support.wait import until
 
 USERS, REAL = 50, 2

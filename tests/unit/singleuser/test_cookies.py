@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from importlib.util import module_from_spec, spec_from_file_location
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from support.repo import ROOT
+from support.singleuser import module
 
-spec = spec_from_file_location("dockyard_cookies", ROOT / "singleuser/dockyard_cookies.py")
-assert spec
-assert spec.loader
-cookies = module_from_spec(spec)
-spec.loader.exec_module(cookies)
+cookies = module("dockyard_cookies")
 
 NAME = "JUPYTERHUB_COOKIE_OPTIONS"
 

@@ -7,19 +7,15 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from importlib.util import module_from_spec, spec_from_file_location
 
 import pytest
 
 from support.repo import ROOT
+from support.singleuser import module
 from support.wait import wait_until
 
 FILE = ROOT / "singleuser/fence.py"
-spec = spec_from_file_location("fence", FILE)
-assert spec
-assert spec.loader
-fence = module_from_spec(spec)
-spec.loader.exec_module(fence)
+fence = module("fence")
 
 # The address of all is that of nobody.
 NOBODY = ("255.255.255.255", 80)

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import json
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from support.repo import ROOT
+from support.singleuser import module
 
-spec = spec_from_file_location("dockyard_memory", ROOT / "singleuser/dockyard_memory.py")
-assert spec
-assert spec.loader
-memory = module_from_spec(spec)
-spec.loader.exec_module(memory)
+memory = module("dockyard_memory")
 
 CLASS = "kernel_websocket_connection_class"
 
