@@ -87,6 +87,17 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
                 node.channel.waitclose(timeout=300)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
+    """Name the failed tests of a run that has reached its end in a file, for those who run them again."""
+    failed = config.rootpath / ".artifacts" / "failed"
+    failed.unlink(missing_ok=True)
+    if exitstatus == pytest.ExitCode.TESTS_FAILED:
+        reports = [*terminalreporter.stats.get("failed", ()), *terminalreporter.stats.get("error", ())]
+        failed.parent.mkdir(exist_ok=True)
+        failed.write_text("".join(f"{test}\n" for test in sorted({report.nodeid for report in reports})))
+
+
 @pytest.fixture(scope="session")
 def registry() -> Iterator[Registry]:
     """A real registry on this machine, empty at first."""
