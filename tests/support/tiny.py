@@ -40,7 +40,8 @@ def _busybox() -> bytes:
         subprocess.run(["apt-get", "download", "busybox-static"], **run)  # type: ignore[call-overload]
         package = next(Path(folder).glob("*.deb"))
         subprocess.run(["dpkg-deb", "-x", str(package), "root"], **run)  # type: ignore[call-overload]
-        return next(path for path in Path(folder, "root").rglob("busybox") if path.is_file()).read_bytes()
+        # A configuration file of the package has the same name.
+        return next(Path(folder, "root").rglob("bin/busybox")).read_bytes()
 
 
 @cache
