@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 ROOT_NAMES = ("", "0", "root")
+
+# The highest uid or gid that the engine takes.
+_HIGHEST = 2**31 - 1
+_DECIMAL = re.compile(r"[1-9][0-9]{0,9}")
+
+
+def account_number(value: Any) -> int | None:
+    """A uid or gid of an ordinary account: an integer, or the same as decimal text.
+
+    None where `value` is anything else, root's 0 included.
+    """
+    if isinstance(value, str) and _DECIMAL.fullmatch(value):
+        value = int(value)
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return value if is_number and 0 < value <= _HIGHEST else None
 
 
 class Account(NamedTuple):
@@ -34,6 +50,16 @@ def _accounts(passwd: str) -> Iterator[tuple[str, Account]]:
         match line.split(":"):
             case [name, _, uid, gid, _, home, *_] if uid.isdecimal() and gid.isdecimal():
                 yield name, Account(int(uid), int(gid), home)
+
+
+def groups_in(group: str, name: str) -> list[int]:
+    """Gids of the groups that have `name` as a member, by a text of the form of /etc/group; never root's."""
+    found = set()
+    for line in group.splitlines():
+        match line.split(":"):
+            case [_, _, gid, members, *_] if gid.isdecimal() and name in members.strip().split(","):
+                found.add(int(gid))
+    return sorted(found - {0})
 
 
 def identity(user: str, passwd: str = "", group: str = "") -> Identity | None:

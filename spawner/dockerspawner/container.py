@@ -122,6 +122,10 @@ class Container(LoggingConfigurable):
             return {}
         return {"networking_config": {"EndpointsConfig": {network: {} for network in (self._wanted_network, *others)}}}
 
+    def _host_settings(self, extra: dict[str, Any]) -> dict[str, Any]:
+        """Keyword arguments of create_host_config, from what extra_host_config gives."""
+        return extra
+
     async def _create_kwargs(self) -> dict[str, Any]:
         namespace = self.template_namespace()
         extra = specs.render(await self._evaluate(self.extra_create_kwargs), namespace)
@@ -150,7 +154,9 @@ class Container(LoggingConfigurable):
                 cpu_guarantee=self.cpu_guarantee,
                 devices=await self._gpu_requests(),
                 extra_create=extra_create,
-                extra_host=specs.render(await self._evaluate(self.extra_host_config), namespace),
+                extra_host=self._host_settings(
+                    specs.render(await self._evaluate(self.extra_host_config), namespace),
+                ),
             )
         )
         if self.modify_spec_hook:

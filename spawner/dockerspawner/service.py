@@ -155,6 +155,10 @@ class Service(LoggingConfigurable):
     async def _rendered(self, setting: Any) -> Any:
         return specs.render(await self._evaluate(setting), self.template_namespace())
 
+    def _container_settings(self, extra: dict[str, Any]) -> dict[str, Any]:
+        """Keyword arguments of ContainerSpec, from what extra_container_spec gives."""
+        return extra
+
     async def _create_kwargs(self) -> dict[str, Any]:
         defaults = self._create_defaults()
         container = {
@@ -181,7 +185,7 @@ class Service(LoggingConfigurable):
             generic_resources=await self._generic_resources(),
             stop_timeout=self.stop_timeout,
             node=self._wanted_node(),
-            extra_container={**container, **await self._rendered(self.extra_container_spec)},
+            extra_container=self._container_settings({**container, **await self._rendered(self.extra_container_spec)}),
             extra_resources=await self._rendered(self.extra_resources_spec),
             extra_placement=await self._rendered(self.extra_placement_spec),
             extra_task=await self._rendered(self.extra_task_spec),

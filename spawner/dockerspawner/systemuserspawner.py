@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import pwd
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from jupyterhub.utils import maybe_future
 from traitlets import Bool, Integer, Unicode
 from traitlets.config import LoggingConfigurable
 
-from dockerspawner.accounts import Account, account_in
+from dockerspawner.accounts import Account, account_in, account_number, groups_in
 from dockerspawner.dockerspawner import DockerSpawner
 from dockerspawner.failures import failure
 
@@ -23,8 +24,10 @@ UNKNOWN = -1
 class SystemUser(LoggingConfigurable):
     """A server with the uid, the gid and the home of a user of the host.
 
-    uid and gid are looked for in the auth state, in `passwd_file`, in the server's state, in the passwd
-    database of the machine or the container that the hub runs in. The first that has them counts.
+    uid and gid come from the auth state (only where `auth_state_uid_key` and `auth_state_gid_key` name entries),
+    `passwd_file`, the server's state, or the passwd database of the hub's machine or container. The first source
+    that has the user counts. Supplementary groups come from the auth state, `group_file`, or the hub's group
+    database, where the operator has named that source.
     """
 
     host_homedir_format_string = Unicode(
@@ -53,11 +56,41 @@ class SystemUser(LoggingConfigurable):
         own, mounted into the hub's container, or the output of `getent passwd`. Read at each start.""",
     )
 
-    auth_state_uid_key = Unicode("uid", config=True, help="Key of the uid in the auth state.")
-    auth_state_gid_key = Unicode("gid", config=True, help="Key of the gid in the auth state.")
+    auth_state_uid_key = Unicode(
+        config=True,
+        help="""Key of the user's uid in the auth state: a whole number, or the same as text, from 1 to 2147483647.
+        Any other value fails the start. Default: empty, the auth state is not read. Name a key only where users
+        can't change that entry at the identity provider.""",
+    )
 
-    user_id = Integer(help="The user's uid, -1 where nobody knows it.")
-    group_id = Integer(help="The user's gid, -1 where nobody knows it.")
+    auth_state_gid_key = Unicode(config=True, help="As auth_state_uid_key, for the user's primary gid.")
+
+    auth_state_groups_key = Unicode(
+        config=True,
+        help="""Key of the user's supplementary gids in the auth state, a list of numbers as in auth_state_uid_key.
+        Default: empty, the auth state is not read.""",
+    )
+
+    group_file = Unicode(
+        config=True,
+        help="""A file in the form of /etc/group: the server gets the groups that have the user as a member, except
+        group 0. Read at each start. Default: empty, no supplementary groups from a file.""",
+    )
+
+    lookup_groups = Bool(
+        False,
+        config=True,
+        help="""Give the server the user's supplementary groups in the group database of the hub's machine or
+        container, except group 0. The auth state and group_file come first.""",
+    )
+
+    user_id = Integer(UNKNOWN, help="The user's uid, -1 where it is unknown.")
+    group_id = Integer(UNKNOWN, help="The user's gid, -1 where it is unknown.")
+
+    # Supplementary gids in the auth state; None where it has none.
+    _groups_of_auth_state: list[int] | None = None
+    # Of the start under way.
+    _supplementary: list[int] = []
 
     def _listed(self) -> Account | None:
         """The user's account in passwd_file."""
@@ -86,20 +119,82 @@ class SystemUser(LoggingConfigurable):
         return account.gid if account else UNKNOWN
 
     async def run_auth_state_hook(self, auth_state: Mapping[str, Any] | None) -> None:
-        """Take uid and gid from the auth state or passwd_file, where they are; then run the auth_state_hook."""
+        """Take uid, gid and groups from passwd_file and the auth state; then run the auth_state_hook."""
         listed = await asyncio.to_thread(self._listed)
         if listed:
             self.user_id, self.group_id = listed.uid, listed.gid
-        for trait, key in (("user_id", self.auth_state_uid_key), ("group_id", self.auth_state_gid_key)):
-            if (number := (auth_state or {}).get(key)) is not None:
-                setattr(self, trait, int(number))
+        given = auth_state or {}
+        for trait, setting in (("user_id", "auth_state_uid_key"), ("group_id", "auth_state_gid_key")):
+            key = getattr(self, setting)
+            if key and (value := given.get(key)) is not None:
+                setattr(self, trait, self._account_number(setting, value))
+        key, self._groups_of_auth_state = self.auth_state_groups_key, None
+        if key and (values := given.get(key)) is not None:
+            if not isinstance(values, list | tuple | set):
+                raise self._unusable("auth_state_groups_key", values, "a list of whole numbers")
+            self._groups_of_auth_state = sorted({self._account_number("auth_state_groups_key", one) for one in values})
         await maybe_future(super().run_auth_state_hook(auth_state))
+
+    def _account_number(self, setting: str, value: Any) -> int:
+        number = account_number(value)
+        if number is None:
+            raise self._unusable(setting, value, "a whole number from 1 to 2147483647")
+        return number
+
+    def _unusable(self, setting: str, value: Any, wanted: str) -> Exception:
+        self.log.error(
+            "The auth state of %s has %r under the key that %s names: it must be %s",
+            self.user.name,
+            value,
+            setting,
+            wanted,
+        )
+        return failure(
+            f"The user or group number of {self.user.name} at the identity provider can't be used. "
+            f"Ask an administrator to check it, or the hub's setting {setting}.",
+            reason="user",
+        )
+
+    def _groups(self) -> list[int]:
+        """The user's supplementary gids. Blocks where the group database does."""
+        if self._groups_of_auth_state is not None:
+            return self._groups_of_auth_state
+        if self.group_file:
+            try:
+                return groups_in(Path(self.group_file).read_text(), self.user.name)
+            except (OSError, UnicodeDecodeError) as error:
+                raise failure(f"The group_file can't be read: {error}.", reason="settings") from error
+        if self.lookup_groups:
+            # Asked for with a group that is left out again: the database need not know the user's primary one.
+            found = set(os.getgrouplist(self.user.name, max(self.group_id, 0)))
+            return sorted(found - {0, self.group_id})
+        return []
+
+    async def _create_kwargs(self) -> dict[str, Any]:
+        self._supplementary = await asyncio.to_thread(self._groups)
+        return await super()._create_kwargs()  # type: ignore[no-any-return]
+
+    def _host_settings(self, extra: dict[str, Any]) -> dict[str, Any]:
+        settings: dict[str, Any] = super()._host_settings(extra)
+        if not self._supplementary:
+            return settings
+        return {**settings, "group_add": [*(settings.get("group_add") or ()), *self._supplementary]}
+
+    def _container_settings(self, extra: dict[str, Any]) -> dict[str, Any]:
+        settings: dict[str, Any] = super()._container_settings(extra)
+        if not self._supplementary:
+            return settings
+        return {**settings, "groups": [*(settings.get("groups") or ()), *map(str, self._supplementary)]}
 
     def load_state(self, state: dict[str, Any]) -> None:
         super().load_state(state)
         for key in ("user_id", "group_id"):
-            if key in state:
-                setattr(self, key, state[key])
+            # 0 is root's own account; dockerspawner's authenticators write here, too.
+            number = 0 if state.get(key) in (0, "0") else account_number(state.get(key))
+            if number is not None:
+                setattr(self, key, number)
+            elif key in state:
+                self.log.warning("The state of %s has no usable %s: %r", self._log_name, key, state[key])
 
     def get_state(self) -> dict[str, Any]:
         state: dict[str, Any] = super().get_state()

@@ -211,12 +211,13 @@ async def test_a_pull_tells_its_progress_to_all_who_wait(make: Any, client: Any,
 
 @pytest.fixture
 def homes(tmp_path: Path) -> Path:
-    """A folder with Ann's home, and a passwd file that has her."""
+    """A folder with Ann's home, and passwd and group files that have her."""
     home = tmp_path / "ann"
     home.mkdir()
     os.chown(home, 4321, 4322)
     tmp_path.chmod(0o755)
     (tmp_path / "passwd").write_text(f"ann:x:4321:4322::{home}:/bin/sh\n")
+    (tmp_path / "group").write_text("staff:x:4400:bob,ann\nphysics:x:4401:bob\n")
     return tmp_path
 
 
@@ -225,11 +226,12 @@ async def test_a_system_user_has_uid_gid_and_home(make: Any, client: Any, homes:
         cls=SystemUserSpawner,
         remove=True,
         passwd_file=str(homes / "passwd"),
+        group_file=str(homes / "group"),
         host_homedir_format_string=f"{homes}/{{username}}",
     )
     await spawner.start()
-    assert in_server(client, spawner, "id -u; id -g; pwd; touch mine; echo $HOME $NB_UID") == (
-        "4321\n4322\n/home/ann\n/home/ann 4321\n"
+    assert in_server(client, spawner, "id -u; id -G; pwd; touch mine; echo $HOME $NB_UID") == (
+        "4321\n4322 4400\n/home/ann\n/home/ann 4321\n"
     )
     mine = os.stat(homes / "ann" / "mine")
     assert (mine.st_uid, mine.st_gid) == (4321, 4322)
