@@ -176,8 +176,14 @@ class DockerSpawner(
             self._pinned.clear()
             self._story.end()
 
+    def _check_settings(self) -> None:
+        """Fail where a start can't succeed with these settings, before anything is made or removed."""
+        self._rendered_name()
+        self._more_networks()
+
     async def _start(self, deadline: float) -> tuple[str, int]:
         await self._take_profile()
+        self._check_settings()
         self._check_sleep()
         await self._have_image()
         await self._pin_limits()

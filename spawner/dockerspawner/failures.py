@@ -44,6 +44,11 @@ def failure(message: str, *, reason: str, details: str = "", status: int = 500) 
     return error  # type: ignore[no-any-return]
 
 
+def misconfigured(message: str) -> Exception:
+    """A failure that only an administrator can fix; `message` is a sentence that names the setting."""
+    return failure(f"{message} Please contact an administrator.", reason="settings")
+
+
 def explain(error: EngineError, secrets: Iterable[str] = ()) -> Any:
     """A failure of what the engine did not do, with a sentence that a user can understand."""
     if isinstance(error, NoLeader):

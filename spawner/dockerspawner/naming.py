@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from traitlets import Any as AnyTrait
 from traitlets import Unicode, observe, validate
 from traitlets.config import LoggingConfigurable
+
+from dockerspawner.failures import misconfigured
+from dockerspawner.templates import TemplateError, fill
 
 DNS_LABEL = 63
 VOLUME_NAME = 255
@@ -82,7 +85,29 @@ class Naming(LoggingConfigurable):
         return proposal.value  # type: ignore[no-any-return]
 
     def _object_name_default(self) -> str:
-        return fit(self.name_template.format(**self.template_namespace()), DNS_LABEL)
+        try:
+            return self._rendered_name()
+        except Exception:
+            # The hub's pages read the name of every server: only a start may fail for it.
+            return fit(self.name_template, DNS_LABEL)
+
+    def _rendered_name(self) -> str:
+        """The container's name as name_template gives it; a failure where it gives none."""
+        name = fit(self._fill("name_template", self.name_template), DNS_LABEL)
+        if not name:
+            raise misconfigured("The setting name_template gives an empty name.")
+        return name
+
+    def _fill(self, setting: str, template: str, namespace: Mapping[str, Any] | None = None) -> str:
+        """A template of `setting` with its placeholders filled; a failure that names both where that can't be done."""
+        try:
+            return fill(template, self.template_namespace() if namespace is None else namespace)
+        except TemplateError as error:
+            raise misconfigured(f"The setting {setting} has {template!r}: {error}.") from None
+
+    def format_string(self, s: str) -> str:
+        """Fill a template of JupyterHub's settings, such as notebook_dir."""
+        return self._fill("default_url" if s == self.default_url else "notebook_dir", s)
 
     @observe("image")  # type: ignore[untyped-decorator]
     def _rename_for_image(self, change: Any) -> None:

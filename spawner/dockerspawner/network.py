@@ -153,9 +153,11 @@ class Networking(LoggingConfigurable):
             names.append(f"IP:{host}" if _is_address(host) else f"DNS:{host}")
         return names
 
+    def _more_networks(self) -> list[str]:
+        return [self._fill("extra_networks", name) for name in self.extra_networks]
+
     async def _connect_networks(self, container_id: str) -> None:
-        for name in self.extra_networks:
-            network = name.format(**self.template_namespace())
+        for network in self._more_networks():
             await perform(self.docker, "connect_container_to_network", container_id, network)
 
     async def get_ip_and_port(self) -> tuple[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -128,8 +129,13 @@ class Service(LoggingConfigurable):
         """Driver of the volumes that `volumes` names; None is the engine's own."""
         if not (self.volume_driver or self.volume_driver_options):
             return None
-        options = specs.render(dict(self.volume_driver_options), self.template_namespace())
+        options = {name: self._filled_option(value) for name, value in self.volume_driver_options.items()}
         return DriverConfig(self.volume_driver or "local", options)
+
+    def _filled_option(self, value: Any) -> Any:
+        """An option of volume_driver; braces without a placeholder's name in them are kept as they are."""
+        is_template = isinstance(value, str) and re.search(r"\{[A-Za-z_]\w*[^{}]*\}", value)
+        return self._fill("volume_driver_options", value) if is_template else value
 
     def _service_mounts(self) -> list[Mount]:
         """All mounts, typed; a volume carries the labels and the driver with which a node makes it."""
@@ -165,7 +171,8 @@ class Service(LoggingConfigurable):
             new: defaults[old] for old, new in (("working_dir", "workdir"), ("user", "user")) if old in defaults
         }
         environment = self.get_env()
-        networks = [self.network_name, *self.extra_networks] if self.network_name else list(self.extra_networks)
+        networks = [self._fill("network_name", self.network_name)] if self.network_name else []
+        networks += self._more_networks()
         if self.block_link_local:
             networks.append(linklocal.OVERLAY)
         server = servicespecs.Service(
@@ -174,7 +181,7 @@ class Service(LoggingConfigurable):
             command=await self.get_command(),
             environment=environment,
             port=self.port,
-            networks=[name.format(**self.template_namespace()) for name in networks],
+            networks=networks,
             publish=not self.use_internal_ip,
             mounts=self._service_mounts(),
             secrets=await self._own_secrets(),

@@ -11,6 +11,8 @@ from typing import Any
 from docker.constants import DEFAULT_DOCKER_API_VERSION
 from docker.types import DeviceRequest, HostConfig, Mount
 
+from dockerspawner.templates import TemplateError, fill
+
 CPU_PERIOD = 100_000
 # The weight of one processor, and the least that the kernel takes.
 CPU_SHARES = 1024
@@ -106,9 +108,9 @@ def render(value: Any, namespace: Mapping[str, Any]) -> Any:
     """Fill `{placeholders}` in every text inside `value`, keys too; a text that is no template stays."""
     if isinstance(value, str):
         try:
-            return value.format_map(namespace)
+            return fill(value, namespace)
         # JSON in braces, as of a seccomp profile, is such a text.
-        except (KeyError, IndexError, ValueError, AttributeError):
+        except TemplateError:
             return value
     if isinstance(value, Mapping):
         return {render(key, namespace): render(inner, namespace) for key, inner in value.items()}

@@ -44,6 +44,7 @@ class NotForSwarms(LoggingConfigurable):
     """What a service can't have: refused with a sentence, or done by the swarm itself."""
 
     def _check_settings(self) -> None:
+        super()._check_settings()
         asked = {
             "stop_action = 'pause': a service can't be frozen": self.stop_action == "pause",
             "network_isolation = 'per-user': use an overlay network for each group": self.network_isolation == PER_USER,
@@ -94,7 +95,6 @@ class SwarmSpawner(NotForSwarms, SwarmCerts, SwarmHomes, Service, DockerSpawner)
         return watch_of(self.engine, self.instance, self.log, SwarmWatch)
 
     async def _start(self, deadline: float) -> tuple[str, int]:
-        self._check_settings()
         self._deadline = deadline
         return await super()._start(deadline)
 

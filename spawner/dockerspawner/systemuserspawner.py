@@ -204,7 +204,7 @@ class SystemUser(LoggingConfigurable):
     def host_homedir(self) -> str:
         """The home on the host. A failure where it is to be looked up and the user is not known."""
         if self.host_homedir_format_string:
-            return self.host_homedir_format_string.format(username=self.user.name)  # type: ignore[no-any-return]
+            return self._homedir("host_homedir_format_string")
         account = self._account()
         if account is None:
             raise self._unknown("home")
@@ -213,7 +213,10 @@ class SystemUser(LoggingConfigurable):
     @property
     def homedir(self) -> str:
         """The home in the container."""
-        return self.image_homedir_format_string.format(username=self.user.name)  # type: ignore[no-any-return]
+        return self._homedir("image_homedir_format_string")
+
+    def _homedir(self, setting: str) -> str:
+        return self._fill(setting, getattr(self, setting), {"username": self.user.name})  # type: ignore[no-any-return]
 
     def _home(self) -> str:
         return super()._home() or self.homedir

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from dockerspawner.templates import fill
+
 
 def default_format_volume_name(template: str, spawner: Any) -> str:
     """Fill the placeholders of `template` from the spawner's template_namespace()."""
-    return template.format(**spawner.template_namespace())
+    return fill(template, spawner.template_namespace())
 
 
 def escaped_format_volume_name(template: str, spawner: Any) -> str:
     """The same, with {username} escaped whatever the namespace says."""
-    return template.format(**{**spawner.template_namespace(), "username": spawner.escaped_name})
+    return fill(template, {**spawner.template_namespace(), "username": spawner.escaped_name})

@@ -16,8 +16,9 @@ from traitlets.config import LoggingConfigurable
 from dockerspawner import ownership
 from dockerspawner.engine import described, perform
 from dockerspawner.errors import Conflict
-from dockerspawner.failures import failure
+from dockerspawner.failures import misconfigured
 from dockerspawner.naming import VOLUME_NAME, fit
+from dockerspawner.templates import TemplateError
 from dockerspawner.volumenamingstrategy import default_format_volume_name
 
 Target = str | Mapping[str, Any]
@@ -65,23 +66,47 @@ def binds(
     A volume's name is kept as it was rendered up to the 255 characters that the engine takes, so that a
     volume is found again whatever made it; one that the engine would refuse is cut and given a hash of the
     whole.
+
+    ValueError, with a sentence about the entry, where an entry can't be used.
     """
     found: dict[tuple[str, str], Bind] = {}
     for source, value in settings.items():
-        name = render(source)
-        for entry in value if isinstance(value, list) else [value]:
-            entry = {"bind": entry} if isinstance(entry, str) else entry
+        name = _rendered(source, source, render)
+        for given in value if isinstance(value, list) else [value]:
+            entry = _entry(source, given)
             if "groups" in entry and not set(entry["groups"]).intersection(groups):
                 continue
             bind = Bind(
                 source=name if name.startswith("/") else fit(name, VOLUME_NAME),
-                target=render(entry["bind"]),
-                mode=entry.get("mode", mode),
-                propagation=entry.get("propagation", ""),
+                target=_rendered(source, entry["bind"], render),
+                mode=entry.get("mode") or mode,
+                propagation=entry.get("propagation") or "",
                 template=source,
             )
             found.setdefault((bind.source, bind.target), bind)
     return list(found.values())
+
+
+def _entry(source: str, given: Any) -> Mapping[str, Any]:
+    entry = {"bind": given} if isinstance(given, str) else given
+    if not isinstance(entry, Mapping):
+        raise ValueError(f'{source!r} with {given!r}: it takes a path, a dict with "bind", or a list of these')
+    if "bind" not in entry:
+        raise ValueError(f'{source!r} with {given!r}: "bind", the path in the container, is missing')
+    for key in ("bind", "mode", "propagation"):
+        if not isinstance(entry.get(key) or "", str) or (key == "bind" and not entry[key]):
+            raise ValueError(f'{source!r} with {given!r}: "{key}" is not a text')
+    return entry
+
+
+def _rendered(source: Any, template: Any, render: Callable[[str], str]) -> str:
+    try:
+        return render(template)
+    except KeyError as error:
+        # As str.format raises it in a format_volume_name of the operator's.
+        raise ValueError(f"{source!r}: format_volume_name has no {error} for {template!r}") from error
+    except TemplateError as error:
+        raise ValueError(f"{source!r}: {template!r} can't be filled: {error}") from None
 
 
 def mount(settings: Mapping[str, Any], render: Callable[[str], str], labels: Mapping[str, str]) -> Mount:
@@ -148,8 +173,12 @@ class Volumes(LoggingConfigurable):
 
     def _binds(self) -> list[Bind]:
         groups = {group.name for group in getattr(self.user, "groups", ())}
-        found = binds(self.volumes, "rw", self._render_volume, groups)
-        found += binds(self.read_only_volumes, "ro", self._render_volume, groups)
+        found = []
+        for setting, mode in (("volumes", "rw"), ("read_only_volumes", "ro")):
+            try:
+                found += binds(getattr(self, setting), mode, self._render_volume, groups)
+            except ValueError as error:
+                raise misconfigured(f"The setting {setting} has {error}.") from None
         return [replace(bind, source=self._older_names.get(bind.source, bind.source)) for bind in found]
 
     async def _find_volumes(self) -> None:
@@ -240,7 +269,7 @@ class Volumes(LoggingConfigurable):
             try:
                 found.append(mount(settings, self._render_volume, self._labels_of(settings.get("source") or "")))
             except ValueError as error:
-                raise failure(f"The setting mounts has {settings!r}: {error}.", reason="settings") from None
+                raise misconfigured(f"The setting mounts has {settings!r}: {error}.") from None
         return found
 
     @property

@@ -1,0 +1,76 @@
+"""Templates: texts of settings in which {placeholders} are filled."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import string
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+# A user's text may become part of a template: a width such as 1000000000 would use up the hub's memory.
+_WIDE = re.compile(r"\d{4}")
+_CONVERSIONS = (None, "r", "s", "a")
+
+
+class TemplateError(ValueError):
+    """A template that can't be filled; the text says why, as a sentence without a full stop."""
+
+
+class _Formatter(string.Formatter):
+    """As str.format, with names only: no positions, no attributes of texts, no private ones, no huge widths."""
+
+    def get_field(self, field_name: str, args: Any, kwargs: Any) -> tuple[Any, str]:
+        name, *further = re.split(r"(?=[.\[])", field_name)
+        if name not in kwargs:
+            raise TemplateError(_unknown(name, kwargs))
+        # A subclass may have objects in its namespace; the values of the standard one are texts.
+        for step in further:
+            if step.startswith("._") or (step.startswith(".") and isinstance(kwargs[name], str)):
+                raise TemplateError(f"{{{field_name}}} is not a placeholder: {{{name}}} has no attributes")
+        try:
+            return super().get_field(field_name, args, kwargs)  # type: ignore[no-any-return]
+        except (LookupError, AttributeError, TypeError, ValueError) as error:
+            raise TemplateError(f"{{{field_name}}} can't be filled: {error}") from None
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        if _WIDE.search(format_spec):
+            raise TemplateError(f"the format {format_spec[:20]!r} is too wide")
+        try:
+            return str(super().format_field(value, format_spec))
+        except (TypeError, ValueError) as error:
+            raise TemplateError(f"the format {format_spec!r} can't be used: {error}") from None
+
+
+_FORMATTER = _Formatter()
+
+
+def fill(template: str, namespace: Mapping[str, Any]) -> str:
+    """`template` with its {placeholders} filled from `namespace`; `{{` and `}}` are braces.
+
+    TemplateError, which names the known placeholders, where that can't be done.
+    """
+    if not isinstance(template, str):
+        raise TemplateError("it is not a text")
+    try:
+        fields = list(_FORMATTER.parse(template))
+    except ValueError as error:
+        raise TemplateError(f"{error} (a brace that is part of the text is written {{{{ or }}}})") from None
+    for _, name, spec, conversion in fields:
+        if "{" in (spec or ""):
+            raise TemplateError(f"{{{name}}} has a placeholder in its format")
+        if conversion not in _CONVERSIONS:
+            raise TemplateError(f"{{{name}!{conversion}}} has an unknown conversion")
+    return _FORMATTER.vformat(template, (), namespace)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """What was probably meant, empty where nothing is like it."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1)), "")
+
+
+def _unknown(name: str, known: Mapping[str, Any]) -> str:
+    what = "" if not name or name.isdigit() else name
+    meant = f"the nearest is {{{near}}}, " if (near := nearest(what, known)) else ""
+    names = ", ".join(f"{{{one}}}" for one in sorted(known))
+    return f"{{{name}}} is not a placeholder ({meant}known are {names})"
