@@ -17,6 +17,7 @@ from traitlets.config import LoggingConfigurable
 from dockerspawner import specs
 from dockerspawner.engine import described, perform
 from dockerspawner.errors import BeingRemoved, Gone, NoSuchNetwork, Unavailable
+from dockerspawner.mounts import Mounted, as_binds, of_host_config
 from dockerspawner.network import MENDS
 from dockerspawner.ownership import Owner, token_of
 
@@ -162,6 +163,8 @@ class Container(LoggingConfigurable):
         if self.modify_spec_hook:
             spec = await maybe_future(self.modify_spec_hook(self, spec)) or spec
             spec["name"] = self.object_name
+        configured = Mounted(as_binds(self.volume_binds), self.mount_binds)
+        self._note_replaced_mounts(configured, of_host_config(spec.get("host_config") or {}))
         # Networks that it is connected to once it is made.
         more = {"extra_networks": self.extra_networks} if self.extra_networks else {}
         self._spec = specs.spec_hash({**spec, **more})

@@ -20,6 +20,7 @@ from dockerspawner import linklocal, servicespecs, specs
 from dockerspawner.engine import described, perform
 from dockerspawner.errors import EngineError, Gone, NoSuchImage, Unavailable
 from dockerspawner.failures import failure
+from dockerspawner.mounts import Mounted, is_host_path
 from dockerspawner.ownership import token_of
 from dockerspawner.tasks import Task, current
 
@@ -143,7 +144,7 @@ class Service(LoggingConfigurable):
         found = []
         for source, bind in self.volume_binds.items():
             about: dict[str, Any] = {"type": "bind", "propagation": bind.get("propagation")}
-            if not source.startswith("/"):
+            if not is_host_path(source):
                 labels = self._labels_of(templates.get(source, ""))
                 about = {"type": "volume", "labels": labels, "driver_config": self.mount_driver_config}
             read_only = "ro" in bind["mode"].split(",")
@@ -206,6 +207,8 @@ class Service(LoggingConfigurable):
         if self.modify_spec_hook:
             spec = await maybe_future(self.modify_spec_hook(self, spec)) or spec
             spec["name"] = self.object_name
+        final = spec["task_template"]["ContainerSpec"].get("Mounts") or ()
+        self._note_replaced_mounts(Mounted(mounts=self._service_mounts()), Mounted(mounts=final))
         return self._labelled(spec)
 
     def _labelled(self, spec: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from docker.types import ContainerSpec, EndpointSpec, Mount, Placement, Resources, RestartPolicy, TaskTemplate
 
+from dockerspawner.mounts import Mounted, as_mounts, layered
 from dockerspawner.specs import merge
 
 BILLION = 1_000_000_000
@@ -65,7 +66,16 @@ def service(server: Service) -> dict[str, Any]:
         "name": server.name,
         "endpoint_spec": _endpoint(server),
     }
-    return merge(spec, server.extra_create)
+    spec = merge(spec, server.extra_create)
+    container = spec["task_template"]["ContainerSpec"]
+    if mounts := _mounts(server, container.get("Mounts")):
+        container = {**container, "Mounts": mounts}
+    return {**spec, "task_template": {**spec["task_template"], "ContainerSpec": container}}
+
+
+def _mounts(server: Service, extra: Any) -> list[Mapping[str, Any]]:
+    """The server's mounts and `extra` ones. Of two at one target, the extra one counts."""
+    return [*layered(Mounted(mounts=server.mounts), Mounted(mounts=as_mounts(extra))).mounts]
 
 
 def _container(server: Service) -> ContainerSpec:
@@ -73,7 +83,6 @@ def _container(server: Service) -> ContainerSpec:
         "image": server.image,
         "args": server.command,
         "env": server.environment,
-        "mounts": server.mounts,
         # The swarm would hold a server back until it is healthy, and end one that is too busy to answer.
         "healthcheck": {"Test": ["NONE"]},
     }
@@ -82,10 +91,11 @@ def _container(server: Service) -> ContainerSpec:
     extra = dict(server.extra_container)
     if isinstance(extra.get("env"), Mapping):
         extra["env"] = {**server.environment, **extra["env"]}
-    for one in ("mounts", "secrets"):
-        # Besides, not instead: the user's home and keys are among them.
-        if both := [*given.pop(one, []), *(server.secrets if one == "secrets" else []), *(extra.pop(one, None) or [])]:
-            given[one] = both
+    # Besides, not instead: the user's home and keys are among them.
+    if mounts := _mounts(server, extra.pop("mounts", None)):
+        given["mounts"] = mounts
+    if secrets := [*server.secrets, *(extra.pop("secrets", None) or [])]:
+        given["secrets"] = secrets
     return ContainerSpec(**{**given, **extra})
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from docker.constants import DEFAULT_DOCKER_API_VERSION
 from docker.types import DeviceRequest, HostConfig, Mount
 
+from dockerspawner.failures import misconfigured
+from dockerspawner.mounts import Mounted, as_binds, as_mounts, layered, of_host_config
 from dockerspawner.templates import TemplateError, fill
 
 CPU_PERIOD = 100_000
@@ -28,7 +30,8 @@ class Server:
 
     Memory is in bytes, `cpu_limit` and `cpu_guarantee` are in processors; without `swap` a limit of memory is one of
     both; `publish_on` is a host address, empty where the port is not published; `extra_create` and `extra_host` are
-    spelled as the Docker SDK spells them, and have the last word.
+    spelled as the Docker SDK spells them, and have the last word. What they mount is added to `binds` and `mounts`,
+    and replaces only what these have at the same target.
     """
 
     image: str
@@ -63,14 +66,33 @@ def container(server: Server) -> dict[str, Any]:
         "ports": {f"{server.port}/tcp": {}},
     }
     spec = merge(spec, server.extra_create)
-    host = HostConfig(DEFAULT_DOCKER_API_VERSION, **_host(server))
-    return {**spec, "host_config": merge(host, spec.get("host_config", {}))}
+    if "volumes" in server.extra_create:
+        spec["volumes"] = [*dict.fromkeys([*server.mount_points, *_mount_points(server.extra_create["volumes"])])]
+    given = dict(spec.get("host_config") or {})
+    configured = Mounted(as_binds(server.binds), server.mounts)
+    mounted = layered(configured, _extra_mounts(server), of_host_config(given))
+    host = HostConfig(DEFAULT_DOCKER_API_VERSION, **_host(server, mounted))
+    given = {key: value for key, value in given.items() if key.lower() not in ("binds", "mounts")}
+    return {**spec, "host_config": merge(host, given)}
 
 
-def _host(server: Server) -> dict[str, Any]:
-    host: dict[str, Any] = {"binds": server.binds, "network_mode": server.network}
-    if server.mounts:
-        host["mounts"] = server.mounts
+def _extra_mounts(server: Server) -> Mounted:
+    extra = server.extra_host
+    tmpfs = [extra["tmpfs"]] if isinstance(extra.get("tmpfs"), str) else extra.get("tmpfs") or ()
+    try:
+        return Mounted(as_binds(extra.get("binds"), server.binds), as_mounts(extra.get("mounts")), [*tmpfs])
+    except (TypeError, ValueError) as error:
+        raise misconfigured(f"The setting extra_host_config has a mistake: {error}.") from None
+
+
+def _mount_points(volumes: Any) -> list[str]:
+    return [volumes] if isinstance(volumes, str) else [*(volumes or ())]
+
+
+def _host(server: Server, mounted: Mounted) -> dict[str, Any]:
+    host: dict[str, Any] = {"binds": [*mounted.binds], "network_mode": server.network}
+    if mounted.mounts:
+        host["mounts"] = [*mounted.mounts]
     if server.links:
         host["links"] = server.links
     if server.devices:
@@ -87,7 +109,7 @@ def _host(server: Server) -> dict[str, Any]:
     if server.cpu_guarantee is not None:
         # A weight: what it comes to where every processor is wanted.
         host["cpu_shares"] = max(_FEWEST_SHARES, int(server.cpu_guarantee * CPU_SHARES))
-    host = merge(host, server.extra_host)
+    host = merge(host, {key: value for key, value in server.extra_host.items() if key not in ("binds", "mounts")})
     if not server.swap and host.get("mem_limit"):
         # To the engine a limit of memory and swap together; without one it allows as much swap as memory.
         host.setdefault("memswap_limit", host["mem_limit"])
@@ -106,16 +128,29 @@ def merge(base: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
 
 def render(value: Any, namespace: Mapping[str, Any]) -> Any:
     """Fill `{placeholders}` in every text inside `value`, keys too; a text that is no template stays."""
-    if isinstance(value, str):
+
+    def fill_if_template(text: str) -> str:
         try:
-            return fill(value, namespace)
+            return fill(text, namespace)
         # JSON in braces, as of a seccomp profile, is such a text.
         except TemplateError:
-            return value
+            return text
+
+    return _with_texts(value, fill_if_template)
+
+
+def render_strictly(value: Any, namespace: Mapping[str, Any]) -> Any:
+    """Fill `{placeholders}` in every text inside `value`, keys too. TemplateError where one can't be filled."""
+    return _with_texts(value, lambda text: fill(text, namespace))
+
+
+def _with_texts(value: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return change(value)
     if isinstance(value, Mapping):
-        return {render(key, namespace): render(inner, namespace) for key, inner in value.items()}
+        return {_with_texts(key, change): _with_texts(inner, change) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(render(inner, namespace) for inner in value)
+        return type(value)(_with_texts(inner, change) for inner in value)
     return value
 
 

@@ -12,6 +12,17 @@ from typing import Any
 _WIDE = re.compile(r"\d{4}")
 _CONVERSIONS = (None, "r", "s", "a")
 
+# An action of a Go template, such as {{.Name}}: two braces on each side, and none inside but in its strings.
+_GO_ACTION = re.compile(r'(?<!\{)\{\{(?!\{)((?:[^{}"`]|"[^"]*"|`[^`]*`)*)\}\}(?!\})')
+_GO_STRING = re.compile(r'"[^"]*"|`[^`]*`')
+# A field or the dot alone; a variable; a comment; a keyword that stands alone.
+_IN_GO_ONLY = re.compile(
+    r"(?:^-?|[\s(|,])\.(?:[A-Za-z_]|[\s)|-]|$)"
+    r"|^-?\s*(?:\$[A-Za-z_]\w*(?:\s|\.|$)|/\*|(?:else|end|break|continue)\s*-?$)"
+)
+# {{key: value}} is an escaped object, as jq takes.
+_OBJECT = re.compile(r"\s*[\w-]*\s*:(?!=)")
+
 
 class TemplateError(ValueError):
     """A template that can't be filled; the text says why, as a sentence without a full stop."""
@@ -48,10 +59,25 @@ _FORMATTER = _Formatter()
 def fill(template: str, namespace: Mapping[str, Any]) -> str:
     """`template` with its {placeholders} filled from `namespace`; `{{` and `}}` are braces.
 
+    Actions of Go templates stay, since the engine fills them: `{{.Name}}`, `{{ index .Labels "x" }}`, `{{end}}`.
     TemplateError, which names the known placeholders, where that can't be done.
     """
     if not isinstance(template, str):
         raise TemplateError("it is not a text")
+    filled, begin = [], 0
+    for found in _GO_ACTION.finditer(template):
+        if _is_go(found[1]):
+            filled += [_filled(template[begin : found.start()], namespace), "{{", _filled(found[1], namespace), "}}"]
+            begin = found.end()
+    return "".join([*filled, _filled(template[begin:], namespace)])
+
+
+def _is_go(action: str) -> bool:
+    bare = _GO_STRING.sub("", action)
+    return bool(_IN_GO_ONLY.search(bare)) and not _OBJECT.match(bare)
+
+
+def _filled(template: str, namespace: Mapping[str, Any]) -> str:
     try:
         fields = list(_FORMATTER.parse(template))
     except ValueError as error:

@@ -7,16 +7,16 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from docker.errors import DockerException
-from docker.types import DriverConfig, Mount
+from docker.types import Mount
 from jupyterhub.traitlets import Callable as CallableTrait
 from traitlets import Dict, List
 from traitlets.config import LoggingConfigurable
 
-from dockerspawner import ownership
+from dockerspawner import ownership, specs
 from dockerspawner.engine import described, perform
 from dockerspawner.errors import Conflict
 from dockerspawner.failures import misconfigured
+from dockerspawner.mounts import Mounted, is_host_path, normal, replaced, typed
 from dockerspawner.naming import VOLUME_NAME, fit
 from dockerspawner.templates import TemplateError
 from dockerspawner.volumenamingstrategy import default_format_volume_name
@@ -40,7 +40,7 @@ class Bind:
 
     @property
     def is_volume(self) -> bool:
-        return not self.source.startswith("/")
+        return not is_host_path(self.source)
 
     def as_bind(self) -> dict[str, str]:
         spelled = {"bind": self.target, "mode": self.mode}
@@ -77,7 +77,7 @@ def binds(
             if "groups" in entry and not set(entry["groups"]).intersection(groups):
                 continue
             bind = Bind(
-                source=name if name.startswith("/") else fit(name, VOLUME_NAME),
+                source=name if is_host_path(name) else fit(name, VOLUME_NAME),
                 target=_rendered(source, entry["bind"], render),
                 mode=entry.get("mode") or mode,
                 propagation=entry.get("propagation") or "",
@@ -109,30 +109,6 @@ def _rendered(source: Any, template: Any, render: Callable[[str], str]) -> str:
         raise ValueError(f"{source!r}: {template!r} can't be filled: {error}") from None
 
 
-def mount(settings: Mapping[str, Any], render: Callable[[str], str], labels: Mapping[str, str]) -> Mount:
-    """A mount of the `mounts` setting. ValueError where it is none.
-
-    Its type is bind where the source is an absolute path, tmpfs where there is no source but a tmpfs_size or
-    tmpfs_mode, else volume. `labels` are those of a volume that the engine makes for it.
-    """
-    known = dict(settings)
-    source, target = known.pop("source", None), known.pop("target", None)
-    if not target:
-        raise ValueError("it has no target")
-    kind = known.pop("type", None)
-    if kind is None:
-        is_memory = not source and {"tmpfs_size", "tmpfs_mode"} & known.keys()
-        kind = "tmpfs" if is_memory else "bind" if str(source or "").startswith("/") else "volume"
-    if kind == "volume":
-        known["labels"] = {**labels, **(known.get("labels") or {})}
-    try:
-        if isinstance(driver := known.get("driver_config"), Mapping):
-            known["driver_config"] = DriverConfig(**driver)
-        return Mount(target=render(target), source=render(source) if source else source, type=kind, **known)
-    except (TypeError, ValueError, DockerException) as error:
-        raise ValueError(str(error).removeprefix("Mount.__init__() got an ").rstrip(".")) from None
-
-
 class Volumes(LoggingConfigurable):
     """What is mounted into a user's server."""
 
@@ -153,7 +129,7 @@ class Volumes(LoggingConfigurable):
         config=True,
         help="""More mounts, each a dict of arguments of docker.types.Mount: target, source, type (volume, bind,
         tmpfs), read_only, propagation, no_copy, labels, driver_config, tmpfs_size, tmpfs_mode, ... Without
-        a type, an absolute path is a bind and a name a volume. Placeholders in source and target.""",
+        a type, an absolute path is a bind and a name a volume. Placeholders in every text.""",
     )
 
     format_volume_name = CallableTrait(
@@ -167,6 +143,8 @@ class Volumes(LoggingConfigurable):
     _used_profile = ""
     # Names that templates give now, and the names under which the user's volumes are.
     _older_names: dict[str, str] = {}
+    # Of the start under way: targets where something else is mounted than these settings say.
+    _replaced_targets: frozenset[str] = frozenset()
 
     def _render_volume(self, template: str) -> str:
         return self.format_volume_name(template, self)  # type: ignore[no-any-return]
@@ -197,6 +175,15 @@ class Volumes(LoggingConfigurable):
                 self.log.warning("Volume %s is used, since there is no %s as settings name it", used, bind.source)
         self._older_names = older
 
+    def _note_replaced_mounts(self, configured: Mounted, final: Mounted) -> None:
+        """Log what is configured and not mounted in the end; no volume is made for that."""
+        found = replaced(configured, final)
+        targets = frozenset(one.target for one in found)
+        for one in found:
+            if one.target not in self._replaced_targets:
+                self.log.warning("%s: %s", self.object_name, one)
+        self._replaced_targets = targets
+
     async def _volume(self, name: str) -> Mapping[str, Any] | None:
         return await described(self.docker, "inspect_volume", name)
 
@@ -211,7 +198,7 @@ class Volumes(LoggingConfigurable):
 
     async def _have_volumes(self, driver: str | None) -> None:
         """Make the volumes that are missing, so that they carry labels; one that is there stays as it is."""
-        found = [bind for bind in self._binds() if bind.is_volume]
+        found = [bind for bind in self._binds() if bind.is_volume and normal(bind.target) not in self._replaced_targets]
         for volume in {bind.source: bind for bind in reversed(found)}.values():
             await self._have_volume(volume, driver, self._labels_of(volume.template))
         for mounted in self.mount_binds:
@@ -222,6 +209,7 @@ class Volumes(LoggingConfigurable):
                 and mounted["Source"]
                 and "DriverConfig" not in options
                 and "Labels" in options
+                and normal(mounted["Target"]) not in self._replaced_targets
             ):
                 bind = Bind(mounted["Source"], mounted["Target"], "ro" if mounted["ReadOnly"] else "rw")
                 await self._have_volume(bind, None, options["Labels"])
@@ -265,12 +253,24 @@ class Volumes(LoggingConfigurable):
             if bind.source in seen:
                 found.append(bind.as_mount())
             seen.add(bind.source)
-        for settings in self.mounts:
-            try:
-                found.append(mount(settings, self._render_volume, self._labels_of(settings.get("source") or "")))
-            except ValueError as error:
-                raise misconfigured(f"The setting mounts has {settings!r}: {error}.") from None
-        return found
+        return [*found, *map(self._mount, self.mounts)]
+
+    def _mount(self, settings: Mapping[str, Any]) -> Mount:
+        """One entry of `mounts`. A failure where it is none."""
+        names = {key: settings[key] for key in ("source", "target") if settings.get(key)}
+        labels = settings.get("labels")
+        others = {key: value for key, value in settings.items() if key not in ("source", "target", "labels")}
+        namespace = self.template_namespace()
+        try:
+            known = {
+                **specs.render_strictly(others, namespace),
+                **{key: _rendered(key, template, self._render_volume) for key, template in names.items()},
+            }
+            if labels:
+                known["labels"] = specs.render(labels, namespace)
+            return typed(known, self._labels_of(names.get("source", "")))
+        except ValueError as error:
+            raise misconfigured(f"The setting mounts has {settings!r}: {error}.") from None
 
     @property
     def volume_mount_points(self) -> list[str]:

@@ -95,6 +95,30 @@ async def test_the_images_own_user_writes_to_volumes_that_the_image_knows_nothin
     assert created == [f"{instance}-data-ann", f"{instance}-more-ann"]
 
 
+async def test_start_with_extra_binds_and_mounts_keeps_the_home(
+    make: Any, client: Any, instance: str, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("given")
+    os.chmod(tmp_path, 0o755)
+    home = {f"{instance}-home-{{username}}": "/home/jovyan"}
+    extra = {
+        "binds": [f"{tmp_path}:/data:ro"],
+        "mounts": [{"target": "/more", "source": str(tmp_path), "type": "bind"}],
+        "log_config": {"type": "json-file", "config": {"tag": "{{.Name}}/{username}"}},
+    }
+    spawner = make(volumes=home, extra_host_config=extra)
+    await spawner.start()
+    assert in_server(client, spawner, "echo mine >mine && cat /data/file /more/file") == "given" * 2
+    assert (
+        client.api.inspect_container(spawner.object_id)["HostConfig"]["LogConfig"]["Config"]["tag"] == "{{.Name}}/ann"
+    )
+    await spawner.stop()
+    again = make(volumes=home, extra_host_config={"binds": {str(tmp_path): {"bind": "/data", "mode": "ro"}}})
+    await again.start()
+    assert in_server(client, again, "cat mine /data/file") == "mine\ngiven"
+    await again.stop()
+
+
 async def test_a_system_users_new_volume_is_theirs(make: Any, client: Any, instance: str, tmp_path: Path) -> None:
     (tmp_path / "ann").mkdir()
     os.chown(tmp_path / "ann", 4321, 4322)

@@ -46,6 +46,23 @@ def test_limits_and_guarantees() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"extra_container": {"mounts": [{"target": "/data", "source": "mine"}]}},
+        {"extra_task": {"container_spec": {"Image": "lab:2", "Mounts": [{"Target": "/data", "Source": "mine"}]}}},
+        {"extra_create": {"task_template": {"ContainerSpec": {"Mounts": [Mount("/data/", "mine")]}}}},
+    ],
+)
+def test_service_extra_mounts_replace_only_those_at_the_same_target(extra: dict[str, Any]) -> None:
+    home, data = Mount("/home", "home-ann"), Mount("/data", "data")
+    mounts = spec(mounts=[home, data], **extra)["task_template"]["ContainerSpec"]["Mounts"]
+    assert [(mount["Target"].rstrip("/"), mount["Source"]) for mount in mounts] == [
+        ("/home", "home-ann"),
+        ("/data", "mine"),
+    ]
+
+
 def test_extras_have_the_last_word_but_take_no_home_and_no_key_away() -> None:
     home, more = Mount("/home", "home-ann"), Mount("/data", "/srv/data", type="bind")
     key, theirs = {"SecretName": "key"}, {"SecretName": "theirs"}

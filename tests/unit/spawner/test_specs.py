@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from docker.types import Mount
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -110,6 +111,95 @@ def test_templates_are_filled_wherever_they_are() -> None:
 def test_braces_that_are_no_template_stay() -> None:
     profile = 'seccomp={"defaultAction": "SCMP_ACT_ERRNO", "syscalls": []}'
     assert render([profile, "{nobody}", "{}"], {"username": "ann"}) == [profile, "{nobody}", "{}"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{.Name}}", "{{ .Name }}", "{{- .Name -}}", "{{.ImageName}}/{{.ID}}", "{{.Node.Hostname}}-{{.Task.Slot}}",
+        '{{index .Node.Labels "zone"}}', "{{range .Mounts}}{{.Source}}{{end}}", "{{if .X}}a{{else}}b{{ end }}",
+        "{{json .}}", "{{.Name | upper}}", "{{$x := .Name}}{{$x}}", "{{/* why */}}",
+    ],
+)  # fmt: skip
+def test_render_actions_of_go_templates_stay(text: str) -> None:
+    assert render({"log_config": {"config": {"tag": text}}}, {}) == {"log_config": {"config": {"tag": text}}}
+    assert render(f"{{username}}{text}-{{username}}", {"username": "ann"}) == f"ann{text}-ann"
+
+
+@pytest.mark.parametrize(
+    ("text", "filled"),
+    [
+        ("{{username}}", "{username}"),
+        ("{{{username}}}", "{ann}"),
+        ('{{"a": "{username}", "b": [". x"]}}', '{"a": "ann", "b": [". x"]}'),
+        ("awk '{{print $1}}' ${{HOME}}", "awk '{print $1}' ${HOME}"),
+        ("jq '{{name: .Name}}'", "jq '{name: .Name}'"),
+        ("{{{{.Name}}}}", "{{.Name}}"),
+        ('{{index .Labels "{username}"}}', '{{index .Labels "ann"}}'),
+    ],
+)
+def test_render_other_double_braces_are_escaped_single_ones(text: str, filled: str) -> None:
+    assert render(text, {"username": "ann"}) == filled
+
+
+HOME = "home:/home/jovyan:rw"
+MORE: Any = [
+    {"binds": ["/srv/data:/data:ro"]},
+    {"binds": {"/srv/data": {"bind": "/data", "mode": "ro"}}},
+    {"mounts": [Mount("/data", "/srv/data", type="bind", read_only=True)]},
+    {"mounts": [{"target": "/data", "source": "/srv/data", "read_only": True}]},
+    {"mounts": [{"Target": "/data", "Source": "/srv/data", "Type": "bind", "ReadOnly": True}]},
+]
+MOUNT = {"Target": "/data", "Source": "/srv/data", "Type": "bind", "ReadOnly": True}
+
+
+@pytest.mark.parametrize("extra", MORE)
+def test_container_extra_binds_and_mounts_keep_the_configured_ones(extra: dict[str, Any]) -> None:
+    mounts = [Mount("/more", "more")]
+    for server in (
+        replace(SERVER, mounts=mounts, extra_host=extra),
+        replace(SERVER, mounts=mounts, extra_create={"host_config": extra}),
+        replace(SERVER, mounts=mounts, extra_create={"host_config": {k.title(): v for k, v in extra.items()}}),
+    ):
+        host = container(server)["host_config"]
+        assert host["Binds"] == [HOME, "/srv/data:/data:ro"] or host["Mounts"] == [*mounts, MOUNT]
+        assert (host["Binds"][0], host["Mounts"][0]) == (HOME, mounts[0])
+        assert not host.keys() & {"binds", "mounts"}
+
+
+@pytest.mark.parametrize(
+    ("extra", "binds", "targets"),
+    [
+        ({"binds": ["/mine:/home/jovyan/"]}, ["/mine:/home/jovyan/"], ["/more"]),
+        ({"binds": {"home": {"mode": "ro"}}}, ["home:/home/jovyan:ro"], ["/more"]),
+        ({"binds": {"home": "/again"}}, [HOME, "home:/again:rw"], ["/more"]),
+        ({"mounts": [{"target": "/home/jovyan", "source": "mine"}]}, [], ["/more", "/home/jovyan"]),
+        ({"binds": ["mine:/more"]}, [HOME, "mine:/more"], None),
+        ({"tmpfs": {"/home/jovyan": "size=1m"}}, [], ["/more"]),
+        ({"binds": [r"C:\Users\ann:/home/jovyan:rw"]}, [r"C:\Users\ann:/home/jovyan:rw"], ["/more"]),
+        ({"binds": ["c:/Users:/data"]}, [HOME, "c:/Users:/data"], ["/more"]),
+    ],
+)
+def test_container_of_two_at_one_target_the_extra_one_counts(
+    extra: dict[str, Any], binds: list[str], targets: list[str] | None
+) -> None:
+    host = container(replace(SERVER, mounts=[Mount("/more", "more")], extra_host=extra))["host_config"]
+    assert host["Binds"] == binds
+    assert targets == ([mount["Target"] for mount in host["Mounts"]] if "Mounts" in host else None)
+
+
+def test_container_extra_mount_points_are_added() -> None:
+    for volumes in (["/cache"], {"/cache": {}}, "/cache"):
+        assert container(replace(SERVER, extra_create={"volumes": volumes}))["volumes"] == ["/home/jovyan", "/cache"]
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [{"binds": {"/srv": {"mode": "ro"}}}, {"mounts": [{"source": "x"}]}, {"mounts": [{"target": "/x", "no": 1}]}],
+)
+def test_container_mistaken_extra_mount_names_the_setting(extra: dict[str, Any]) -> None:
+    with pytest.raises(Exception, match=r"The setting extra_host_config has a mistake: (binds|mounts) has "):
+        container(replace(SERVER, extra_host=extra))
 
 
 def test_the_hash_disregards_the_token_and_the_name() -> None:

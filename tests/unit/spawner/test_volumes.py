@@ -21,6 +21,18 @@ def test_every_form_of_an_entry() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "path",
+    [r"C:\Users\{u}", "c:/Users/{u}", r"\\server\share\{u}", "//wsl$/Ubuntu/home/{u}", r"\\.\pipe\docker_engine"],
+)
+def test_binds_windows_paths_are_paths_of_the_host(path: str) -> None:
+    (bind,) = binds({path: "/data"}, "rw", lambda template: template.replace("{u}", "ann"))
+    assert (bind.source, bind.is_volume) == (path.replace("{u}", "ann"), False)
+    assert bind.as_mount()["Type"] == "bind"
+    spawner = make_spawner(volumes={path.replace("{u}", "{username}"): "/data"})
+    assert list(spawner.volume_binds) == [bind.source]
+
+
 def test_a_name_that_the_engine_takes_is_never_cut() -> None:
     (bind,) = binds({"v" * 255: "/x"}, "rw", str)
     assert bind.source == "v" * 255
@@ -83,6 +95,14 @@ OURS = {"dockyard.instance": "hub"}
              "BindOptions": {"Propagation": "rslave"}},
         ),
         (
+            {"source": "nfs", "target": "/nfs", "labels": {"of-{username}": "{username}"}, "driver_config":
+                {"name": "local", "options": {"type": "nfs", "device": ":/homes/{username}"}}},
+            {"Source": "nfs", "Target": "/nfs", "Type": "volume", "ReadOnly": False,
+             "VolumeOptions": {"Labels": {**OURS, "of-ann": "ann"},
+                               "DriverConfig": {"Name": "local",
+                                                "Options": {"type": "nfs", "device": ":/homes/ann"}}}},
+        ),
+        (
             {"target": "/fast", "tmpfs_size": "64m", "tmpfs_mode": 0o1777},
             {"Source": None, "Target": "/fast", "Type": "tmpfs", "ReadOnly": False,
              "TmpfsOptions": {"Mode": 0o1777, "SizeBytes": 64 * 1024**2}},
@@ -114,6 +134,25 @@ def test_what_is_no_mount_is_shown(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(Exception, match=said) as failed:
         _ = make_spawner(mounts=[settings]).mount_binds
     assert "The setting mounts has {'" in str(failed.value)
+
+
+async def test_create_object_logs_what_is_mounted_instead_of_a_volume(caplog: pytest.LogCaptureFixture) -> None:
+    def drop(spawner: Any, spec: Any) -> None:
+        spec["host_config"]["Binds"] = [bind for bind in spec["host_config"]["Binds"] if "/gone" not in bind]
+
+    client = FakeClient()
+    spawner = make_spawner(
+        engine=fake_engine(client), image="tiny",
+        volumes={"home-{username}": "/home", "gone": "/gone", "kept": "/kept"},
+        extra_host_config={"binds": ["/srv/{username}:/home/"]}, modify_spec_hook=drop,
+    )  # fmt: skip
+    await spawner.create_object()
+    logged = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert logged == [
+        "jupyter-ann: /srv/ann is mounted at /home instead of home-ann",
+        "jupyter-ann: gone is not mounted at /gone, although the settings say so",
+    ]
+    assert list(client.volumes) == ["kept"]
 
 
 async def test_a_volume_under_the_name_that_a_former_template_gave_is_used() -> None:
