@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from jupyterhub.spawner import Spawner
-from jupyterhub.utils import fmt_ip_url, maybe_future, url_path_join
+from jupyterhub.utils import fmt_ip_url, maybe_future
 from traitlets import Bool, Unicode, Union
 
-from dockerspawner import metrics, readiness
+from dockerspawner import metrics
 from dockerspawner.certs import Certs
 from dockerspawner.container import Container
 from dockerspawner.deletion import Deletion
@@ -32,6 +32,7 @@ from dockerspawner.newvolumes import NewVolumes
 from dockerspawner.overrides import Overrides
 from dockerspawner.profiles import Profiles
 from dockerspawner.progress import Event, Story
+from dockerspawner.readycheck import ReadyCheck
 from dockerspawner.records import forget_tokens
 from dockerspawner.reporting import Reporting
 from dockerspawner.sleep import Sleep
@@ -52,6 +53,7 @@ class DockerSpawner(
     Isolation,
     Leftovers,
     Reporting,
+    ReadyCheck,
     Certs,
     Container,
     Limits,
@@ -68,7 +70,7 @@ class DockerSpawner(
 ):
     """A user's server as a container.
 
-    - start() returns when the server answers HTTP.
+    - start() returns when the user's own server answers; see ReadyCheck.
     - A start that fails or is cancelled leaves no container that it made.
     - A server that dies is reported to the hub at once.
     - What the engine did not say is not taken for an end: poll() is None while nobody can be asked.
@@ -135,7 +137,7 @@ class DockerSpawner(
     # Start
 
     async def start(self) -> tuple[str, int]:
-        """Start the server, or resume its container; returns (address, port) when HTTP is answered there.
+        """Start the server, or resume its container; returns (address, port) when it is ready there.
 
         Fails with a sentence for the user: SpawnException where the hub has it, else HTTPError.
         """
@@ -231,26 +233,6 @@ class DockerSpawner(
         for name, log, output in (("stdout", self.log.debug, stdout), ("stderr", self.log.warning, stderr)):
             if text := (output or b"").decode(errors="replace").rstrip():
                 log(f"post_start {name} in {self.object_name}: {text}")
-
-    async def _until_ready(self, host: str, port: int, started: float, deadline: float) -> None:
-        path = url_path_join(self.server.base_url if self.server else "/", "api")
-        try:
-            await readiness.ready(host, port, path, self._watch_over, deadline - time.monotonic(), self._tls())
-        except asyncio.TimeoutError:
-            if self._hub_waits_longer(started):
-                self.log.warning("%s does not answer yet; the hub waits for it for http_timeout", self.object_name)
-                return
-            raise failure(
-                f"The server is running, but nothing answers at {self.scheme}://{fmt_ip_url(host)}:{port}{path}. "
-                f"If it does answer there, the hub can't reach network {self._network}.",
-                reason="timeout",
-                details=await self._last_words(),
-            ) from None
-
-    def _hub_waits_longer(self, started: float) -> bool:
-        """Has the operator set an http_timeout that a server which is up for as long has not used up yet?"""
-        default = type(self).http_timeout.default_value
-        return bool(self.http_timeout != default and time.monotonic() - started < self.http_timeout)
 
     async def _watch_over(self) -> None:
         """Raise Died when the server has ended; tell once that it takes its time."""

@@ -9,11 +9,10 @@ from datetime import datetime
 from typing import Any
 
 from docker.types import Mount
-from jupyterhub.utils import url_path_join
 from traitlets import CaselessStrEnum, Float, List, Unicode
 from traitlets.config import LoggingConfigurable
 
-from dockerspawner import ownership, readiness
+from dockerspawner import ownership
 from dockerspawner.engine import described, perform
 from dockerspawner.errors import Conflict
 from dockerspawner.failures import failure
@@ -190,16 +189,9 @@ class SwarmHomes(LoggingConfigurable):
                 f"Your earlier server is on node {name}, which was lost: it may still write to your files. "
                 f"A new one can be started in {left:.0f} s, or as soon as that node is back."
             )
-        if "host" in self._lost and await self._answers(self._lost["host"], self._lost["port"]):
+        if "host" in self._lost and await self._is_ready_at(self._lost["host"], self._lost["port"], 2):
             return f"Your earlier server still answers, although node {name} is lost to the swarm: please go on there."
         return ""
-
-    async def _answers(self, host: str, port: int) -> bool:
-        path = url_path_join(self.server.base_url if self.server else "/", "api")
-        try:
-            return await asyncio.wait_for(readiness.answers(host, port, path), 2)
-        except asyncio.TimeoutError:
-            return False
 
     # Deletion
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dockerspawner import readiness
 from support.wait import until
 
 pytestmark = pytest.mark.needs("engine")
@@ -58,6 +59,20 @@ async def test_a_silent_server_is_described(make: Any, containers: Any) -> None:
     assert "/user/ann/api" in error.jupyterhub_message
     assert error.jupyterhub_message.endswith("dozing")
     assert error.reason == "timeout"
+    assert containers() == []
+
+
+async def test_start_an_image_of_another_server_fails(
+    make: Any, containers: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(readiness, "WRONG_FOR", 1)
+    spawner = make(remove=True, ready_check="jupyterhub")
+    spawner.log.propagate = True
+    error = await failure_of(spawner)
+    assert "the image's command is not jupyterhub-singleuser. Ask an administrator" in error.jupyterhub_message
+    assert error.reason == "wrong-server"
+    assert "ready_check" not in error.jupyterhub_message
+    assert "ready_check to http" in caplog.text
     assert containers() == []
 
 

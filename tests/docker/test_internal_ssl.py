@@ -24,6 +24,7 @@ c.JupyterHub.internal_ssl = True
 c.JupyterHub.trusted_alt_names = ["IP:{gateway}"]
 c.ConfigurableHTTPProxy.api_url = c.ConfigurableHTTPProxy.api_url.replace("http:", "https:")
 c.DockerSpawner.image = "{image}"
+c.DockerSpawner.ready_check = "jupyterhub"
 c.DockerSpawner.prefix = c.DockerSpawner.instance = "{instance}"
 c.DockerSpawner.network_name = "{network}"
 # The hub is on the host, which does not resolve the names of containers.
@@ -47,6 +48,7 @@ server.serve_forever()
 def before(spawner):
     if spawner.user.name == "bob":
         spawner.cmd, spawner.stop_timeout = ["python3", "-c", SERVE], 1
+        spawner.ready_check = "http"
         spawner.extra_host_config = {{"cap_drop": ["ALL"], "read_only": True}}
     spawner.stop_action = "pause" if spawner.name == "nap" else "stop"
 

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.needs("engine")
 # Python prints what it imports.
 SETTINGS = """
 c.DockerSpawner.image = "{image}"
+c.DockerSpawner.ready_check = "jupyterhub"
 c.DockerSpawner.prefix = c.DockerSpawner.instance = "{instance}"
 c.DockerSpawner.network_name = "{network}"
 c.DockerSpawner.notebook_dir = "/home/jovyan"

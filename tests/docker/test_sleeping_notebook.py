@@ -19,6 +19,7 @@ pytestmark = pytest.mark.needs("engine")
 
 SETTINGS = """
 c.DockerSpawner.image = "{image}"
+c.DockerSpawner.ready_check = "jupyterhub"
 c.DockerSpawner.prefix = c.DockerSpawner.instance = "{instance}"
 c.DockerSpawner.network_name = "{network}"
 c.DockerSpawner.notebook_dir = "/home/jovyan"

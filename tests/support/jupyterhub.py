@@ -39,6 +39,8 @@ c.JupyterHub.services = [{{"name": "tests", "api_token": "{token}"}}]
 scopes = ["admin:users", "admin:servers", "read:hub", "read:metrics"]
 c.JupyterHub.load_roles = [{{"name": "tests", "scopes": scopes, "services": ["tests"]}}]
 c.JupyterHub.spawner_class = "docker"
+# Tiny servers do not belong to JupyterHub. What runs real ones sets "jupyterhub" again.
+c.DockerSpawner.ready_check = "http"
 """
 
 

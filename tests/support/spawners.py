@@ -14,7 +14,12 @@ HUB = SimpleNamespace(public_host="", base_url="/hub/", api_url="http://127.0.0.
 def make_spawner(
     username: str = "ann", server: str = "", cls: type[DockerSpawner] = DockerSpawner, **traits: Any
 ) -> DockerSpawner:
-    """A spawner as the hub hands it over for a start: with a user, a token, its base URL if unnamed."""
+    """A spawner as the hub hands it over for a start: with a user, a token, its base URL if unnamed.
+
+    Whatever answers HTTP is ready: the tests' servers are tiny, and do not belong to JupyterHub.
+    """
+    if cls.class_traits().keys() >= {"ready_check"}:
+        traits.setdefault("ready_check", "http")
     user = SimpleNamespace(name=username, url=f"/user/{username}/", escaped_name=username)
     if server:
         traits["orm_spawner"] = SimpleNamespace(name=server, server=None, display_name=server)

@@ -59,6 +59,7 @@ def given(hub: Hub, user: str, **traits: Any) -> str:
 NOTEBOOKS = """
 c.SwarmSpawner.image = "{image}"
 c.SwarmSpawner.cmd = None
+c.SwarmSpawner.ready_check = "jupyterhub"
 c.SwarmSpawner.notebook_dir = "/home/jovyan"
 c.SwarmSpawner.volumes = {{"{instance}-home-{{username}}": "/home/jovyan"}}
 c.SwarmSpawner.volume_driver_options = {{"type": "none", "o": "bind", "device": "/shared/{instance}-{{username}}"}}

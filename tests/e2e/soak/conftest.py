@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from support.kit import Kit
 from support.notebook import notebook_image
 from support.scenario import *  # noqa: F403
 from support.tiny import tiny_image
@@ -23,3 +24,11 @@ def kit_settings() -> dict[str, str | None]:
         "NETWORK_ISOLATION": "per-user",
         "USER_SUBNET_POOL": "10.215.0.0/20",
     }
+
+
+@pytest.fixture(scope="package", autouse=True)
+def own_configuration(kit: Kit) -> None:
+    """Tiny servers do not belong to JupyterHub: they are ready when they answer at all."""
+    path = kit.folder / "hub/config.d/50-tiny.py"
+    path.write_text('c.DockerSpawner.ready_check = "http"\n')
+    path.chmod(0o644)

@@ -164,42 +164,48 @@ async def test_addresses_and_names() -> None:
 
 
 @pytest.fixture
-def certificate(tmp_path: Path) -> tuple[str, str]:
+def certificate(tmp_path: Path) -> tuple[str, str, str]:
     certipy = Certipy(store_dir=str(tmp_path / "store"))
     certipy.create_ca("ca")
     files = certipy.create_signed_pair("server", "ca")["files"]
-    return files["cert"], files["key"]
+    return files["cert"], files["key"], files["ca"]
 
 
 @pytest.mark.parametrize(
-    ("version", "asks", "answers"),
+    ("version", "asks", "has", "answers"),
     [
-        (ssl.TLSVersion.TLSv1_3, False, True),
-        (ssl.TLSVersion.TLSv1_3, True, True),
-        (ssl.TLSVersion.TLSv1_2, False, True),
-        (None, False, False),
+        (ssl.TLSVersion.TLSv1_3, False, False, True),
+        (ssl.TLSVersion.TLSv1_3, True, True, True),
+        (ssl.TLSVersion.TLSv1_3, True, False, False),
+        (ssl.TLSVersion.TLSv1_2, True, True, True),
+        (ssl.TLSVersion.TLSv1_2, False, False, True),
+        (None, False, False, False),
     ],
-    ids=["TLS 1.3", "TLS 1.3 asking for a certificate", "TLS 1.2", "HTTP"],
+    ids=["1.3", "1.3 asking for a certificate", "1.3 without one", "1.2 asking for a certificate", "1.2", "HTTP"],
 )
-async def test_a_handshake_is_an_answer(certificate: Any, version: Any, asks: bool, answers: bool) -> None:
+async def test_ask_through_tls(certificate: Any, version: Any, asks: bool, has: bool, answers: bool) -> None:
     context = None
     if version:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(*certificate)
+        context.load_verify_locations(certificate[2])
         context.maximum_version = version
         context.verify_mode = ssl.CERT_REQUIRED if asks else ssl.CERT_NONE
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nX-JupyterHub-Version: 5\r\n\r\n")
         writer.close()
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context) as server:
         port = server.sockets[0].getsockname()[1]
-        tls = make_spawner(internal_ssl=True)._tls()
-        assert await readiness.answers("127.0.0.1", port, "/", tls) is answers
+        spawner: Any = make_spawner(internal_ssl=True)
+        if has:
+            spawner.user.settings = {"internal_ssl_cert": certificate[0], "internal_ssl_key": certificate[1]}
+        answer = await readiness.ask("127.0.0.1", port, "/", spawner._tls())
+    assert (answer.headers if answer else None) == ({"x-jupyterhub-version": "5"} if answers else None)
 
 
 async def test_a_port_that_only_accepts_is_no_answer_by_tls_either() -> None:
     async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        assert not await readiness.answers("127.0.0.1", port, "/", make_spawner(internal_ssl=True)._tls())
+        assert await readiness.ask("127.0.0.1", port, "/", make_spawner(internal_ssl=True)._tls()) is None

@@ -1,0 +1,107 @@
+"""When a started server counts as ready, and the error message where it never does."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from jupyterhub.utils import fmt_ip_url, url_path_join
+from traitlets import CaselessStrEnum
+from traitlets.config import LoggingConfigurable
+
+from dockerspawner import readiness
+from dockerspawner.failures import failure
+from dockerspawner.readiness import NotReady, Verdict, WrongServer
+
+JUPYTERHUB, HTTP = "jupyterhub", "http"
+
+
+class ReadyCheck(LoggingConfigurable):
+    """A server is ready when it answers as the user's own JupyterHub server, or, with "http", at all."""
+
+    ready_check = CaselessStrEnum(
+        [JUPYTERHUB, HTTP],
+        JUPYTERHUB,
+        config=True,
+        help="""The answer that makes a started server ready. jupyterhub: JupyterHub's single-user server, with the
+        header X-JupyterHub-Version, at the user's own base URL. http: any HTTP answer, for an image that runs
+        another server on purpose. Default: jupyterhub.""",
+    )
+
+    @property
+    def _base_url(self) -> str:
+        return str(self.server.base_url) if self.server else "/"
+
+    def _judge(self) -> readiness.Judge:
+        if self.ready_check == HTTP:
+            return readiness.any_answer
+        return readiness.own_server(self._base_url, self.oauth_client_id)
+
+    async def _is_ready_at(self, host: str, port: int, timeout: float) -> bool:
+        """Whether this server answers there now."""
+        try:
+            asking = readiness.ask(host, port, url_path_join(self._base_url, "api"), self._tls())
+            return self._judge()(await asyncio.wait_for(asking, timeout)) is Verdict.READY
+        except asyncio.TimeoutError:
+            return False
+
+    async def _until_ready(self, host: str, port: int, started: float, deadline: float) -> None:
+        path = url_path_join(self._base_url, "api")
+        url = f"{self.scheme}://{fmt_ip_url(host)}:{port}{path}"
+        timeout = deadline - time.monotonic()
+        try:
+            await readiness.ready(host, port, path, self._watch_over, timeout, self._tls(), self._judge())
+        except WrongServer as error:
+            raise await self._wrong_server(url, error) from None
+        except NotReady as error:
+            if self._hub_waits_longer(started):
+                self.log.warning("%s does not answer yet; the hub waits for it for http_timeout", self.object_name)
+                return
+            raise await self._not_ready(url, error) from None
+
+    async def _wrong_server(self, url: str, error: WrongServer) -> Exception:
+        if error.verdict is Verdict.NOT_JUPYTERHUB:
+            self.log.error(
+                "%s (image %s, command %s) answers at %s with status %i, but without the header X-JupyterHub-Version. "
+                "Set cmd to jupyterhub-singleuser, or ready_check to http if the image runs another server on purpose.",
+                self.object_name,
+                self.image,
+                self.cmd or "of the image",
+                url,
+                error.answer.status,
+            )
+            sentence = (
+                f"The server answers at {url}, but it is not JupyterHub's single-user server: the image's command is "
+                "not jupyterhub-singleuser. Ask an administrator to correct the image or its command."
+            )
+        else:
+            self.log.error(
+                "At %s a JupyterHub server answers with status %i, which is not %s. Either another server has taken "
+                "the port, or the image's configuration changes base_url, which JUPYTERHUB_SERVICE_PREFIX sets.",
+                url,
+                error.answer.status,
+                self.object_name,
+            )
+            sentence = (
+                f"A JupyterHub server answers at {url}, but it is not yours. "
+                "Ask an administrator to look for another server on that port, or for a changed base_url in the image."
+            )
+        return failure(sentence, reason="wrong-server", details=await self._last_words())
+
+    async def _not_ready(self, url: str, error: NotReady) -> Exception:
+        if error.answer is None:
+            sentence = (
+                f"The server is running, but nothing answers at {url}. "
+                f"If it does answer there, the hub can't reach network {self._network}."
+            )
+        else:
+            sentence = (
+                f"The server is running, but is not ready: it answers with status {error.answer.status} at {url}."
+            )
+        return failure(sentence, reason="timeout", details=await self._last_words())
+
+    def _hub_waits_longer(self, started: float) -> bool:
+        """Has the operator set an http_timeout that a server which is up for as long has not used up yet?"""
+        default: Any = type(self).http_timeout.default_value
+        return bool(self.http_timeout != default and time.monotonic() - started < self.http_timeout)
