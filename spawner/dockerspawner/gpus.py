@@ -12,7 +12,7 @@ from traitlets import List, Unicode
 from traitlets.config import LoggingConfigurable
 
 from dockerspawner.failures import failure
-from dockerspawner.records import servers_on_record
+from dockerspawner.records import servers_on_record, session_of
 
 ALL = "all"
 
@@ -100,7 +100,7 @@ class Gpus(LoggingConfigurable):
         pool: Pool = self.engine.leases.setdefault(self.instance, Pool())
         if not pool.loaded:
             pool.loaded = True
-            for holder, state in servers_on_record(getattr(self.user, "db", None)):
+            for holder, state in servers_on_record(session_of(self)):
                 pool.holders |= dict.fromkeys(state.get("gpus") or (), holder)
         return pool
 

@@ -12,6 +12,7 @@ from dockerspawner import ownership
 from dockerspawner.engine import perform
 from dockerspawner.errors import EngineError, NameTaken, Unavailable, understood
 from dockerspawner.failures import failure
+from dockerspawner.records import replace_state
 
 # Seconds for which a container is looked for whose creation nobody has answered.
 SWEEP_FOR = 600.0
@@ -276,4 +277,4 @@ class Leftovers(LoggingConfigurable):
         self._give_gpus_back()
         self.object_id = ""
         await self._leave_network()
-        self.orm_spawner.state = self.get_state()
+        replace_state(self)

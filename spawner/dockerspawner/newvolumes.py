@@ -19,6 +19,7 @@ from dockerspawner.accounts import ROOT_NAMES, Identity, identity, notebook_user
 from dockerspawner.engine import perform
 from dockerspawner.errors import EngineError, Gone, Unavailable, understood
 from dockerspawner.failures import failure
+from dockerspawner.records import save_state
 from dockerspawner.volumes import Bind
 
 T = TypeVar("T")
@@ -140,10 +141,7 @@ class NewVolumes(LoggingConfigurable):
             self._new_volumes[bind.source] = bind
             self.engine.preparing.setdefault(bind.source, asyncio.Event())
             self._unprepared = {**self._unprepared, bind.source: mark}
-            if self.orm_spawner and self.db:
-                # Now: the hub, which may be killed meanwhile, asks for the state after the start.
-                self.orm_spawner.state = {**(self.orm_spawner.state or {}), "unprepared": self._unprepared}
-                self.db.commit()
+            save_state(self, unprepared=self._unprepared)
 
     async def _prepare_volumes(self) -> None:
         """See to the volumes that this start has made; wait for those that another one is seeing to."""

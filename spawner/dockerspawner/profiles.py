@@ -15,6 +15,7 @@ from dockerspawner import profileform
 from dockerspawner.failures import failure
 from dockerspawner.profilechoice import Choice, Chosen, NotAllowed, Option, Profile, choose, open_to, pick
 from dockerspawner.profilelist import Mistakes, read
+from dockerspawner.records import save_options, saved_options
 
 
 class Profiles(LoggingConfigurable):
@@ -145,8 +146,7 @@ class Profiles(LoggingConfigurable):
     def _forget_refused(self) -> None:
         """Have on record what was accepted before: else the hub would give the next start, which may say nothing,
         the options that were refused."""
-        if self.orm_spawner:
-            self.orm_spawner.user_options = dict(self._accepted)
+        save_options(self, self._accepted)
 
     def _other_options(self, profile: Profile) -> set[str]:
         """Names of the options that mean something outside of the profile."""
@@ -198,8 +198,7 @@ class Profiles(LoggingConfigurable):
 
     def _last_options(self) -> Mapping[str, Any]:
         """What was chosen the last time, also where it was refused; else what the hub has on record."""
-        options: Mapping[str, Any] = self.user_options or getattr(self.orm_spawner, "user_options", None) or {}
-        return options
+        return self.user_options or saved_options(self)
 
     def _with_images(self, profile: Profile) -> Profile:
         """The profile with the choice of images that it leaves to allowed_images."""

@@ -9,6 +9,7 @@ from traitlets.config import LoggingConfigurable
 
 from dockerspawner.errors import EngineError, Gone, understood
 from dockerspawner.failures import Died
+from dockerspawner.records import save
 from dockerspawner.watch import Watch, Word, watch_of
 
 # Seconds between two looks whether the hub has finished what is pending.
@@ -96,7 +97,7 @@ class Reporting(LoggingConfigurable):
             return
         self.log.warning("%s has moved from %s:%s to %s:%s", self.object_name, server.ip, server.port, *address)
         server.ip, server.port = address
-        self.user.db.commit()
+        save(self)
         await self.user.settings["proxy"].add_user(self.user, self.name)
 
     def _death(self, container: dict[str, Any]) -> Died:

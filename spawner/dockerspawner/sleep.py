@@ -11,6 +11,7 @@ from traitlets.config import LoggingConfigurable
 from dockerspawner.engine import perform
 from dockerspawner.errors import Conflict, Failed, Gone, Refused
 from dockerspawner.failures import failure
+from dockerspawner.records import save_options, session_of
 from dockerspawner.sleepers import Sleeper, Sleepers
 
 # Tries to freeze a server: on a busy machine Linux may not catch all of its processes at once.
@@ -44,7 +45,7 @@ class Sleep(LoggingConfigurable):
     def _sleepers(self) -> Sleepers:
         sleepers: Sleepers | None = self.engine.sleepers.get(self.instance)
         if sleepers is None:
-            sleepers = Sleepers(self.engine, self.instance, getattr(self.user, "db", None), self.log)
+            sleepers = Sleepers(self.engine, self.instance, session_of(self), self.log)
             self.engine.sleepers[self.instance] = sleepers
         return sleepers
 
@@ -115,5 +116,4 @@ class Sleep(LoggingConfigurable):
         if self._wants_fresh():
             others = {name: value for name, value in self.user_options.items() if name != "fresh"}
             self.set_trait("user_options", others)
-            if self.orm_spawner:
-                self.orm_spawner.user_options = others
+            save_options(self, others)

@@ -52,11 +52,11 @@ class Sleepers:
     - Holds no spawner. What goes wrong is logged, and tried again at the next look.
     """
 
-    def __init__(self, engine: Engine, instance: str, db: Any, log: logging.Logger) -> None:
+    def __init__(self, engine: Engine, instance: str, session: Any, log: logging.Logger) -> None:
         self.asleep: dict[str, Sleeper] = {}
         self._engine = engine
         self._instance = instance
-        self._db = db
+        self._session = session
         self._log = log
         self._loaded = False
         self._limits: tuple[int, float, int | None] = (0, 0.0, None)
@@ -101,7 +101,7 @@ class Sleepers:
     async def _end_overdue(self) -> bool:
         """True where somebody has just fallen asleep of whose pause the watch has not heard yet."""
         if not self._loaded:
-            states = [state for _, state in servers_on_record(self._db) if state.get("paused_at")]
+            states = [state for _, state in servers_on_record(self._session) if state.get("paused_at")]
             known = {one["object_id"]: Sleeper(one["paused_at"], one.get("network") or "") for one in states}
             self.asleep, self._loaded = known | self.asleep, True
         frozen = await watch_of(self._engine, self._instance, self._log).frozen()
@@ -129,7 +129,7 @@ class Sleepers:
         self.asleep.pop(container_id, None)
         if pool := self._engine.leases.get(self._instance):
             pool.give_back((word.owner.user, word.owner.server))
-        forget_sleep(self._db, word.owner, container_id)
+        forget_sleep(self._session, word.owner, container_id)
         networks = self._engine.networks.get(self._instance)
         if networks and sleeper.network:
             await networks.attachments.detach(sleeper.network)

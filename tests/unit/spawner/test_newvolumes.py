@@ -138,7 +138,8 @@ async def test_a_volume_whose_start_ended_with_the_hub_is_seen_to_by_the_next_on
     row = SimpleNamespace(name="", state={"more": 1}, server=None)
     db = SimpleNamespace(commit=lambda: commits.append(row.state))
     client = Client()
-    killed = spawner_on(client, orm_spawner=row, db=db)
+    killed = spawner_on(client, orm_spawner=row)
+    killed.user.db = db
     killed._begin_volumes()
     await killed._have_volumes(None)
     mark = client.volumes["home-ann"]["dockyard.start"]

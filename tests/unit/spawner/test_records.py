@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from jupyterhub import orm
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, select, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
+from dockerspawner import records
+from dockerspawner.ownership import Owner
 from dockerspawner.records import forget_tokens
 from support.fake_engine import FakeClient, fake_engine
 from support.spawners import make_spawner
 
-pytestmark = pytest.mark.filterwarnings("ignore:TypeDecorator JSON")
-
 
 @pytest.fixture
-def db() -> Iterator[Any]:
-    engine = create_engine("sqlite://")
+def db(tmp_path: Path) -> Iterator[Any]:
+    engine = create_engine(f"sqlite:///{tmp_path}/jupyterhub.sqlite")
     orm.Base.metadata.create_all(engine)
-    with Session(engine) as session:
+    # As the hub's own.
+    with Session(engine, expire_on_commit=False) as session:
         session.add_all(orm.OAuthClient(identifier=name) for name in ("jupyterhub", "client of ann", "client of bob"))
         session.commit()
         yield session
@@ -91,3 +94,108 @@ async def test_a_server_that_is_stopped_leaves_the_token_of_what_can_be_resumed(
     await ann.run_post_stop_hook()
     assert sum(left(db).values()) == tokens
     assert ("client of ann" in clients(db)) == bool(tokens)
+
+
+# States
+
+
+@pytest.fixture
+def row(db: Any) -> Callable[..., Any]:
+    """Makes the hub's record of a server, which runs if `running`."""
+
+    def row(name: str, server: str = "", running: bool = False, **state: Any) -> Any:
+        user = db.query(orm.User).filter_by(name=name).first() or orm.User(name=name)
+        made = orm.Spawner(name=server, user=user, state=state, server=orm.Server() if running else None)
+        db.add_all([user, made])
+        db.commit()
+        return made
+
+    return row
+
+
+def saved(db: Any, column: Any = orm.Spawner.state) -> list[Any]:
+    """What the database has, whatever the session has changed and not committed."""
+    with Session(db.get_bind()) as other:
+        return [getattr(one, column.key) for one in other.scalars(select(orm.Spawner).order_by(orm.Spawner.id))]
+
+
+def test_servers_on_record_has_those_that_run_or_sleep(db: Any, row: Callable[..., Any]) -> None:
+    """Any warning of SQLAlchemy's is an error here."""
+    row("ann", running=True, object_id="1")
+    row("ann", "lab", paused_at=1.0)
+    row("bob", object_id="2")
+    row("cleo", running=True)
+    assert records.servers_on_record(db) == [(("ann", ""), {"object_id": "1"}), (("ann", "lab"), {"paused_at": 1.0})]
+    assert records.servers_on_record(None) == []
+
+
+@pytest.mark.parametrize(("server", "names"), [("", {"of-bob"}), ("lab", {"of-ann", "of-bob"})])
+def test_volumes_of_others_leaves_out_what_goes_along(
+    db: Any, of: Callable[..., Any], row: Callable[..., Any], server: str, names: set[str]
+) -> None:
+    """With a user all of the user's servers go."""
+    row("ann", volumes={"a": "of-ann"})
+    row("ann", "lab", volumes={"a": "of-lab"})
+    row("bob", volumes={"a": "of-bob"})
+    row("cleo")
+    assert records.volumes_of_others(of("ann", server)) == names
+
+
+@pytest.mark.parametrize(
+    "read",
+    [lambda spawner: records.servers_on_record(records.session_of(spawner)), records.volumes_of_others],
+    ids=["servers", "volumes"],
+)
+def test_a_read_writes_nothing_that_others_have_changed(
+    db: Any, of: Callable[..., Any], row: Callable[..., Any], read: Callable[..., Any]
+) -> None:
+    spawner, other = of("ann"), row("bob", object_id="1")
+    other.state = {"object_id": "2"}
+    read(spawner)
+    assert other in db.dirty
+
+
+def test_forget_sleep_changes_no_other_container(db: Any, row: Callable[..., Any]) -> None:
+    row("ann", object_id="1", paused_at=1.0)
+    owner = Owner("hub", "ann", "")
+    records.forget_sleep(db, owner, "2")
+    records.forget_sleep(db, Owner("hub", "bob", ""), "1")
+    records.forget_sleep(None, owner, "1")
+    assert saved(db) == [{"object_id": "1", "paused_at": 1.0}]
+    records.forget_sleep(db, owner, "1")
+    assert saved(db) == [{"object_id": "1"}]
+
+
+def test_what_is_saved_is_there_when_the_hub_is_killed(
+    db: Any, of: Callable[..., Any], row: Callable[..., Any]
+) -> None:
+    spawner = of("ann", orm_spawner=row("ann", object_id="1"))
+    assert records.saved_options(spawner) == {}
+    records.save_state(spawner, unprepared={"home": "mark"})
+    records.save_options(spawner, {"profile": "small"})
+    assert saved(db) == [{"object_id": "1", "unprepared": {"home": "mark"}}]
+    assert saved(db, orm.Spawner.user_options) == [records.saved_options(spawner)] == [{"profile": "small"}]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda spawner: records.save_state(spawner, more=1),
+        lambda spawner: records.save_options(spawner, {"profile": "small"}),
+        lambda spawner: records.forget_sleep(spawner.user.db, Owner("hub", "ann", ""), "1"),
+        forget_tokens,
+    ],
+    ids=["state", "options", "sleep", "tokens"],
+)
+def test_a_change_that_fails_leaves_the_hub_a_session_that_works(
+    db: Any, of: Callable[..., Any], row: Callable[..., Any], change: Callable[..., Any]
+) -> None:
+    before = {"object_id": "1", "paused_at": 1.0}
+    record = row("ann", **before)
+    spawner = of("ann", starts=("of-this-one",), orm_spawner=record)
+    db.execute(text("PRAGMA query_only = ON"))
+    with pytest.raises(OperationalError, match="readonly"):
+        change(spawner)
+    assert (record.state, db.query(orm.User).count()) == (before, 1)
+    db.execute(text("PRAGMA query_only = OFF"))
+    change(spawner)

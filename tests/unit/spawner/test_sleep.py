@@ -258,7 +258,6 @@ def db() -> Any:
     engine.dispose()
 
 
-@pytest.mark.filterwarnings("ignore:TypeDecorator JSONDict")
 async def test_a_hub_that_was_restarted_ends_who_has_slept_too_long(
     make: Any, db: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
