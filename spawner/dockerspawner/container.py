@@ -128,10 +128,12 @@ class Container(LoggingConfigurable):
         return extra
 
     async def _create_kwargs(self) -> dict[str, Any]:
+        # Before the image is read, which a subclass may choose there.
+        environment = self.get_env()
         namespace = self.template_namespace()
         extra = specs.render(await self._evaluate(self.extra_create_kwargs), namespace)
         extra_create = specs.merge(self._create_defaults(), extra)
-        command = await self.get_command()
+        command = await maybe_future(self.get_command())
         if command is None and "entrypoint" in extra_create:
             # Under another entry point the engine forgets the image's command.
             command = await self._image_command()
@@ -140,7 +142,7 @@ class Container(LoggingConfigurable):
                 image=self.image,
                 name=self.object_name,
                 command=command,
-                environment=self.get_env(),
+                environment=environment,
                 port=self.port,
                 network=self._wanted_network,
                 publish_on="" if self.use_internal_ip or self.network_name == "host" else self.host_ip,

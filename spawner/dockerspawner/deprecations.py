@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from traitlets import Any as AnyTrait
@@ -33,6 +34,21 @@ IGNORED = {
         ("tls", "tls_verify", "tls_ca", "tls_cert", "tls_key", "tls_assert_hostname"), "use DockerSpawner.tls_config"
     ),
 }
+
+
+def is_replaced(spawner: object, name: str) -> bool:
+    """Does a subclass outside of this package, or the spawner object itself, have a method of its own by this name?"""
+    owner = next((cls for cls in type(spawner).__mro__ if name in vars(cls)), object)
+    return name in vars(spawner) or owner.__module__.partition(".")[0] != __package__
+
+
+def takes(method: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
+    """Those of the keyword `arguments` that `method` takes: a subclass may have it without them."""
+    parameters = inspect.signature(method).parameters.values()
+    if any(one.kind is one.VAR_KEYWORD for one in parameters):
+        return arguments
+    names = {one.name for one in parameters if one.kind is not one.POSITIONAL_ONLY}
+    return {name: value for name, value in arguments.items() if name in names}
 
 
 class _Renamed(AnyTrait):

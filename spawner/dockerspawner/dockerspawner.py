@@ -16,7 +16,7 @@ from dockerspawner import metrics
 from dockerspawner.certs import Certs
 from dockerspawner.container import Container
 from dockerspawner.deletion import Deletion
-from dockerspawner.deprecations import Deprecations
+from dockerspawner.deprecations import Deprecations, takes
 from dockerspawner.engine import EngineAccess, perform
 from dockerspawner.errors import EngineError, NoSuchImage, Unavailable, meaning, understood
 from dockerspawner.failures import Died, explain, failure, mask, secrets_of
@@ -191,17 +191,17 @@ class DockerSpawner(
         await self._pin_limits()
         try:
             await self._create_and_start()
-        except NoSuchImage:
+        except NoSuchImage as gone:
             if self.pull_policy in ("never", "skip"):
-                raise self._image_missing(self.image) from None
+                raise self._image_missing(self.image, gone) from None
             # Removed since it was looked for.
             await self._pull()
             await self._create_and_start()
         started, self._stage = time.monotonic(), 3
-        host, port = await self.get_ip_and_port()
+        host, port = await maybe_future(self.get_ip_and_port())
         self._report_progress(80, "Waiting for the server to answer")
         if self.post_start_cmd:
-            await self.post_start_exec()
+            await maybe_future(self.post_start_exec())
         with metrics.phase("ready"):
             await self._until_ready(host, port, started, deadline)
         self.log.info("%s answers at %s port %s", self.object_name, host, port)
@@ -355,7 +355,7 @@ class DockerSpawner(
         try:
             if not now and await self._fall_asleep():
                 return
-            await understood("stop", self.stop_object(**({"timeout": 0} if now else {})))
+            await understood("stop", self.stop_object(**(takes(self.stop_object, timeout=0) if now else {})))
             self._watch.stopped(self.object_id)
             await self._remove_if_wanted()
         except BaseException:

@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable
+from inspect import isawaitable
 from typing import TypeVar
 
 import requests
@@ -115,7 +116,8 @@ class NoLeader(Unavailable):
 
 def meaning(method: str, error: Exception) -> Exception:
     """What an exception of the Docker SDK, raised by `method`, says; others are returned as they are."""
-    if isinstance(error, EngineError):
+    if isinstance(error, EngineError) or hasattr(error, "jupyterhub_message"):
+        # The latter says already what is to be said.
         return error
     status = 404 if isinstance(error, NotFound) else getattr(error, "status_code", None)
     if isinstance(error, APIError) and status:
@@ -148,9 +150,12 @@ def _kind(method: str, status: int, message: str, error: APIError) -> type[Engin
 
 
 async def understood(method: str, awaiting: Awaitable[T]) -> T:
-    """Await what may raise the SDK's exceptions, as overrides of public methods do; raise EngineErrors."""
+    """Await what may raise the SDK's exceptions, as overrides of public methods do; raise EngineErrors.
+
+    An override that is a plain function gives its value at once.
+    """
     try:
-        return await awaiting
+        return await awaiting if isawaitable(awaiting) else awaiting
     except Exception as error:
         meant = meaning(method, error)
         raise meant from (None if meant is error else error)

@@ -9,12 +9,8 @@ from typing import Any
 
 from tornado.web import HTTPError
 
+from dockerspawner.enginefailures import SpawnException, engine_failure
 from dockerspawner.errors import EngineError, NoLeader, NoSuchImage, NoSuchNetwork, Unavailable
-
-try:
-    from jupyterhub.spawner import SpawnException
-except ImportError:  # JupyterHub 5
-    SpawnException = None
 
 HIDDEN = "[hidden]"
 
@@ -27,14 +23,19 @@ _SECRET_IN_TEXT = (
 )
 
 
-def failure(message: str, *, reason: str, details: str = "", status: int = 500) -> Exception:
+def failure(
+    message: str, *, reason: str, details: str = "", status: int = 500, cause: EngineError | None = None
+) -> Exception:
     """An exception whose `message`, and `details` below it, the hub shows to the user.
 
-    SpawnException where the hub has it, whose metrics have `reason` as a label; else HTTPError.
+    SpawnException where the hub has it, whose metrics have `reason` as a label; else HTTPError. With a `cause` it is
+    an error of the Docker SDK, too, of the same class.
     """
     text = f"{message}\n{details}" if details else message
     html = escape(message) + (f"<pre>{escape(details)}</pre>" if details else "")
     error: Any
+    if cause is not None:
+        return engine_failure(cause, text, html, reason, status)
     if SpawnException is not None:
         error = SpawnException(text, reason=reason, message_html=html, status_code=status)
     else:
@@ -52,18 +53,20 @@ def misconfigured(message: str) -> Exception:
 def explain(error: EngineError, secrets: Iterable[str] = ()) -> Any:
     """A failure of what the engine did not do, with a sentence that a user can understand."""
     if isinstance(error, NoLeader):
-        return failure("The swarm has no leader now. Please try again later.", reason="engine", status=503)
+        return failure("The swarm has no leader now. Please try again later.", reason="engine", status=503, cause=error)
     if isinstance(error, Unavailable):
-        return failure("The Docker engine does not answer. Please try again later.", reason="engine", status=503)
+        return failure(
+            "The Docker engine does not answer. Please try again later.", reason="engine", status=503, cause=error
+        )
     if isinstance(error, NoSuchNetwork) and (found := re.search(r"\bnetwork (\S+) not found", str(error))):
-        return failure(f"The Docker network {found[1]} does not exist.", reason="network")
+        return failure(f"The Docker network {found[1]} does not exist.", reason="network", cause=error)
     if isinstance(error, NoSuchImage):
-        return failure(str(error), reason="image")
+        return failure(str(error), reason="image", cause=error)
     if "no space left on device" in str(error):
-        return failure("The Docker engine's disk is full: no space left on device.", reason="disk")
+        return failure("The Docker engine's disk is full: no space left on device.", reason="disk", cause=error)
     if re.search(r"could not select device driver .*gpu", str(error)):
-        return failure("The Docker engine has no GPU, or no runtime for it.", reason="gpus")
-    return failure(f"The server can't be started: {mask(str(error), secrets)}", reason="refused")
+        return failure("The Docker engine has no GPU, or no runtime for it.", reason="gpus", cause=error)
+    return failure(f"The server can't be started: {mask(str(error), secrets)}", reason="refused", cause=error)
 
 
 def secrets_of(environment: Mapping[str, str]) -> set[str]:

@@ -16,6 +16,7 @@ from traitlets import CaselessStrEnum, Float, TraitError, Unicode, validate
 from traitlets.config import LoggingConfigurable
 
 from dockerspawner import metrics
+from dockerspawner.deprecations import is_replaced
 from dockerspawner.engine import Client, Engine, perform
 from dockerspawner.errors import EngineError, Failed, Gone, NoSuchImage, Refused, Unavailable, meaning, understood
 from dockerspawner.failures import explain, failure
@@ -223,13 +224,17 @@ class Images(LoggingConfigurable):
     async def run_pre_spawn_hook(self) -> None:
         """Have the profile's settings, run the pre_spawn_hook, then pull the image.
 
-        The hub's start_timeout begins after this.
+        The hub's start_timeout begins after this. A subclass that replaces `start` or this method may choose another
+        image after it: then start() pulls.
         """
         try:
             await self._take_profile()
             await maybe_future(super().run_pre_spawn_hook())
             try:
-                await self._have_image()
+                if is_replaced(self, "start") or is_replaced(self, "run_pre_spawn_hook"):
+                    await self._choose_image()
+                else:
+                    await self._have_image()
             except EngineError as error:
                 raise explain(error) from error
         except BaseException as error:
@@ -249,7 +254,9 @@ class Images(LoggingConfigurable):
         except Unavailable:
             raise
         except EngineError as error:
-            raise failure(str(error), reason="image") from error
+            # A pull that fails later than its first answer has none: the image is missing all the same.
+            cause = NoSuchImage(str(error)) if error.response is None else error
+            raise failure(str(error), reason="image", cause=cause) from error
 
     async def pull_image(self, image: str) -> None:
         """Make `image` available as pull_policy says.
@@ -264,9 +271,9 @@ class Images(LoggingConfigurable):
             try:
                 await perform(self.docker, "inspect_image", image)
                 return
-            except Gone:
+            except Gone as gone:
                 if self.pull_policy == "never":
-                    raise self._image_missing(image) from None
+                    raise self._image_missing(image, gone) from None
         try:
             reference = Reference.parse(image)
         except ValueError as error:
@@ -279,7 +286,8 @@ class Images(LoggingConfigurable):
         if fault := task.exception():
             self.log.error("Pulling image %s failed: %s", image, fault)
             kind = type(fault) if isinstance(fault, Gone | Refused) else Failed
-            raise kind(f"Image {image} could not be pulled: {fault}") from fault
+            message = f"Image {image} could not be pulled: {fault}"
+            raise kind(message, getattr(fault, "response", None)) from fault
         size = f": {pull.total // MEGABYTE} MB" if pull.total else ""
         self._report_progress(50, f"Pulled image {image}{size}")
 
@@ -290,10 +298,11 @@ class Images(LoggingConfigurable):
         except Gone:
             return ""
 
-    def _image_missing(self, image: str) -> NoSuchImage:
+    def _image_missing(self, image: str, gone: EngineError) -> NoSuchImage:
         return NoSuchImage(
             f"Image {image} does not exist on the Docker engine, and pull_policy is {self.pull_policy!r}: "
-            "it is not pulled."
+            "it is not pulled.",
+            gone.response,
         )
 
 

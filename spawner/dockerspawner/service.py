@@ -179,7 +179,7 @@ class Service(LoggingConfigurable):
         server = servicespecs.Service(
             image=self.image,
             name=self.object_name,
-            command=await self.get_command(),
+            command=await maybe_future(self.get_command()),
             environment=environment,
             port=self.port,
             networks=networks,
