@@ -62,7 +62,7 @@ class NotForSwarms(LoggingConfigurable):
 
     def _note_volumes(self) -> None:
         """Volumes are made by the node; what is in use is kept in the state."""
-        self._used_volumes = {bind.target: bind.source for bind in self._binds() if bind.is_volume}
+        self._used_volumes = self._volumes_in_use()
         self._used_profile = self._profile_slug
 
     async def _find_volumes(self) -> None:

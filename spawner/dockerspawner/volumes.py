@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,14 +11,14 @@ from jupyterhub.traitlets import Callable as CallableTrait
 from traitlets import Dict, List
 from traitlets.config import LoggingConfigurable
 
-from dockerspawner import ownership, specs
+from dockerspawner import ownership, specs, volumeowners
 from dockerspawner.engine import described, perform
 from dockerspawner.errors import Conflict
 from dockerspawner.failures import misconfigured
 from dockerspawner.mounts import Mounted, is_host_path, normal, replaced, typed
 from dockerspawner.naming import VOLUME_NAME, fit
 from dockerspawner.templates import TemplateError
-from dockerspawner.volumenamingstrategy import default_format_volume_name
+from dockerspawner.volumenamingstrategy import default_format_volume_name, escaped_format_volume_name
 
 Target = str | Mapping[str, Any]
 Settings = Mapping[str, "Target | list[Target]"]
@@ -168,7 +167,7 @@ class Volumes(LoggingConfigurable):
         older = {}
         for bind in self._binds() if self._profile_slug == self._used_profile else ():
             used = self._used_volumes.get(bind.target, bind.source)
-            if not bind.is_volume or used == bind.source or ownership.USER not in self._labels_of(bind.template):
+            if not bind.is_volume or used == bind.source or not volumeowners.named_for_user(bind.template):
                 continue
             if self._is_of_one_user(await self._volume(used)) and await self._volume(bind.source) is None:
                 older[bind.source] = used
@@ -213,8 +212,18 @@ class Volumes(LoggingConfigurable):
             ):
                 bind = Bind(mounted["Source"], mounted["Target"], "ro" if mounted["ReadOnly"] else "rw")
                 await self._have_volume(bind, None, options["Labels"])
-        self._used_volumes = {bind.target: bind.source for bind in found}
+        self._used_volumes = self._volumes_in_use()
         self._used_profile = self._profile_slug
+
+    def _volumes_in_use(self) -> dict[str, str]:
+        """Names of the volumes by their targets, for the state."""
+        binds = [(bind.target, bind.source) for bind in self._binds() if bind.is_volume]
+        mounts = [(mount["Target"], mount["Source"]) for mount in self.mount_binds if mount["Type"] == "volume"]
+        return {
+            target: source
+            for target, source in [*mounts, *binds]
+            if source and normal(target) not in self._replaced_targets
+        }
 
     async def _have_volume(self, bind: Bind, driver: str | None, labels: Mapping[str, str]) -> None:
         marked = {**labels, ownership.START: self._start_mark}
@@ -228,13 +237,8 @@ class Volumes(LoggingConfigurable):
             self._note_volume(bind, made, labels)
 
     def _labels_of(self, template: str) -> dict[str, str]:
-        """Whose a volume is: this hub's, and where its template names them, this user's and this server's."""
-        labels = {ownership.INSTANCE: self.instance}
-        if re.search(r"\{(safe_|raw_)?username\}", template):
-            labels[ownership.USER] = self.user.name
-        if re.search(r"\{(raw_)?servername\}", template):
-            labels[ownership.SERVER] = self.name
-        return labels
+        """Whose a volume is: this hub's, and where its name is computed for them, this user's and this server's."""
+        return volumeowners.labels(self, template, (default_format_volume_name, escaped_format_volume_name))
 
     @property
     def volume_binds(self) -> dict[str, dict[str, str]]:

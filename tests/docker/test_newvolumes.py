@@ -12,6 +12,7 @@ from typing import Any
 
 import docker
 import pytest
+from traitlets.config import Config
 
 from dockerspawner import SystemUserSpawner
 from support.tiny import tiny_image
@@ -240,3 +241,33 @@ async def test_a_volume_that_another_uid_owns_already_is_named_where_the_server_
         f"Volume {instance}-home-ann, mounted at /data, belongs to uid 0, gid 0: the server, which runs as 1000:1000, "
         "may not write there. Change its owner, or the server's user." in str(failed.value)
     )
+
+
+@pytest.mark.parametrize("how", ["hook", "function"])
+async def test_a_volume_that_is_named_by_code_is_the_users(make: Any, client: Any, instance: str, how: str) -> None:
+    settings: dict[str, Any] = {"delete_policy": "delete"}
+    if how == "hook":
+        # None of these is the user's, whatever it is called.
+        shared = {f"{instance}-shared-ann": "/shared", f"{instance}-plain": "/plain"}
+        settings["config"] = Config(DockerSpawner={"volumes": shared})
+        volumes, own = {**shared, f"{instance}-home-ann": "/data"}, f"{instance}-home-ann"
+    else:
+        # It is also called for the path in the container.
+        settings["format_volume_name"] = lambda template, spawner: template.replace("+", f"-of-{spawner.user.name}")
+        volumes, own = {f"{instance}-home+": "/data"}, f"{instance}-home-of-ann"
+
+    def volumes_left() -> set[str]:
+        return {volume.name for volume in client.volumes.list(filters={"name": instance})}
+
+    spawner = make(**settings)
+    # As a pre_spawn_hook does.
+    spawner.volumes = volumes
+    await spawner.start()
+    in_server(client, spawner, "touch /data/x")
+    if how == "hook":
+        assert in_server(client, spawner, "stat -c %u /shared /plain") == "0\n0\n"
+    await spawner.stop()
+    before = volumes_left()
+    assert own in before
+    await make(**settings).delete_forever()
+    assert volumes_left() == before - {own}

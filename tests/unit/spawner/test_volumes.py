@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import hashlib
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from traitlets.config import Config
 
+from dockerspawner import DockerSpawner
 from dockerspawner.volumenamingstrategy import default_format_volume_name, escaped_format_volume_name
 from dockerspawner.volumes import Bind, binds
 from support.fake_engine import FakeClient, fake_engine
@@ -240,3 +244,96 @@ def test_a_volume_of_a_group_is_for_its_members(groups: tuple[str, ...], mounted
     }
     found = binds(settings, "rw", str, groups)
     assert [f"{bind.source}:{bind.target}:{bind.mode}" for bind in found] == mounted
+
+
+def by_table(table: dict[str, str]) -> Any:
+    return lambda template, spawner: table[spawner.user.name]
+
+
+def by_group(template: str, spawner: Any) -> str:
+    return f"{template}-{spawner.user.groups[0].name}"
+
+
+@pytest.mark.parametrize(
+    ("form", "is_users"),
+    [
+        (lambda template, spawner: f"{template}-{spawner.user.name}", True),
+        (lambda template, spawner: f"{template}-{spawner.escaped_name}", True),
+        (lambda template, spawner: hashlib.sha256(spawner.user.name.encode()).hexdigest(), True),
+        (lambda template, spawner: template.format(**spawner.template_namespace()) + spawner.user.name[::-1], True),
+        (by_table({"ann": "home-of-ann"}), True),
+        (by_table({"ann": "team"}), False),
+        (lambda template, spawner: {"ann": "special"}.get(spawner.user.name, template), False),
+        (lambda template, spawner: f"{template}-{spawner.user.name[0]}", False),
+        (lambda template, spawner: f"{template}-{len(spawner.user.name)}", False),
+        (by_group, False),
+        (lambda template, spawner: "shared", False),
+        (lambda template, spawner: template, False),
+    ],
+)
+def test_labels_of_a_computed_name_are_the_users_if_no_other_user_has_it(form: Any, is_users: bool) -> None:
+    spawner = make_spawner("ann", config=Config(DockerSpawner={"volumes": {"home": "/home"}}), format_volume_name=form)
+    spawner.user.groups = [SimpleNamespace(name="staff")]
+    assert ("dockyard.user" in spawner._labels_of("home")) is is_users
+    assert spawner.user.name == "ann"
+
+
+def test_labels_of_a_template_that_the_format_ignores_are_nobodys() -> None:
+    spawner = make_spawner(format_volume_name=lambda template, spawner: "shared")
+    assert "dockyard.user" not in spawner._labels_of("home-{username}")
+
+
+CONFIGURED = {
+    "volumes": {"shared-ann": "/a", "v-{username}": "/b"},
+    "mounts": [{"source": "typed-ann", "target": "/c"}],
+    "profile_list": [{"display_name": "x", "docker_override": {"volumes": {"course-ann": "/d"}}}],
+    "group_overrides": {"x": {"groups": ["x"], "spawner_override": {"volumes": {"group-ann": "/e"}}}},
+}
+
+
+@pytest.mark.parametrize(
+    ("username", "name", "is_users"),
+    [
+        ("ann", "v-ann", True),
+        ("ann", "ann", True),
+        ("Ann", "v-ann-home", True),
+        ("ann@example.org", "v-ann-example-org", True),
+        ("ann@example.org", "v-ann-40example-2eorg", True),
+        ("ann", "v-anna", False),
+        ("ann", "shared", False),
+        ("ann", "shared-ann", False),
+        ("ann", "typed-ann", False),
+        ("ann", "course-ann", False),
+        ("ann", "group-ann", False),
+        ("ann", "/srv/ann", False),
+        ("ann", "", False),
+    ],
+)
+def test_labels_of_a_name_that_a_hook_sets_are_the_users_if_it_has_the_users_name(
+    username: str, name: str, is_users: bool
+) -> None:
+    spawner = make_spawner(username, config=Config(DockerSpawner=CONFIGURED))
+    spawner.volumes = {name: "/home"}
+    assert ("dockyard.user" in spawner._labels_of(name)) is is_users
+
+
+def test_labels_of_an_updated_literal_are_nobodys() -> None:
+    config = Config()
+    config.DockerSpawner.volumes.update({"shared-ann": "/data"})
+    assert "dockyard.user" not in make_spawner("ann", config=config)._labels_of("shared-ann")
+
+
+def test_labels_of_a_placeholder_of_a_subclass() -> None:
+    class Mine(DockerSpawner):
+        def template_namespace(self) -> dict[str, Any]:
+            return {**super().template_namespace(), "mail": f"{self.user.name}.mail", "team": "red"}
+
+    spawner = make_spawner("ann", cls=Mine, volumes={"v-{mail}": "/home", "v-{team}": "/team"})
+    assert "dockyard.user" in spawner._labels_of("v-{mail}")
+    assert "dockyard.user" not in spawner._labels_of("v-{team}")
+
+
+async def test_the_volumes_of_mounts_are_on_record() -> None:
+    spawner = make_spawner(engine=fake_engine(FakeClient()), mounts=[{"source": "data", "target": "/data"}])
+    await spawner._have_volumes(None)
+    assert spawner.get_state()["volumes"] == {"/data": "data"}

@@ -1,0 +1,127 @@
+"""Whose a volume is, by the way in which its name came about."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MethodType
+from typing import Any
+
+from traitlets.config import LazyConfigValue
+
+from dockerspawner import ownership
+from dockerspawner.mounts import is_host_path
+from dockerspawner.naming import dns_escape, legacy_escape
+
+# A name that two users share would be found out by one of these.
+_OTHERS = 8
+
+_USER = re.compile(r"\{(safe_|raw_)?username\}")
+_SERVER = re.compile(r"\{(raw_)?servername\}")
+
+
+def named_for_user(template: str) -> bool:
+    """Whether a template has a placeholder for the user."""
+    return bool(_USER.search(template))
+
+
+def labels(spawner: Any, template: str, standard: Iterable[Callable[..., str]]) -> dict[str, str]:
+    """Labels of the volume that `template` names: the hub's, and where it is theirs, the user's and the server's.
+
+    `standard` are values of format_volume_name that fill placeholders and do nothing else.
+    """
+    found = {ownership.INSTANCE: spawner.instance}
+    by_placeholder = spawner.format_volume_name in standard and named_for_user(template)
+    if by_placeholder or (template and _is_computed(spawner, template)):
+        found[ownership.USER] = spawner.user.name
+    if _SERVER.search(template):
+        found[ownership.SERVER] = spawner.name
+    return found
+
+
+def _is_computed(spawner: Any, template: str) -> bool:
+    """Whether the name is computed for this user, and would be another one for each other user.
+
+    - One that placeholders or a format_volume_name give is tried for users who differ in their names only.
+    - One that a hook, or a subclass, has set has to contain the user's name. One that is in the configuration is
+      for all users, whatever it contains.
+    """
+    name = spawner._render_volume(template)
+    if is_host_path(name):
+        return False
+    distinct = _differs_for_others(spawner, template, name) if name != template else False
+    if distinct is None or template not in configured_sources(spawner):
+        return distinct or contains_name(name, _spellings(spawner))
+    return distinct
+
+
+def _differs_for_others(spawner: Any, template: str, name: str) -> bool | None:
+    """Whether no two users have the same name for their volumes; None if names of other users can't be computed."""
+    # A copy: the spawner itself is in use meanwhile.
+    other: Any = copy.copy(spawner)
+    form: Any = spawner.format_volume_name
+    if getattr(form, "__self__", None) is spawner:
+        other._trait_values["format_volume_name"] = MethodType(form.__func__, other)
+    names = {name}
+    for number in range(_OTHERS):
+        mark = hashlib.sha256(f"{spawner.user.name}{number}".encode()).hexdigest()[:6]
+        other._trait_values["user"] = _OtherUser(
+            spawner.user, f"{spawner.user.name}{mark}" if number % 2 else f"{mark}{spawner.user.name}", number
+        )
+        try:
+            names.add(other._render_volume(template))
+        except Exception:
+            # Such as a look-up in a table of users.
+            return None
+    return len(names) == _OTHERS + 1
+
+
+class _OtherUser:
+    """A user who differs from another one in name and id only."""
+
+    def __init__(self, user: Any, name: str, number: int) -> None:
+        self._user = user
+        self.name, self.escaped_name, self.id = name, name, -1 - number
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._user, name)
+
+
+def contains_name(text: str, spellings: Iterable[str]) -> bool:
+    """Whether one of the spellings is in `text`, and is not a part of a longer word."""
+    return any(re.search(rf"(?<![A-Za-z0-9]){re.escape(name)}(?![A-Za-z0-9])", text) for name in spellings if name)
+
+
+def _spellings(spawner: Any) -> set[str]:
+    """The user's name as hooks usually write it into names of volumes."""
+    name: str = spawner.user.name
+    found = {name, spawner.escaped_name, str(getattr(spawner.user, "escaped_name", "")), dns_escape(name)}
+    found |= {legacy_escape(name), *(re.sub(r"[^A-Za-z0-9]+", by, name) for by in ("-", "_", ".", ""))}
+    return found | {one.lower() for one in found}
+
+
+def configured_sources(spawner: Any) -> set[str]:
+    """Names and paths that the configuration itself has, also in profiles and for groups, for whoever they are."""
+    found = set(_sources("volumes", type(spawner).volumes.default_value or {}))
+    for cls in type(spawner).__mro__:
+        if cls.__name__ in spawner.config:
+            for key, value in spawner.config[cls.__name__].items():
+                found.update(_sources(key, value))
+    return found
+
+
+def _sources(key: Any, value: Any) -> Iterator[str]:
+    if isinstance(value, LazyConfigValue):
+        value = value.get_value([] if key in ("mounts", "profile_list") else {})
+    if key in ("volumes", "read_only_volumes") and isinstance(value, Mapping):
+        yield from map(str, value)
+    if isinstance(value, Mapping):
+        if isinstance(value.get("source"), str):
+            yield value["source"]
+        for inner_key, inner in value.items():
+            yield from _sources(inner_key, inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _sources("", inner)
