@@ -48,8 +48,8 @@ QUICK = (QUESTIONS - {"events", "logs", "service_logs"}) | {
     "start",
     "unpause",
 }
-# Seconds of silence after which a stream of events is taken for dead; the watch opens a new one before.
-EVENTS_TIMEOUT = 90.0
+# Connections for streams of events that a client keeps; more are made as they are needed.
+_STREAMS = 8
 
 # Seconds between the tries of a question that nobody answered.
 _PAUSES = (0.1, 0.4)
@@ -83,6 +83,24 @@ async def described(docker: Callable[..., Any], question: str, name: str) -> dic
     return answer
 
 
+class Connection:
+    """A client, made when it is first needed."""
+
+    def __init__(self, connect: Callable[[], Client]) -> None:
+        self._connect = connect
+        self._connected: Client | None = None
+        self._lock = threading.Lock()
+
+    def client(self) -> Client:
+        """The client. Blocks; raises what connecting raises."""
+        if self._connected is None:
+            # Not under the lock: an engine that hangs would make the callers wait for each other's time-out.
+            client = self._connect()
+            with self._lock:
+                self._connected = self._connected or client
+        return self._connected
+
+
 class Lane:
     """A few threads, one client, and a queue in which the highest rank is served first.
 
@@ -93,8 +111,7 @@ class Lane:
     def __init__(self, name: str, threads: int, connect: Callable[[], Client]) -> None:
         self._name = name
         self._threads = threads
-        self._connect = connect
-        self._connected: Client | None = None
+        self.client = Connection(connect).client
         self._waiting: list[tuple[int, int, Future[Any], Call[Any]]] = []
         self._arrivals = itertools.count()
         self._changed = threading.Condition()
@@ -112,15 +129,6 @@ class Lane:
                 threading.Thread(target=self._serve, name=name, daemon=True).start()
             self._changed.notify()
         return future
-
-    def client(self) -> Client:
-        """This lane's client, made when it is first needed. Blocks; raises what connecting raises."""
-        if self._connected is None:
-            # Not under the lock: an engine that hangs would make the callers wait for each other's time-out.
-            client = self._connect()
-            with self._changed:
-                self._connected = self._connected or client
-        return self._connected
 
     def _serve(self) -> None:
         while True:
@@ -140,8 +148,9 @@ class Lane:
 
 
 class Engine:
-    """One Docker engine: a quick and a slow lane, so that a slow call never delays a quick one; one for pulls, and
-    one for the streams of events.
+    """One Docker engine: a quick and a slow lane, so that a slow call never delays a quick one, and one for pulls.
+
+    Each stream of events has a thread of its own; they share the client that `events_client` gives.
 
     `connect(timeout, pool_size)` makes a client whose every call ends within `timeout` seconds of silence.
     """
@@ -161,8 +170,8 @@ class Engine:
         self.slow = Lane("slow", slow_threads, lambda: connect(slow_timeout, slow_threads))
         # Their own: registries that say nothing must not hold up a stop.
         self.pulling = Lane("pull", slow_threads, lambda: connect(slow_timeout, slow_threads))
-        # Two: while a stream is replaced.
-        self.events = Lane("events", 2, lambda: connect(EVENTS_TIMEOUT, 2))
+        # A stream is opened as quickly as a quick call is answered; then it may say nothing for longer.
+        self.events_client = Connection(lambda: connect(quick_timeout, _STREAMS)).client
         self._starts_at_once = starts_at_once
         self._admissions: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
         self.pulls: dict[str, Any] = {}

@@ -149,6 +149,15 @@ def _kind(method: str, status: int, message: str, error: APIError) -> type[Engin
     return Unavailable if method in QUESTIONS else Failed
 
 
+async def translating(method: str, awaiting: Awaitable[T]) -> T:
+    """Await a call of the engine; raise EngineErrors for whatever the SDK and the connection raise."""
+    try:
+        return await awaiting
+    except Exception as error:
+        meant = meaning(method, error)
+        raise meant from (None if meant is error else error)
+
+
 async def understood(method: str, awaiting: Awaitable[T]) -> T:
     """Await what may raise the SDK's exceptions, as overrides of public methods do; raise EngineErrors.
 

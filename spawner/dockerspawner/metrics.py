@@ -15,6 +15,8 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
+from weakref import WeakSet
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -68,11 +70,28 @@ def failed(error: BaseException) -> None:
 
 
 def heard(at: int) -> None:
-    """An event arrived; `at` is the engine's time in nanoseconds."""
+    """An event arrived; `at` is the engine's time in nanoseconds, 0 where that is unknown."""
+    if not at:
+        return
     watch_lag.observe(max(0.0, time.time() - at / 1e9))
 
 
-def count_servers(instance: str, running: Callable[[], int], sleeping: Callable[[], int]) -> None:
-    """Where the gauge gets its numbers when it is read."""
-    servers.labels(instance, "running").set_function(running)
-    servers.labels(instance, "sleeping").set_function(sleeping)
+class Counted(Protocol):
+    """Knows how many servers there are."""
+
+    def running(self) -> int: ...
+
+    def sleeping(self) -> int: ...
+
+
+# By instance: several engines, or a swarm beside an engine, may have servers of one.
+_counted: dict[str, WeakSet[Counted]] = {}
+
+
+def count_servers(instance: str, of: Counted) -> None:
+    """Add a source of the gauge's numbers, for as long as it exists; they are asked for when the gauge is read."""
+    if instance not in _counted:
+        counted = _counted[instance] = WeakSet()
+        servers.labels(instance, "running").set_function(lambda: sum(one.running() for one in list(counted)))
+        servers.labels(instance, "sleeping").set_function(lambda: sum(one.sleeping() for one in list(counted)))
+    _counted[instance].add(of)

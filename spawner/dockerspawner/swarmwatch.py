@@ -13,10 +13,9 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from dockerspawner import metrics
 from dockerspawner.engine import Engine
-from dockerspawner.errors import EngineError, Gone, understood
-from dockerspawner.events import Stream
+from dockerspawner.errors import EngineError, Gone, Unavailable, translating
+from dockerspawner.events import Event, Stream
 from dockerspawner.ownership import INSTANCE, Owner
 from dockerspawner.tasks import Task, current
 from dockerspawner.watch import Word, Words
@@ -39,10 +38,9 @@ class SwarmWatch(Words):
     """
 
     def __init__(self, engine: Engine, instance: str, log: logging.Logger) -> None:
-        super().__init__()
+        super().__init__(instance, log)
         self._engine = engine
         self._label = f"{INSTANCE}={instance}"
-        self._log = log
         # When all was listed; before the first list, long ago.
         self._listed_at = float("-inf")
         self._syncing: asyncio.Task[None] | None = None
@@ -55,18 +53,11 @@ class SwarmWatch(Words):
         self._outlived: set[str] = set()
         # Made since the list was asked for, which is older than they are.
         self._fresh: set[str] = set()
-        metrics.count_servers(
-            instance, running=lambda: sum(word.running for word in self._words.values()), sleeping=lambda: 0
-        )
-        self._follower = asyncio.get_running_loop().create_task(self._follow())
 
     @property
     def following(self) -> bool:
         """Are the words young enough to answer by?"""
         return time.monotonic() - self._listed_at < TOO_OLD
-
-    def is_of_this_loop(self) -> bool:
-        return self._follower.get_loop() is asyncio.get_running_loop() and not self._follower.done()
 
     async def word(self, service_id: str) -> Word | None:
         """The last word on a service, at most a few seconds old; None where none of that id is ours.
@@ -108,21 +99,22 @@ class SwarmWatch(Words):
         return await future
 
     async def _look(self) -> None:
-        while self._looks:
-            looks, self._looks = self._looks, {}
-            for service_id, outcome in (await self._ask_for(list(looks))).items():
-                for future in looks[service_id]:
-                    if future.cancelled():
-                        continue
-                    if isinstance(outcome, EngineError):
-                        future.set_exception(outcome)
-                    else:
-                        future.set_result(outcome)
-            await asyncio.sleep(LOOK_EVERY)
+        looks: dict[str, list[asyncio.Future[Task | None]]] = {}
+        try:
+            while self._looks:
+                looks, self._looks = self._looks, {}
+                for service_id, outcome in (await self._ask_for(list(looks))).items():
+                    _resolve(looks[service_id], outcome)
+                await asyncio.sleep(LOOK_EVERY)
+        finally:
+            # However this ends, nobody waits for an answer that does not come.
+            for futures in (*looks.values(), *self._looks.values()):
+                _resolve(futures, Unavailable("the swarm could not be asked"))
+            self._looks = {}
 
     async def _ask_for(self, ids: list[str]) -> dict[str, Task | EngineError | None]:
         try:
-            tasks = await self._tasks({"service": ids})
+            tasks, unreadable = await self._tasks({"service": ids})
         except Gone as error:
             # One of them is gone, and the engine tells of none.
             if len(ids) == 1:
@@ -131,16 +123,26 @@ class SwarmWatch(Words):
             return {one: outcome for answer in found for one, outcome in answer.items()}
         except EngineError as error:
             return dict.fromkeys(ids, error)
+        except Exception as error:
+            self._log_once("answer", error, ids)
+            return dict.fromkeys(ids, Unavailable(f"the swarm's answer can't be read: {error!r}"))
         by_service = _by_service(tasks)
-        return {one: current(by_service.get(one, ())) for one in ids}
+        unclear = Unavailable("the swarm's answer on a task can't be read")
+        return {
+            one: unclear if unreadable and one not in by_service else current(by_service.get(one, ())) for one in ids
+        }
 
-    async def _tasks(self, filters: Mapping[str, Any]) -> list[Task]:
+    async def _tasks(self, filters: Mapping[str, Any]) -> tuple[list[Task], bool]:
+        """Tasks, and whether there are more that can't be read, which are logged once."""
         answers = await self._question("tasks", filters=filters)
         # Thousands of them would hold up the hub.
-        return await asyncio.to_thread(lambda: [Task.of(answer) for answer in answers])
+        tasks, faults = await asyncio.to_thread(_read_tasks, answers)
+        for answer, error in faults:
+            self._log_once("description of a task", error, answer)
+        return tasks, bool(faults)
 
     async def _question(self, method: str, **kwargs: Any) -> Any:
-        return await understood(method, asyncio.wrap_future(self._engine.call(method, (), kwargs)))
+        return await translating(method, asyncio.wrap_future(self._engine.call(method, (), kwargs)))
 
     # Following
 
@@ -169,31 +171,45 @@ class SwarmWatch(Words):
         self._open()
         self._fresh.clear()
         try:
-            tasks = _by_service(await self._tasks({"label": [self._label]}))
-            unsure = self._words.keys() - tasks.keys() - self._fresh
-            if unsure or tasks.keys() - self._words.keys() - self._outlived or self._listed_at < 0:
-                # Names, and services that have no task.
-                services = await self._question("services", filters={"label": [self._label]})
-                self._take_services({service["ID"]: service["Spec"] for service in services})
-                self._outlived = tasks.keys() - self._words.keys()
+            await self._list_all()
         except EngineError as error:
             self._log.debug("The swarm can't be asked: %s", error)
             raise
-        for service_id, word in self._words.items():
-            if service_id not in self._fresh:
-                self._take(word, current(tasks.get(service_id, ())))
+        except Exception as error:
+            self._log_once("answer", error, "")
+            raise Unavailable(f"the swarm's answer can't be read: {error!r}") from error
         self._listed_at = time.monotonic()
 
-    def _take_services(self, services: Mapping[str, Mapping[str, Any]]) -> None:
-        for service_id in self._words.keys() - services.keys() - self._fresh:
+    async def _list_all(self) -> None:
+        found, unreadable = await self._tasks({"label": [self._label]})
+        tasks = _by_service(found)
+        unsure = self._words.keys() - tasks.keys() - self._fresh
+        if unsure or tasks.keys() - self._words.keys() - self._outlived or self._listed_at < 0:
+            # Names, and services that have no task.
+            self._take_services(await self._question("services", filters={"label": [self._label]}) or [])
+            self._outlived = tasks.keys() - self._words.keys()
+        for service_id, word in self._words.items():
+            # A task that can't be read may be that of any service that seems to have none.
+            if service_id not in self._fresh and (service_id in tasks or not unreadable):
+                self._take(word, current(tasks.get(service_id, ())))
+
+    def _take_services(self, listed: list[Any]) -> None:
+        services: dict[str, Mapping[str, Any]] = {}
+        for service in listed:
+            try:
+                services[service["ID"]] = service["Spec"]
+                if service["ID"] not in self._words:
+                    owner = Owner.of(service["Spec"].get("Labels") or {})
+                    self._words[service["ID"]] = Word(service["ID"], service["Spec"]["Name"], owner, running=False)
+            except Exception as error:
+                self._log_once("description of a service", error, service)
+        # What can't be read may be any of those that are missing.
+        readable = len(services) == len(listed)
+        for service_id in self._words.keys() - services.keys() - self._fresh if readable else ():
             word = self._words.pop(service_id)
             self._seen.pop(service_id, None)
             word.running = word.exists = False
             self._tell(word)
-        for service_id, spec in services.items():
-            if service_id not in self._words:
-                owner = Owner.of(spec.get("Labels") or {})
-                self._words[service_id] = Word(service_id, spec["Name"], owner, running=False)
 
     def _take(self, word: Word, task: Task | None) -> None:
         if task is not None and task == self._seen.get(word.id):
@@ -212,11 +228,36 @@ class SwarmWatch(Words):
         if self._stream is None or self._stream.ended.done():
             self._stream = Stream(self._engine, {"type": ["service", "node"]}, self._hear)
 
-    def _hear(self, event: Mapping[str, Any]) -> None:
-        attributes = event["Actor"].get("Attributes") or {}
-        changed = event["Type"] == "node" and {"state.new", "availability.new"} & attributes.keys()
-        if changed or (event["Action"] == "remove" and event["Actor"]["ID"] in self._words):
+    def _hear(self, raw: Any) -> None:
+        try:
+            event = Event.of(raw)
+        except ValueError as error:
+            self._log_once("event", error, raw)
+            return
+        changed = event.type == "node" and {"state.new", "availability.new"} & event.attributes.keys()
+        if changed or (event.action == "remove" and event.id in self._words):
             self._prompted.set()
+
+
+def _resolve(futures: Iterable[asyncio.Future[Task | None]], outcome: Task | EngineError | None) -> None:
+    for future in futures:
+        if future.done():
+            continue
+        if isinstance(outcome, EngineError):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
+
+
+def _read_tasks(answers: Any) -> tuple[list[Task], list[tuple[Any, Exception]]]:
+    """Tasks, and what can't be read with the reason."""
+    tasks, faults = [], []
+    for answer in answers or ():
+        try:
+            tasks.append(Task.of(answer))
+        except Exception as error:
+            faults.append((answer, error))
+    return tasks, faults
 
 
 def _by_service(tasks: Iterable[Task]) -> dict[str, list[Task]]:

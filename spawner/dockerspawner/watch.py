@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import time
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,8 +14,8 @@ from typing import Any
 
 from dockerspawner import metrics
 from dockerspawner.engine import Engine
-from dockerspawner.errors import EngineError, Unavailable, understood
-from dockerspawner.events import Stream
+from dockerspawner.errors import EngineError, Unavailable, translating
+from dockerspawner.events import Event, Stream
 from dockerspawner.ownership import INSTANCE, Owner
 
 # Seconds after which all is listed again, since silence of a stream looks like health.
@@ -23,10 +24,16 @@ RESYNC = 60.0
 OOM_WINDOW = 5_000_000_000
 # Seconds after which an end that the engine was asked for, and that it has reported to the asker, is heard here.
 EVENT_DELAY = 0.02
+# Seconds after which an event that belongs to news of a list is taken for missed.
+EVENT_LATE = 0.5
 # Seconds after which an engine that does not answer is taken for one that can't tell.
 PATIENCE = 10.0
 # Seconds between the tries to reach an engine that can't be followed.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+# The part of the patience after which an engine is listed that has not opened a stream, and how many times the
+# patience a stream may take to open.
+_OPENING, _GIVE_UP = 0.2, 6.0
+_RUNNING = ("running", "paused", "restarting")
 
 EVENTS = ["create", "start", "die", "oom", "destroy", "rename", "pause", "unpause", "connect", "disconnect"]
 
@@ -62,9 +69,33 @@ class Word:
 class Words:
     """Last words, by what they are on, and who listens to them."""
 
-    def __init__(self) -> None:
+    def __init__(self, instance: str, log: logging.Logger) -> None:
         self._words: dict[str, Word] = {}
         self._listeners: dict[str, weakref.WeakMethod[Listener]] = {}
+        self._instance = instance
+        self._log = log
+        self._logged: set[str] = set()
+        self._loop = asyncio.get_running_loop()
+        self._follower = self._loop.create_task(self._follow())
+        metrics.count_servers(instance, self)
+
+    async def _follow(self) -> None:
+        """Keep the words true until cancelled."""
+        raise NotImplementedError
+
+    def is_of_this_loop(self) -> bool:
+        return self._loop is asyncio.get_running_loop()
+
+    def keep_following(self) -> None:
+        """Follow again where following was cancelled. It ends by nothing else."""
+        if self._follower.done():
+            self._follower = self._loop.create_task(self._follow())
+
+    def running(self) -> int:
+        return sum(word.running and not word.paused for word in self._words.values())
+
+    def sleeping(self) -> int:
+        return sum(word.running and word.paused for word in self._words.values())
 
     def last(self, object_id: str) -> Word | None:
         """The last word that was heard; maybe not the last one by now."""
@@ -78,11 +109,22 @@ class Words:
         """Tell nobody about it any more."""
         self._listeners.pop(object_id, None)
 
+    def _log_once(self, what: str, error: BaseException, example: Any) -> None:
+        """Warn of an answer of unexpected shape the first time, with the traceback and its beginning."""
+        level = logging.DEBUG if what in self._logged else logging.WARNING
+        self._logged.add(what)
+        text = "The Docker engine's %s has an unexpected shape and is ignored (%r): %.300r"
+        self._log.log(level, text, what, error, example, exc_info=error)
+
     def _tell(self, word: Word) -> None:
         reference = self._listeners.get(word.id)
         listener = reference() if reference else None
         if listener is not None:
-            listener(word)
+            try:
+                listener(word)
+            except Exception:
+                # The words on others must not wait for it.
+                self._log.exception("News of %s could not be handled", word.name)
         if not word.exists or listener is None:
             self._listeners.pop(word.id, None)
 
@@ -96,33 +138,27 @@ class Watch(Words):
     """
 
     def __init__(self, engine: Engine, instance: str, log: logging.Logger) -> None:
-        super().__init__()
+        super().__init__(instance, log)
         self._engine = engine
-        self._instance = instance
         self._label = f"{INSTANCE}={instance}"
-        self._log = log
         self._patience = min(PATIENCE, engine.quick_timeout)
         # What events, and orders, have told of since the list was asked for: the list is older than that.
         self._touched: set[str] = set()
         self._observer: Observer | None = None
         self._stream: Stream | None = None
-        self._listed = False
+        # The stream that was open when the last list was asked for, and is heard since then.
+        self._heard_on: Stream | None = None
+        # Does the last list have an entry whose owner, or whose id, can't be read?
+        self._unreadable = False
         self._warned = False
         self._syncing: asyncio.Task[None] | None = None
-        metrics.count_servers(
-            instance,
-            running=lambda: sum(word.running and not word.paused for word in self._words.values()),
-            sleeping=lambda: sum(word.running and word.paused for word in self._words.values()),
-        )
-        self._follower = asyncio.get_running_loop().create_task(self._follow())
+        # Done when an event says too little, so that the next list must not wait.
+        self._doubt: asyncio.Future[None] | None = None
 
     @property
     def following(self) -> bool:
         """Are the words the engine's last ones?"""
-        return self._listed and self._stream is not None and not self._stream.ended.done()
-
-    def is_of_this_loop(self) -> bool:
-        return self._follower.get_loop() is asyncio.get_running_loop() and not self._follower.done()
+        return self._heard_on is not None and self._heard_on is self._stream and self._stream.is_open
 
     async def word(self, container_id: str) -> Word | None:
         """The last word on a container, None where the engine lists none of that id as ours.
@@ -143,6 +179,8 @@ class Watch(Words):
     async def owners(self) -> set[Owner]:
         """Whose containers there are, running or not. Unavailable where nobody can tell."""
         await self._up_to_date()
+        if self._unreadable:
+            raise Unavailable("the Docker engine's list of containers can't be read")
         return {word.owner for word in self._words.values()}
 
     async def frozen(self) -> set[str]:
@@ -180,9 +218,12 @@ class Watch(Words):
                 with contextlib.suppress(EngineError):
                     await self._sync()
                 if self._stream is not None and self.following:
-                    cut, _ = await asyncio.wait({self._stream.ended}, timeout=RESYNC)
-                    if not cut:
+                    doubt = self._doubt = self._loop.create_future()
+                    await asyncio.wait({self._stream.ended, doubt}, timeout=RESYNC, return_when=asyncio.FIRST_COMPLETED)
+                    if not self._stream.ended.done():
                         pause = _FIRST_PAUSE
+                        if doubt.done():
+                            await asyncio.sleep(_FIRST_PAUSE)
                         continue
                 await asyncio.sleep(pause * random.uniform(0.5, 1.5))
                 pause = min(2 * pause, _LONGEST_PAUSE)
@@ -191,7 +232,7 @@ class Watch(Words):
                 self._stream.close()
 
     async def _sync(self) -> None:
-        """Open the stream of events and list; one for all who ask meanwhile."""
+        """Have a stream of events open and list; one list for all who ask meanwhile. EngineError where that fails."""
         if self._syncing is None or self._syncing.done():
             self._syncing = asyncio.get_running_loop().create_task(self._open_and_list())
             # Where every asker was cancelled nobody else looks at the outcome.
@@ -199,81 +240,154 @@ class Watch(Words):
         await asyncio.shield(self._syncing)
 
     async def _open_and_list(self) -> None:
+        deadline = time.monotonic() + self._patience
         try:
-            await self._open()
-            self._touched.clear()
-            filters = {"label": [self._label]}
-            call = self._engine.call("containers", (), {"all": True, "filters": filters})
-            found = await understood("containers", asyncio.wait_for(asyncio.wrap_future(call), self._patience))
+            stream = await self._open()
+            news = await self._list(deadline)
+            if stream is not None and stream is self._heard_on and await self._missed(news):
+                # It is open and deaf: another one is heard before the next list.
+                self._log.info("The Docker engine's stream of events has missed changes and is replaced")
+                stream.close()
+                stream = await self._open()
+                await self._list(time.monotonic() + self._patience)
+            self._heard_on = stream
         except EngineError as error:
-            self._listed = False
+            self._heard_on = None
             self._log.debug("The Docker engine can't be followed: %s", error)
             raise
-        self._take(found)
-        self._listed = True
-        if self._observer is not None:
-            self._observer(None)
+        except Exception as error:
+            self._heard_on = None
+            self._log_once("answer", error, "")
+            raise Unavailable(f"the Docker engine's answer can't be read: {error!r}") from error
+        self._notify_observer(None)
 
-    async def _open(self) -> None:
-        # Not by our label: events of networks have none, even where they are about a container of ours.
-        stream = Stream(self._engine, {"type": ["container", "network"], "event": EVENTS}, self._hear)
-        await asyncio.wait({stream.opened}, timeout=self._patience)
-        if not stream.opened.done():
+    def _notify_observer(self, event: Mapping[str, Any] | None) -> None:
+        if self._observer is not None:
+            try:
+                self._observer(event)
+            except Exception:
+                self._log.exception("The start of a container could not be handled")
+
+    async def _missed(self, news: set[str]) -> bool:
+        """Is there news of a list of which no event comes, either?"""
+        if news:
+            await asyncio.sleep(EVENT_LATE)
+        return bool(news - self._touched)
+
+    async def _list(self, deadline: float) -> set[str]:
+        """Ask for all containers, until `deadline` by time.monotonic(); ids of those that are news."""
+        self._touched.clear()
+        filters = {"label": [self._label]}
+        call = self._engine.call("containers", (), {"all": True, "filters": filters})
+        answered = asyncio.wait_for(asyncio.wrap_future(call), deadline - time.monotonic())
+        found = await translating("containers", answered)
+        return self._take(found or [])
+
+    async def _open(self) -> Stream | None:
+        """The stream of events, opened where there is none; None where the engine lists but opens none yet."""
+        stream = self._stream
+        if stream is not None and not stream.opened.done() and _age(stream) > _GIVE_UP * self._patience:
             stream.close()
-            raise Unavailable("no stream of events", timed_out=True)
-        if self._stream is not None:
-            self._stream.close()
-        self._stream = stream
+        if stream is None or stream.ended.done():
+            # Not by our label: events of networks have none, even where they are about a container of ours.
+            stream = Stream(self._engine, {"type": ["container", "network"], "event": EVENTS}, self._hear)
+            self._stream = stream
+        await asyncio.wait({stream.opened}, timeout=self._patience * _OPENING)
+        if not stream.opened.done():
+            # An engine that hangs does not list, either.
+            return None
         error = stream.opened.result()
         if isinstance(error, Unavailable):
             raise error
         if error is not None and not self._warned:
             self._warned = True
             self._log.warning("The Docker engine tells of no events; it will be asked all the more: %s", error)
+        return stream
 
     # Words
 
-    def _take(self, found: list[Container]) -> None:
-        listed = {summary["Id"]: summary for summary in found}
-        for container_id in self._words.keys() - listed.keys() - self._touched:
+    def _take(self, found: Any) -> set[str]:
+        """Have the words of a list; ids of the containers of which no event, and no order, has told that."""
+        if not isinstance(found, list):
+            raise TypeError(f"a list of containers is a {type(found).__name__}")
+        listed = self._readable(found)
+        # What can't be read may be any of those that are missing.
+        gone = set() if len(listed) < len(found) else self._words.keys() - listed.keys() - self._touched
+        news = set(gone)
+        for container_id in gone:
             word = self._words.pop(container_id)
             word.running = word.exists = False
             self._tell(word)
-        for container_id, summary in listed.items():
+        for container_id, word in listed.items():
             if container_id in self._touched:
                 continue
             before = self._words.get(container_id)
-            word = self._words[container_id] = _listed_word(summary, before)
-            if before is None or (before.running, _addresses(before)) != (word.running, _addresses(word)):
+            self._words[container_id] = word
+            if before is None or before.running != word.running:
+                news.add(container_id)
                 self._tell(word)
+            elif _addresses(before) != _addresses(word):
+                self._tell(word)
+        return news
 
-    def _hear(self, event: Mapping[str, Any]) -> None:
-        container_id, attributes = event["Actor"]["ID"], event["Actor"]["Attributes"]
-        action, at = event["Action"], event.get("timeNano", 0)
-        if event["Type"] == "network":
-            self._hear_of_network(action, attributes.get("container", ""), at)
-            return
-        if self._observer is not None and action == "start":
-            self._observer(event)
-        if Owner.of(attributes).instance != self._instance:
+    def _readable(self, found: list[Any]) -> dict[str, Word]:
+        """The words of a list by their ids, without the entries that can't be read, which are logged once."""
+        listed: dict[str, Word] = {}
+        self._unreadable = False
+        for summary in found:
+            try:
+                if not isinstance(summary["Id"], str) or not summary["Id"]:
+                    raise ValueError("no id")
+                word = _listed_word(summary, self._words.get(summary["Id"]))
+                listed[word.id] = word
+                self._unreadable |= not word.owner.instance
+            except Exception as error:
+                self._unreadable = True
+                self._log_once("entry in the list of containers", error, summary)
+        return listed
+
+    def _hear(self, raw: Any) -> None:
+        try:
+            self._hear_of(Event.of(raw))
+        except Exception as error:
+            self._log_once("event", error, raw)
+
+    def _hear_of(self, event: Event) -> None:
+        if event.type == "network":
+            self._hear_of_network(event)
+        elif event.type == "container" and event.action in EVENTS:
+            self._hear_of_container(event)
+
+    def _hear_of_container(self, event: Event) -> None:
+        action, at = event.action, event.at
+        if action == "start":
+            self._notify_observer({"Actor": {"ID": event.id, "Attributes": event.attributes}})
+        word = self._words.get(event.id)
+        owner = Owner.of(event.attributes)
+        if INSTANCE not in event.attributes:
+            # Not ours, or an engine that leaves labels out.
+            if word is None:
+                if event.id in self._listeners:
+                    self._list_soon()
+                return
+            owner = word.owner
+        elif owner.instance != self._instance:
             return
         metrics.heard(at)
-        self._touched.add(container_id)
-        word = self._words.get(container_id)
+        self._touched.add(event.id)
         if word is None:
             if action == "destroy":
                 return
-            owner = Owner.of(attributes)
-            word = self._words[container_id] = Word(container_id, attributes.get("name", ""), owner, False)
+            word = self._words[event.id] = Word(event.id, event.attributes.get("name", ""), owner, False)
         if action == "create":
             return
         if action == "oom":
             metrics.out_of_memory.inc()
             word.out_of_memory_at = max(at, word.out_of_memory_at)
         elif action == "rename":
-            word.name = attributes.get("name", word.name)
+            word.name = event.attributes.get("name", word.name)
             return
-        elif at < word.at:
+        elif at and at < word.at:
             # Overtaken by a later one.
             return
         elif action in ("pause", "unpause"):
@@ -285,49 +399,80 @@ class Watch(Words):
             word.running, word.described, word.at = False, None, at
         elif action == "destroy":
             word.running = word.exists = False
-            del self._words[container_id]
+            del self._words[event.id]
         self._tell(word)
 
-    def _hear_of_network(self, action: str, container_id: str, at: int) -> None:
+    def _hear_of_network(self, event: Event) -> None:
         """A container has joined a network, or left one. Each start and each end brings such events, too."""
-        word = self._words.get(container_id)
-        if word is None or not word.running or action not in ("connect", "disconnect"):
+        word = self._words.get(event.attributes.get("container", ""))
+        if word is None or not word.running or event.action not in ("connect", "disconnect"):
             return
-        metrics.heard(at)
-        self._touched.add(container_id)
+        metrics.heard(event.at)
+        self._touched.add(word.id)
         word.described = None
         # Whoever has left for good has no address to be told of, and mostly it is about to end.
-        if action == "connect":
+        if event.action == "connect":
             self._tell(word)
+
+    def _list_soon(self) -> None:
+        if self._doubt is not None and not self._doubt.done():
+            self._doubt.set_result(None)
+
+
+def _age(stream: Stream) -> float:
+    return time.monotonic() - stream.began
 
 
 def _listed_word(summary: Container, before: Word | None) -> Word:
-    labels = summary.get("Labels") or {}
+    state = _state(summary)
+    names = summary.get("Names") or [""]
     word = Word(
         id=summary["Id"],
-        name=summary["Names"][0].lstrip("/") if summary.get("Names") else "",
-        owner=Owner.of(labels),
-        running=summary["State"] in ("running", "paused", "restarting"),
-        paused=summary["State"] == "paused",
+        name=str(names[0]).lstrip("/"),
+        owner=Owner.of(summary.get("Labels") or {}),
+        running=state in _RUNNING,
+        paused=state == "paused",
         described=as_inspected(summary),
     )
     if before is not None:
         word.at, word.out_of_memory_at = before.at, before.out_of_memory_at
+        if not state:
+            word.running, word.paused = before.running, before.paused
+        if not word.owner.instance:
+            word.owner = before.owner
     return word
 
 
-def as_inspected(summary: Container) -> Container:
-    """What a listed container says of state and addresses, in the shape that inspecting it gives."""
+def _state(summary: Container) -> str:
+    """State of a listed container, such as "running"; by its status where it has none, empty where nothing says it."""
+    state = summary.get("State")
+    if isinstance(state, str) and state:
+        return state.lower()
+    status = str(summary.get("Status") or "").lower()
+    if "(paused)" in status:
+        return "paused"
+    return "running" if status.startswith("up") else status.partition(" ")[0]
+
+
+def as_inspected(summary: Container) -> Container | None:
+    """What a listed container says of state and addresses, in the shape that inspecting it gives; None where it says
+    too little for that."""
+    state = _state(summary)
+    networks = (summary.get("NetworkSettings") or {}).get("Networks")
+    if not state or not isinstance(networks, Mapping):
+        return None
     ports: dict[str, list[dict[str, str]]] = {}
     for port in summary.get("Ports") or ():
-        published = ports.setdefault(f"{port['PrivatePort']}/{port['Type']}", [])
-        if "PublicPort" in port:
-            published.append({"HostIp": port.get("IP", ""), "HostPort": str(port["PublicPort"])})
+        if not port.get("PrivatePort"):
+            continue
+        published = ports.setdefault(f"{port['PrivatePort']}/{port.get('Type') or 'tcp'}", [])
+        if port.get("PublicPort"):
+            published.append({"HostIp": port.get("IP") or "", "HostPort": str(port["PublicPort"])})
     return {
         "Id": summary["Id"],
-        "State": {"Status": summary["State"], "Running": summary["State"] in ("running", "paused", "restarting")},
-        "HostConfig": {"NetworkMode": summary.get("HostConfig", {}).get("NetworkMode", "")},
-        "NetworkSettings": {"Networks": (summary.get("NetworkSettings") or {}).get("Networks") or {}, "Ports": ports},
+        "State": {"Status": state, "Running": state in _RUNNING},
+        "HostConfig": {"NetworkMode": (summary.get("HostConfig") or {}).get("NetworkMode") or ""},
+        "NetworkSettings": {"Networks": networks, "Ports": ports},
     }
 
 
@@ -344,4 +489,5 @@ def watch_of(engine: Engine, instance: str, log: logging.Logger, kind: Callable[
     watch = engine.watches.get((kind, instance))
     if watch is None or not watch.is_of_this_loop():
         watch = engine.watches[kind, instance] = kind(engine, instance, log)
+    watch.keep_following()
     return watch

@@ -94,6 +94,7 @@ class Isolated:
         """The spawner of a hub that was started anew, with the state that the one before has saved."""
         spawner.engine.networks.clear()
         spawner._watch._follower.cancel()
+        spawner.engine.watches.clear()
         another = self.make(spawner.user.name, **{"remove": spawner.remove, **traits})
         another.load_state(spawner.get_state())
         return another

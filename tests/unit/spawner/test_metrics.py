@@ -44,3 +44,23 @@ async def test_calls_of_the_engine_and_what_became_of_them() -> None:
     await asyncio.gather(*(spawner.docker("inspect_image", "tiny") for _ in range(2)), return_exceptions=True)
     assert figure("engine_call_seconds_count", method="inspect_image") == calls + 2
     assert figure("engine_errors_total", method="inspect_image", kind="NoSuchImage") == errors + 1
+
+
+def test_servers_of_several_engines_are_counted_together() -> None:
+    class Counted:
+        def __init__(self, running: int, sleeping: int) -> None:
+            self._figures = running, sleeping
+
+        def running(self) -> int:
+            return self._figures[0]
+
+        def sleeping(self) -> int:
+            return self._figures[1]
+
+    one, two = Counted(3, 1), Counted(2, 0)
+    metrics.count_servers("counted", one)
+    metrics.count_servers("counted", two)
+    assert figure("servers", instance="counted", state="running") == 5
+    assert figure("servers", instance="counted", state="sleeping") == 1
+    del one
+    assert figure("servers", instance="counted", state="running") == 2

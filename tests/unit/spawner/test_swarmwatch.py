@@ -222,3 +222,98 @@ async def test_one_watch_of_each_kind() -> None:
     watch = watch_of(engine, "hub", LOG, SwarmWatch)
     assert watch_of(engine, "hub", LOG, SwarmWatch) is watch
     assert isinstance(watch_of(engine, "hub", LOG), Watch)
+
+
+@pytest.mark.parametrize(
+    "broken", [None, 7, {}, {"ID": "t"}, {"ID": "t", "Spec": None}, {"ID": "t", "Spec": {"ContainerSpec": None}}]
+)
+async def test_task_of_unexpected_shape_is_logged_once_and_ends_no_server(
+    slow: None, broken: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    swarm = FakeSwarm()
+    one, two = add(swarm, "one"), add(swarm, "two")
+    watch = watch_on(swarm)
+    assert await watch.word(one)
+    task = swarm.task_of(one)["ID"]
+    swarm.tasks = lambda filters: [broken, *(task for task in swarm.tasks_there.values() if task["ServiceID"] == two)]  # type: ignore[method-assign]
+    for _ in range(3):
+        await watch._sync()
+    assert (watch.last(one).running, watch.last(two).running) == (True, True)  # type: ignore[union-attr]
+    assert isinstance(await asyncio.wait_for(watch.look(two), 10), Task)
+    with pytest.raises(Unavailable):
+        await asyncio.wait_for(watch.look(one), 10)
+    assert task in swarm.tasks_there
+    assert [record.levelname for record in caplog.records if "unexpected shape" in record.getMessage()] == ["WARNING"]
+
+
+@pytest.mark.parametrize("answer", [{"message": "?"}, 7, "text"])
+async def test_answer_of_unexpected_shape_leaves_no_look_waiting(slow: None, answer: Any) -> None:
+    swarm = FakeSwarm()
+    one = add(swarm, "one")
+    watch = watch_on(swarm)
+    assert await watch.word(one)
+    swarm.tasks = lambda filters: answer  # type: ignore[method-assign]
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            await asyncio.wait_for(watch.look(one), 10)
+    word = watch.last(one)
+    assert word is not None
+    assert word.running
+
+
+async def test_cancelled_looker_leaves_no_look_waiting(slow: None) -> None:
+    swarm = FakeSwarm()
+    one = add(swarm, "one")
+    watch = watch_on(swarm)
+    await watch.word(one)
+    may_answer, asked = threading.Event(), threading.Event()
+    swarm.tasks = lambda filters: asked.set() or may_answer.wait(10) or []  # type: ignore[func-returns-value,method-assign,return-value]
+    looks = [asyncio.ensure_future(watch.look(one)) for _ in range(3)]
+    await asyncio.to_thread(asked.wait, 10)
+    looks.append(asyncio.ensure_future(watch.look(one)))
+    await asyncio.sleep(0)
+    assert watch._looker is not None
+    watch._looker.cancel()
+    outcomes = await asyncio.wait_for(asyncio.gather(*looks, return_exceptions=True), 10)
+    assert {type(outcome) for outcome in outcomes} == {Unavailable}
+    may_answer.set()
+
+
+async def test_service_of_unexpected_shape_ends_no_server(slow: None, caplog: pytest.LogCaptureFixture) -> None:
+    swarm = FakeSwarm()
+    one = add(swarm, "one")
+    watch = watch_on(swarm)
+    assert await watch.word(one)
+    swarm.tasks = lambda filters: []  # type: ignore[method-assign]
+    swarm.services = lambda filters: [{"ID": one}, None]  # type: ignore[method-assign,list-item]
+    for _ in range(2):
+        await watch._sync()
+    word = watch.last(one)
+    assert word is not None
+    assert word.exists
+    assert [record.levelname for record in caplog.records if "unexpected shape" in record.getMessage()] == ["WARNING"]
+
+
+async def test_events_of_unexpected_shape_are_survived(slow: None) -> None:
+    swarm = FakeSwarm()
+    _, one, listener = await listened(swarm)
+    for event in (7, {}, {"Type": "node"}, {"Type": "service", "Action": "remove", "Actor": None}):
+        swarm.streams[0].events.put(event)  # type: ignore[arg-type]
+    swarm.remove_service(one)
+    swarm.streams[0].events.put({"Type": "service", "Action": "Remove", "Actor": {"ID": one}})
+    await seen(lambda: listener.heard)
+    assert listener.heard == [("one", False, False)]
+
+
+async def test_docker_and_swarm_watches_of_one_engine_both_follow() -> None:
+    class Both(FakeSwarm):
+        def containers(self, all: bool, filters: Any) -> list[Any]:
+            return []
+
+    swarm = Both()
+    engine = fake_engine(swarm)
+    one = add(swarm, "one")
+    watches = [watch_of(engine, "hub", LOG, kind) for kind in (Watch, SwarmWatch)]
+    assert await watches[0].word(one) is None
+    assert (await watches[1].word(one)).running
+    await seen(lambda: len(swarm.streams) == 2)

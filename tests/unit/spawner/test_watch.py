@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -203,6 +204,10 @@ async def test_an_engine_that_hangs_is_given_up_after_the_quick_time_out() -> No
             assert self.may_pull.wait(10)
             return super().events(filters, decode)
 
+        def containers(self, all: bool, filters: Any) -> Any:
+            assert self.may_pull.wait(10)
+            return super().containers(all, filters)
+
     client = Hanging()
     client.may_pull.clear()
     watch = watch_on(client, quick_timeout=0.05)
@@ -328,3 +333,235 @@ async def test_one_watch_for_an_instance_and_a_loop() -> None:
         return watch_of(engine, "hub", LOG) is watch
 
     assert await asyncio.to_thread(asyncio.run, elsewhere()) is False
+
+
+async def test_watches_of_five_instances_keep_their_streams_at_every_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "RESYNC", 0.02)
+    client, listener = FakeClient(), Listener()
+    engine = fake_engine(client)
+    owners = [Owner(f"hub{number}", "ann", "") for number in range(5)]
+    ids = [add(client, f"of-{owner.instance}", owner=owner) for owner in owners]
+    watches = [watch_of(engine, owner.instance, LOG) for owner in owners]
+    for watch, one in zip(watches, ids, strict=True):
+        assert (await watch.word(one)).running
+        watch.listen(one, listener.hear)
+    await heard(lambda: client.followed.count("containers") >= 30)
+    assert client.followed.count("events") == 5
+    assert all(watch.following for watch in watches)
+    # From here on, only events tell.
+    monkeypatch.setattr(watching, "RESYNC", 60.0)
+    for owner in owners:
+        client.die(f"of-{owner.instance}", 1)
+    await heard(lambda: len({name for name, _, _ in listener.heard}) == 5)
+    assert client.followed.count("events") == 5
+
+
+async def test_watch_whose_stream_misses_changes_opens_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "RESYNC", 0.02)
+    client = FakeClient()
+    one = add(client, "one")
+    watch = watch_on(client)
+    await watch.word(one)
+    client.silent = True
+    client.die("one", 1)
+    await heard(lambda: client.followed.count("events") == 2)
+    client.silent = False
+    lists = client.followed.count("containers")
+    await heard(lambda: client.followed.count("containers") > lists + 5)
+    assert client.followed.count("events") == 2
+
+
+ODD_EVENTS: list[Any] = [
+    7,
+    [],
+    "start",
+    {},
+    {"Type": "container", "Action": "die"},
+    {"Type": "container", "Action": None, "Actor": {"ID": None}},
+    {"Type": "container", "Action": "start", "Actor": None},
+    {"Type": "network", "Action": "connect", "Actor": {"ID": "n", "Attributes": None}},
+    {"Type": "container", "Action": "health_status: healthy", "Actor": {"ID": "id-of-one", "Attributes": {}}},
+]
+
+
+async def test_events_of_unexpected_shape_are_logged_once_and_survived(caplog: pytest.LogCaptureFixture) -> None:
+    client, listener = FakeClient(), Listener()
+    one = add(client, "one")
+    watch = watch_on(client)
+    await watch.word(one)
+    watch.listen(one, listener.hear)
+    for event in ODD_EVENTS * 2:
+        client.streams[0].events.put(event)  # type: ignore[arg-type]
+    client.die("one", 1)
+    await heard(lambda: listener.heard)
+    assert listener.heard == [("one", False, True)]
+    assert watch.following
+    assert client.followed == ["events", "containers"]
+    assert [record.levelname for record in caplog.records if "unexpected shape" in record.getMessage()] == ["WARNING"]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"Type": "container", "Action": "died", "Actor": {"ID": "id-of-one"}},
+        {"Type": "container", "Action": "Die", "Actor": {"ID": "id-of-one", "Attributes": None}, "time": 99},
+        {"status": "die", "id": "id-of-one", "from": "tiny"},
+    ],
+)
+async def test_end_without_labels_and_time_is_heard(event: dict[str, Any]) -> None:
+    client, listener = FakeClient(), Listener()
+    one = add(client, "one")
+    watch = watch_on(client)
+    await watch.word(one)
+    watch.listen(one, listener.hear)
+    client.streams[0].events.put(event)
+    await heard(lambda: listener.heard)
+    assert listener.heard == [("one", False, True)]
+
+
+async def test_event_without_labels_of_an_unknown_server_is_answered_by_a_list() -> None:
+    client, listener = FakeClient(), Listener()
+    watch = watch_on(client)
+    await watch.word("id-of-one")
+    watch.listen("id-of-one", listener.hear)
+    client.silent = True
+    one = add(client, "one")
+    client.streams[0].events.put({"Type": "container", "Action": "start", "Actor": {"ID": one}})
+    await heard(lambda: listener.heard)
+    assert listener.heard[0] == ("one", True, True)
+
+
+class Listing(FakeClient):
+    """Lists what `shaped` makes of the list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shaped: Callable[[list[dict[str, Any]]], Any] = list
+
+    def containers(self, all: bool, filters: Any) -> Any:
+        return self.shaped(super().containers(all, filters))
+
+
+@pytest.mark.parametrize("field", ["Names", "Labels", "State", "HostConfig", "NetworkSettings", "Ports"])
+@pytest.mark.parametrize("there", [True, False])
+async def test_list_without_a_field_ends_no_server(field: str, there: bool) -> None:
+    client, listener = Listing(), Listener()
+    one = add(client, "one")
+    watch = watch_on(client)
+    await watch.word(one)
+    watch.listen(one, listener.hear)
+
+    def shaped(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        for summary in found:
+            summary[field] = None
+            if not there:
+                del summary[field]
+        return found
+
+    client.shaped = shaped
+    await watch._sync()
+    assert (await watch.word(one)).running  # type: ignore[union-attr]
+    assert [word.name for word in await watch.of(ANN)] in (["one"], [""])
+    assert not any(not running for _, running, _ in listener.heard)
+
+
+@pytest.mark.parametrize(
+    "entry", [None, 1, "x", {}, {"Id": None}, {"Id": ["x"]}, {"Id": "x", "Names": 3}, {"Id": "x", "Labels": "y"}]
+)
+async def test_list_with_an_unreadable_entry_ends_no_server(entry: Any, caplog: pytest.LogCaptureFixture) -> None:
+    client = Listing()
+    one = add(client, "one")
+    watch = watch_on(client)
+    assert (await watch.word(one)).running  # type: ignore[union-attr]
+    client.shaped = lambda found: [entry]
+    for _ in range(3):
+        await watch._sync()
+    assert (await watch.word(one)).running  # type: ignore[union-attr]
+    # Networks of users whose containers are not known must not be removed.
+    with pytest.raises(Unavailable):
+        await watch.owners()
+    assert [record.levelname for record in caplog.records if "unexpected shape" in record.getMessage()] == ["WARNING"]
+    client.shaped = list
+    await watch._sync()
+    assert await watch.owners() == {ANN}
+
+
+@pytest.mark.parametrize("answer", [{"message": "?"}, "text", 7])
+async def test_answer_that_is_not_a_list_is_no_answer(answer: Any, caplog: pytest.LogCaptureFixture) -> None:
+    client = Listing()
+    one = add(client, "one")
+    watch = watch_on(client)
+    assert await watch.word(one)
+    client.shaped = lambda found: answer
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            await watch._sync()
+    assert [record.levelname for record in caplog.records if "unexpected shape" in record.getMessage()] == ["WARNING"]
+    client.shaped = list
+    assert (await watch.word(one)).running  # type: ignore[union-attr]
+
+
+async def test_list_without_any_container_may_be_null() -> None:
+    client = Listing()
+    client.shaped = lambda found: None
+    watch = watch_on(client)
+    assert await watch.word("x") is None
+    assert watch.following
+
+
+def test_listed_container_of_an_old_engine_has_a_status_only() -> None:
+    listed = [{"Id": "1", "Status": status} for status in ("Up 3 minutes", "Up 2 hours (Paused)", "Exited (0) 1 s ago")]
+    words = [watching._listed_word(summary, None) for summary in listed]
+    assert [(word.running, word.paused) for word in words] == [(True, False), (True, True), (False, False)]
+
+
+async def test_engine_that_lists_but_opens_no_stream_is_asked_each_time() -> None:
+    class Reticent(FakeClient):
+        def events(self, filters: Any, decode: bool) -> Any:
+            assert self.may_pull.wait(10)
+            return super().events(filters, decode)
+
+    client = Reticent()
+    client.may_pull.clear()
+    one = add(client, "one")
+    watch = watch_on(client, quick_timeout=0.5)
+    assert (await watch.word(one)).running  # type: ignore[union-attr]
+    client.die("one", 1)
+    assert not (await watch.word(one)).running  # type: ignore[union-attr]
+    assert not watch.following
+    client.may_pull.set()
+    await heard(lambda: watch.following)
+    # Those that were waited for in vain are one.
+    assert client.followed.count("events") == 1
+
+
+async def test_watch_whose_follower_was_cancelled_stays_the_same_and_follows_again() -> None:
+    client = FakeClient()
+    one, engine = add(client, "one"), fake_engine(client)
+    watch = watch_of(engine, "hub", LOG)
+    assert await watch.word(one)
+    for _ in range(20):
+        watch._follower.cancel()
+        await asyncio.wait({watch._follower})
+        assert watch_of(engine, "hub", LOG) is watch
+    await heard(lambda: watch.following)
+    assert sum(thread.name.startswith("docker-events") for thread in threading.enumerate()) <= 2
+
+
+async def test_listener_that_raises_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    class Raising:
+        def hear(self, word: Word) -> None:
+            raise KeyError("typo")
+
+    client, raising, listener = FakeClient(), Raising(), Listener()
+    first, second = add(client, "first"), add(client, "second")
+    watch = watch_on(client)
+    await watch.word(first)
+    watch.listen(first, raising.hear)
+    watch.listen(second, listener.hear)
+    client.cut()
+    client.silent = True
+    client.die("first", 1)
+    client.die("second", 1)
+    await heard(lambda: listener.heard)
+    assert "News of first could not be handled" in caplog.text
