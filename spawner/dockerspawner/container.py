@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from jupyterhub.traitlets import Callable as CallableTrait
@@ -14,9 +14,10 @@ from jupyterhub.utils import maybe_future
 from traitlets import Bool, Dict, Integer, Unicode, Union
 from traitlets.config import LoggingConfigurable
 
-from dockerspawner import specs
+from dockerspawner import sdkkeys, specs
 from dockerspawner.engine import described, perform
-from dockerspawner.errors import BeingRemoved, Gone, NoSuchNetwork, Unavailable
+from dockerspawner.errors import BeingRemoved, Gone, NoSuchNetwork, Refused, Unavailable
+from dockerspawner.failures import misconfigured
 from dockerspawner.mounts import Mounted, as_binds, of_host_config
 from dockerspawner.network import MENDS
 from dockerspawner.ownership import Owner, token_of
@@ -86,6 +87,9 @@ class Container(LoggingConfigurable):
         called more than once a start.""",
     )
 
+    # Which keys the extra settings take.
+    _sdk_keys = sdkkeys.CONTAINER
+
     # Of the start under way: the spec's hash, the environment as it was handed over.
     _spec = ""
     _environment: dict[str, str] = {}
@@ -117,6 +121,44 @@ class Container(LoggingConfigurable):
     async def _evaluate(self, setting: Any) -> Any:
         return await maybe_future(setting(self)) if callable(setting) else setting
 
+    async def _extra(self, setting: str) -> dict[str, Any]:
+        """A setting that is passed on to the Docker SDK: evaluated, with its templates filled, and checked."""
+        given = await self._evaluate(getattr(self, setting))
+        filled = specs.render({} if given is None else given, self.template_namespace())
+        try:
+            sdkkeys.check(setting, filled, self._sdk_keys)
+        except sdkkeys.Mistake as mistake:
+            raise misconfigured(f"{mistake}.") from None
+        if unread := sdkkeys.unread(filled.get("host_config") or {}):
+            self.log.warning(
+                "Docker disregards %s in host_config of %s: use the setting extra_host_config",
+                ", ".join(unread),
+                setting,
+            )
+        return dict(filled)
+
+    @staticmethod
+    def _made_of(build: Callable[[Any], dict[str, Any]], server: Any) -> dict[str, Any]:
+        """The arguments of the call that creates the server's object; a failure that names the setting to blame."""
+        try:
+            return build(server)
+        except sdkkeys.Mistake as mistake:
+            raise misconfigured(f"{mistake}.") from mistake
+
+    async def _modified(self, spec: dict[str, Any]) -> dict[str, Any]:
+        """The arguments as modify_spec_hook leaves them."""
+        spec = await maybe_future(self.modify_spec_hook(self, spec)) or spec
+        if not isinstance(spec, Mapping):
+            raise misconfigured(f"The setting modify_spec_hook gives {type(spec).__name__}: it has to give a dict.")
+        if unknown := sorted(spec.keys() - self._sdk_keys["extra_create_kwargs"]):
+            raise misconfigured(f'The setting modify_spec_hook gives an unknown argument "{unknown[0]}".')
+        return {**spec, "name": self.object_name}
+
+    def _refused(self, error: Refused) -> Exception:
+        """What the engine refuses, with the setting that is to blame where the engine names a field."""
+        sentence = sdkkeys.wrong_form(str(error), self._sdk_keys)
+        return misconfigured(f"{sentence}.") if sentence else error
+
     def _create_defaults(self) -> dict[str, Any]:
         """Keyword arguments of create_container that extra_create_kwargs may replace."""
         if not (others := self._side_networks()):
@@ -130,14 +172,14 @@ class Container(LoggingConfigurable):
     async def _create_kwargs(self) -> dict[str, Any]:
         # Before the image is read, which a subclass may choose there.
         environment = self.get_env()
-        namespace = self.template_namespace()
-        extra = specs.render(await self._evaluate(self.extra_create_kwargs), namespace)
-        extra_create = specs.merge(self._create_defaults(), extra)
+        extra_create = specs.merge(self._create_defaults(), await self._extra("extra_create_kwargs"))
+        extra_host = self._host_settings(await self._extra("extra_host_config"))
         command = await maybe_future(self.get_command())
         if command is None and "entrypoint" in extra_create:
             # Under another entry point the engine forgets the image's command.
             command = await self._image_command()
-        spec = specs.container(
+        spec = self._made_of(
+            specs.container,
             specs.Server(
                 image=self.image,
                 name=self.object_name,
@@ -157,14 +199,11 @@ class Container(LoggingConfigurable):
                 cpu_guarantee=self.cpu_guarantee,
                 devices=await self._gpu_requests(),
                 extra_create=extra_create,
-                extra_host=self._host_settings(
-                    specs.render(await self._evaluate(self.extra_host_config), namespace),
-                ),
-            )
+                extra_host=extra_host,
+            ),
         )
         if self.modify_spec_hook:
-            spec = await maybe_future(self.modify_spec_hook(self, spec)) or spec
-            spec["name"] = self.object_name
+            spec = await self._modified(spec)
         configured = Mounted(as_binds(self.volume_binds), self.mount_binds)
         self._note_replaced_mounts(configured, of_host_config(spec.get("host_config") or {}))
         # Networks that it is connected to once it is made.
@@ -212,6 +251,8 @@ class Container(LoggingConfigurable):
             if made is None:
                 raise
             return made
+        except Refused as error:
+            raise self._refused(error) from error
         return created
 
     async def _made_after_all(self) -> dict[str, Any] | None:

@@ -9,16 +9,15 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from docker.errors import DockerException
 from docker.types import DriverConfig, Mount
 from jupyterhub.traitlets import Callable as CallableTrait
 from jupyterhub.utils import maybe_future
 from traitlets import Bool, Dict, Unicode, Union, validate
 from traitlets.config import LoggingConfigurable
 
-from dockerspawner import linklocal, servicespecs, specs
+from dockerspawner import linklocal, sdkkeys, servicespecs, specs
 from dockerspawner.engine import described, perform
-from dockerspawner.errors import EngineError, Gone, NoSuchImage, Unavailable
+from dockerspawner.errors import EngineError, Gone, NoSuchImage, Refused, Unavailable
 from dockerspawner.failures import failure
 from dockerspawner.mounts import Mounted, is_host_path
 from dockerspawner.ownership import token_of
@@ -48,6 +47,8 @@ class Service(LoggingConfigurable):
     A server is a service of one task, which the swarm never starts again. It has no state of its own: it goes with
     its server, whatever `remove` says.
     """
+
+    _sdk_keys = sdkkeys.SERVICE
 
     object_type = "service"
     object_id_key = "ID"
@@ -159,9 +160,6 @@ class Service(LoggingConfigurable):
             raise failure(f"The setting gpus is {gpus!r}: on a swarm it takes a number.", reason="settings")
         return {self.gpu_resource: gpus}
 
-    async def _rendered(self, setting: Any) -> Any:
-        return specs.render(await self._evaluate(setting), self.template_namespace())
-
     def _container_settings(self, extra: dict[str, Any]) -> dict[str, Any]:
         """Keyword arguments of ContainerSpec, from what extra_container_spec gives."""
         return extra
@@ -193,20 +191,16 @@ class Service(LoggingConfigurable):
             generic_resources=await self._generic_resources(),
             stop_timeout=self.stop_timeout,
             node=self._wanted_node(),
-            extra_container=self._container_settings({**container, **await self._rendered(self.extra_container_spec)}),
-            extra_resources=await self._rendered(self.extra_resources_spec),
-            extra_placement=await self._rendered(self.extra_placement_spec),
-            extra_task=await self._rendered(self.extra_task_spec),
-            extra_endpoint=await self._rendered(self.extra_endpoint_spec),
-            extra_create=await self._rendered(self.extra_create_kwargs),
+            extra_container=self._container_settings({**container, **await self._extra("extra_container_spec")}),
+            extra_resources=await self._extra("extra_resources_spec"),
+            extra_placement=await self._extra("extra_placement_spec"),
+            extra_task=await self._extra("extra_task_spec"),
+            extra_endpoint=await self._extra("extra_endpoint_spec"),
+            extra_create=await self._extra("extra_create_kwargs"),
         )
-        try:
-            spec = servicespecs.service(server)
-        except (TypeError, ValueError, DockerException) as error:
-            raise failure(f"The settings of the service have a mistake: {error}", reason="settings") from None
+        spec = self._made_of(servicespecs.service, server)
         if self.modify_spec_hook:
-            spec = await maybe_future(self.modify_spec_hook(self, spec)) or spec
-            spec["name"] = self.object_name
+            spec = await self._modified(spec)
         final = spec["task_template"]["ContainerSpec"].get("Mounts") or ()
         self._note_replaced_mounts(Mounted(mounts=self._service_mounts()), Mounted(mounts=final))
         return self._labelled(spec)
@@ -289,6 +283,8 @@ class Service(LoggingConfigurable):
             if made is None:
                 raise
             created = made
+        except Refused as error:
+            raise self._refused(error) from error
         self._watch.made(created["ID"], self.object_name, self._owner)
         return created
 

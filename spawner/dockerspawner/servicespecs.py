@@ -9,7 +9,8 @@ from typing import Any
 from docker.types import ContainerSpec, EndpointSpec, Mount, Placement, Resources, RestartPolicy, TaskTemplate
 
 from dockerspawner.mounts import Mounted, as_mounts, layered
-from dockerspawner.specs import merge
+from dockerspawner.sdkkeys import Mistake, build
+from dockerspawner.specs import as_dict, merge
 
 BILLION = 1_000_000_000
 
@@ -62,7 +63,7 @@ def service(server: Service) -> dict[str, Any]:
         **server.extra_task,
     }
     spec: dict[str, Any] = {
-        "task_template": TaskTemplate(**task),
+        "task_template": build(TaskTemplate, "extra_task_spec", task, server.extra_task),
         "name": server.name,
         "endpoint_spec": _endpoint(server),
     }
@@ -89,14 +90,17 @@ def _container(server: Service) -> ContainerSpec:
     if server.stop_timeout is not None:
         given["stop_grace_period"] = server.stop_timeout * BILLION
     extra = dict(server.extra_container)
-    if isinstance(extra.get("env"), Mapping):
-        extra["env"] = {**server.environment, **extra["env"]}
+    if isinstance(extra.get("env"), Mapping | list | tuple):
+        extra["env"] = {**server.environment, **as_dict(extra["env"])}
+    if "labels" in extra:
+        extra["labels"] = as_dict(extra["labels"])
     # Besides, not instead: the user's home and keys are among them.
     if mounts := _mounts(server, extra.pop("mounts", None)):
         given["mounts"] = mounts
     if secrets := [*server.secrets, *(extra.pop("secrets", None) or [])]:
         given["secrets"] = secrets
-    return ContainerSpec(**{**given, **extra})
+    made: ContainerSpec = build(ContainerSpec, "extra_container_spec", {**given, **extra}, extra)
+    return made
 
 
 def _resources(server: Service) -> Resources:
@@ -109,7 +113,12 @@ def _resources(server: Service) -> Resources:
         "cpu_reservation": _nano(server.cpu_guarantee),
         "generic_resources": server.generic_resources or None,
     }
-    resources = Resources(**{**given, **extra})
+    for key in ("mem_limit", "mem_reservation", "cpu_limit", "cpu_reservation"):
+        if isinstance(extra.get(key), str):
+            raise Mistake(
+                f'Wrong value {extra[key]!r} for "{key}" in the setting extra_resources_spec: it takes a number'
+            )
+    resources: Resources = build(Resources, "extra_resources_spec", {**given, **extra}, extra)
     if pids:
         # The SDK knows of no such limit.
         resources.setdefault("Limits", {})["Pids"] = pids
@@ -121,18 +130,22 @@ def _placement(server: Service) -> Placement:
     constraints = list(extra.pop("constraints", None) or [])
     if server.node:
         constraints.append(f"node.id=={server.node}")
-    return Placement(constraints=constraints or None, **extra)
+    given = {"constraints": constraints or None, **extra}
+    placement: Placement = build(Placement, "extra_placement_spec", given, extra)
+    return placement
 
 
 def _endpoint(server: Service) -> EndpointSpec:
-    if "ports" in server.extra_endpoint:
-        # The swarm's own way of publishing them needs its own mode.
-        return EndpointSpec(**server.extra_endpoint)
-    # A virtual address would cut idle websockets, and needs IPVS in the kernel.
-    endpoint: dict[str, Any] = {"mode": "dnsrr"}
-    if server.publish:
-        endpoint["ports"] = [{"TargetPort": server.port, "Protocol": "tcp", "PublishMode": "host"}]
-    return EndpointSpec(**{**endpoint, **server.extra_endpoint})
+    endpoint: dict[str, Any] = {}
+    # The swarm's own way of publishing ports needs its own mode.
+    if "ports" not in server.extra_endpoint:
+        # A virtual address would cut idle websockets, and needs IPVS in the kernel.
+        endpoint["mode"] = "dnsrr"
+        if server.publish:
+            endpoint["ports"] = [{"TargetPort": server.port, "Protocol": "tcp", "PublishMode": "host"}]
+    given = {**endpoint, **server.extra_endpoint}
+    made: EndpointSpec = build(EndpointSpec, "extra_endpoint_spec", given, server.extra_endpoint)
+    return made
 
 
 def _nano(processors: float | None) -> int | None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from docker.constants import DEFAULT_DOCKER_API_VERSION
@@ -13,6 +14,7 @@ from docker.types import DeviceRequest, HostConfig, Mount
 
 from dockerspawner.failures import misconfigured
 from dockerspawner.mounts import Mounted, as_binds, as_mounts, layered, of_host_config
+from dockerspawner.sdkkeys import build, wrong
 from dockerspawner.templates import TemplateError, fill
 
 CPU_PERIOD = 100_000
@@ -56,7 +58,10 @@ class Server:
 
 
 def container(server: Server) -> dict[str, Any]:
-    """Keyword arguments of create_container; `host_config` in the engine's own spelling."""
+    """Keyword arguments of create_container; `host_config` in the engine's own spelling.
+
+    Mistake where an extra setting has a value that can't be used.
+    """
     spec: dict[str, Any] = {
         "image": server.image,
         "name": server.name,
@@ -65,13 +70,18 @@ def container(server: Server) -> dict[str, Any]:
         "volumes": server.mount_points,
         "ports": {f"{server.port}/tcp": {}},
     }
-    spec = merge(spec, server.extra_create)
-    if "volumes" in server.extra_create:
-        spec["volumes"] = [*dict.fromkeys([*server.mount_points, *_mount_points(server.extra_create["volumes"])])]
+    extra = dict(server.extra_create)
+    if isinstance(extra.get("environment"), list | tuple):
+        # Besides, not instead: the API token is in it.
+        extra["environment"] = as_dict(extra["environment"])
+    spec = merge(spec, extra)
+    if "volumes" in extra:
+        spec["volumes"] = [*dict.fromkeys([*server.mount_points, *_mount_points(extra["volumes"])])]
     given = dict(spec.get("host_config") or {})
     configured = Mounted(as_binds(server.binds), server.mounts)
     mounted = layered(configured, _extra_mounts(server), of_host_config(given))
-    host = HostConfig(DEFAULT_DOCKER_API_VERSION, **_host(server, mounted))
+    make = partial(HostConfig, DEFAULT_DOCKER_API_VERSION)
+    host = build(make, "extra_host_config", _host(server, mounted), server.extra_host)
     given = {key: value for key, value in given.items() if key.lower() not in ("binds", "mounts")}
     return {**spec, "host_config": merge(host, given)}
 
@@ -102,7 +112,9 @@ def _host(server: Server, mounted: Mounted) -> dict[str, Any]:
     if server.mem_limit is not None:
         host["mem_limit"] = server.mem_limit
     if server.cpu_limit is not None:
-        period = server.extra_host.get("cpu_period", CPU_PERIOD)
+        period = server.extra_host.get("cpu_period") or CPU_PERIOD
+        if not isinstance(period, int):
+            raise wrong("extra_host_config", "cpu_period", period)
         host |= {"cpu_period": period, "cpu_quota": int(server.cpu_limit * period)}
     if server.mem_guarantee is not None:
         host["mem_reservation"] = server.mem_guarantee

@@ -37,7 +37,7 @@ class SwarmCerts(LoggingConfigurable):
         await self._remove_secrets()
         labels = self._owner.labels("keys")
         found: list[Mapping[str, Any]] = []
-        extra = await self._rendered(self.extra_container_spec)
+        extra = await self._extra("extra_container_spec")
         user = str(extra.get("user") or self._create_defaults().get("user") or "").partition(":")[0]
         for file, content in self._moved_certs.items():
             name = f"{self.object_name[:_NAME]}-{file[:3]}-{secrets.token_hex(4)}"

@@ -140,3 +140,19 @@ async def test_a_hub_that_gives_up_twice_leaves_nothing(make: Any, containers: A
         return not containers()
 
     await until(nothing, timeout=20)
+
+
+@pytest.mark.parametrize(
+    ("host", "sentence"),
+    [
+        ({"cpus": 2}, 'Unknown key "cpus" in the setting extra_host_config: use the setting cpu_limit or "nano_cpus".'),
+        ({"dns": "10.0.0.1"}, 'Wrong value for "dns" in the setting extra_host_config: it takes a list.'),
+    ],
+)
+async def test_start_with_a_mistake_in_host_settings_names_setting_and_key(
+    make: Any, containers: Any, host: Any, sentence: str
+) -> None:
+    error = await failure_of(make(remove=True, extra_host_config=host))
+    assert error.jupyterhub_message == f"{sentence} Please contact an administrator."
+    assert error.reason == "settings"
+    assert containers() == []
