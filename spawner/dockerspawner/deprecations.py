@@ -103,9 +103,9 @@ class Deprecations(LoggingConfigurable):
     def _say_ignored(self, change: Any) -> None:
         self.log.warning("%s.%s is deprecated and ignored: %s", type(self).__name__, change.name, IGNORED[change.name])
 
-    def check_image_whitelist(self, image: str) -> Awaitable[str]:
+    def check_image_whitelist(self, *args: Any, **kwargs: Any) -> Awaitable[str]:
         """Deprecated: check_allowed."""
         name = type(self).__name__
         message = f"{name}.check_image_whitelist is deprecated in DockerSpawner 12.0, use {name}.check_allowed instead"
         warnings.warn(message, DeprecationWarning, stacklevel=2)
-        return self.check_allowed(image)  # type: ignore[no-any-return]
+        return self.check_allowed(*args, **kwargs)  # type: ignore[no-any-return]

@@ -14,6 +14,7 @@ from traitlets import Bool, Unicode, Union
 
 from dockerspawner import metrics
 from dockerspawner.certs import Certs
+from dockerspawner.compat import OldNames, old_name
 from dockerspawner.container import Container
 from dockerspawner.deletion import Deletion
 from dockerspawner.deprecations import Deprecations, takes
@@ -46,6 +47,7 @@ _NOT_RUN = (126, 127)
 
 
 class DockerSpawner(
+    OldNames,
     Deprecations,
     Deletion,
     Sleep,
@@ -381,3 +383,7 @@ class DockerSpawner(
             self.object_id = ""
         self._give_gpus_back()
         await self._leave_network()
+
+
+def __getattr__(name: str) -> Any:
+    return old_name(__name__, name)

@@ -74,7 +74,7 @@ class Naming(LoggingConfigurable):
         return "{prefix}-{username}--{servername}" if self.name else "{prefix}-{username}"
 
     def _escape_default(self) -> Callable[[str], str]:
-        return dns_escape
+        return self._escape
 
     @validate("escape")  # type: ignore[untyped-decorator]
     def _validate_escape(self, proposal: Any) -> Callable[[str], str]:
@@ -110,9 +110,13 @@ class Naming(LoggingConfigurable):
         return self._fill("default_url" if s == self.default_url else "notebook_dir", s)
 
     @observe("image")  # type: ignore[untyped-decorator]
-    def _rename_for_image(self, change: Any) -> None:
+    def _image_changed(self, change: Any) -> None:
         if "{imagename}" in self.name_template:
             self.object_name = self._object_name_default()
+
+    @staticmethod
+    def _escape(text: str) -> str:
+        return dns_escape(text)
 
     @staticmethod
     def _legacy_escape(text: str) -> str:

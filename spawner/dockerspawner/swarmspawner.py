@@ -8,6 +8,7 @@ from typing import Any
 
 from traitlets.config import LoggingConfigurable
 
+from dockerspawner.compat import old_name
 from dockerspawner.dockerspawner import LOG_LINES, SLOW_START, DockerSpawner
 from dockerspawner.engine import perform
 from dockerspawner.errors import EngineError, Gone, understood
@@ -177,3 +178,7 @@ class SwarmSpawner(NotForSwarms, SwarmCerts, SwarmHomes, Service, DockerSpawner)
 
 class SwarmSystemUserSpawner(SystemUser, SwarmSpawner):
     """A system user's server as a service: their homes are at the same path on every node."""
+
+
+def __getattr__(name: str) -> Any:
+    return old_name(__name__, name)

@@ -15,8 +15,10 @@ from traitlets import Bool, Integer, Unicode
 from traitlets.config import LoggingConfigurable
 
 from dockerspawner.accounts import Account, account_in, account_number, groups_in
+from dockerspawner.compat import old_name
 from dockerspawner.dockerspawner import DockerSpawner
 from dockerspawner.failures import failure
+from dockerspawner.overrides import merging
 
 UNKNOWN = -1
 
@@ -265,3 +267,30 @@ class SystemUser(LoggingConfigurable):
 
 class SystemUserSpawner(SystemUser, DockerSpawner):
     """A system user's server as a container."""
+
+    async def start(
+        self,
+        *,
+        image: str | None = None,
+        extra_create_kwargs: Mapping[str, Any] | None = None,
+        extra_host_config: Mapping[str, Any] | None = None,
+    ) -> tuple[str, int]:
+        """As DockerSpawner.start(). Deprecated: the arguments, which change the settings of these names."""
+        given: dict[str, Any] = {
+            "image": image,
+            "extra_create_kwargs": extra_create_kwargs,
+            "extra_host_config": extra_host_config,
+        }
+        for name, value in given.items():
+            if not value:
+                continue
+            self.log.warning("Specifying %s via .start() is deprecated, set the spawner's %s instead", name, name)
+            if isinstance(value, Mapping):
+                below = getattr(self, name)
+                value = merging(below, value) if callable(below) else {**below, **value}
+            setattr(self, name, value)
+        return await super().start()
+
+
+def __getattr__(name: str) -> Any:
+    return old_name(__name__, name)
