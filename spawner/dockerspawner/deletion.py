@@ -11,7 +11,7 @@ from traitlets.config import LoggingConfigurable
 
 from dockerspawner import ownership
 from dockerspawner.engine import perform
-from dockerspawner.errors import EngineError, Gone
+from dockerspawner.errors import EngineError, Gone, Refused
 from dockerspawner.failures import failure
 from dockerspawner.ownership import Owner
 from dockerspawner.records import volumes_of_others
@@ -85,7 +85,12 @@ class Deletion(LoggingConfigurable):
         labels = {ownership.INSTANCE: owner.instance, ownership.USER: owner.user}
         if owner.server:
             labels[ownership.SERVER] = owner.server
-        found = await self._ids(labels)
+        try:
+            found = await self._ids(labels)
+        except (Gone, Refused) as error:
+            # By a proxy in front of the engine. The container on record can be removed without a list.
+            self.log.debug("Containers of %s can't be listed: %s", self.user.name, error)
+            found = []
         for container_id in dict.fromkeys([*found, *([self.object_id] if self.object_id else [])]):
             container = await self._inspect(container_id)
             if container is None:

@@ -19,7 +19,7 @@ from dockerspawner.container import Container
 from dockerspawner.deletion import Deletion
 from dockerspawner.deprecations import Deprecations, takes
 from dockerspawner.engine import EngineAccess, perform
-from dockerspawner.errors import EngineError, NoSuchImage, Unavailable, meaning, understood
+from dockerspawner.errors import EngineError, Gone, NoSuchImage, Refused, Unavailable, meaning, understood
 from dockerspawner.failures import Died, explain, failure, mask, secrets_of
 from dockerspawner.gpus import Gpus
 from dockerspawner.images import Images
@@ -327,7 +327,11 @@ class DockerSpawner(
         """Does the watch say that it runs? Whatever else it says is asked."""
         if self._overrides("get_object"):
             return False
-        word = await self._watch.word(self.object_id)
+        try:
+            word = await self._watch.word(self.object_id)
+        except (Gone, Refused):
+            # A proxy in front of the engine refuses lists, but not questions about one container.
+            return False
         if word is not None and word.running:
             self._engine_silent = False
             return True

@@ -180,6 +180,8 @@ class Engine:
         self.leases: dict[str, Any] = {}
         self.preparing: dict[str, asyncio.Event] = {}
         self.sweeps: dict[str, asyncio.Task[None]] = {}
+        # Calls whose refusal is in the log already.
+        self.reported: set[str] = set()
         self.networks: dict[str, Any] = {}
 
     def admission(self) -> asyncio.Semaphore:

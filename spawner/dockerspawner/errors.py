@@ -7,7 +7,7 @@ EngineError
   Conflict            the engine's state stands against it (409)
     NameTaken
     BeingRemoved
-  Refused             the engine, or its client, does not accept the order (other 4xx)
+  Refused             the engine, its client or a proxy does not accept the call (other 4xx, 501)
   Failed              the engine tried to carry out an order and could not (5xx)
   Unavailable         nobody knows: no connection, no answer in time, 5xx to a question
     NoLeader
@@ -144,9 +144,15 @@ def _kind(method: str, status: int, message: str, error: APIError) -> type[Engin
         if "is already in use by container" in message or "name conflicts with an existing object" in message:
             return NameTaken
         return BeingRemoved if "removal of container" in message else Conflict
-    if status < 500:
+    # 501: it has no such call, whatever state it is in.
+    if status < 500 or status == 501:
         return Refused
     return Unavailable if method in QUESTIONS else Failed
+
+
+def is_not_offered(error: EngineError) -> bool:
+    """Whether a call is not to be had at all: a proxy in front of the engine refuses it, or the engine lacks it."""
+    return error.status_code in (401, 403, 404, 405, 501)
 
 
 async def translating(method: str, awaiting: Awaitable[T]) -> T:

@@ -73,8 +73,8 @@ class Leftovers(LoggingConfigurable):
         """See to this server's containers under other names; True where one of them is resumed."""
         try:
             others = [word for word in await self._watch.of(self._owner) if word.name != self.object_name]
-        except Unavailable:
-            # Creating will tell.
+        except EngineError:
+            # Creating will tell, also where a proxy refuses lists.
             return False
         for word in others:
             if self.remove:

@@ -13,7 +13,7 @@ from traitlets.config import LoggingConfigurable
 
 from dockerspawner import ownership, specs, volumeowners
 from dockerspawner.engine import described, perform
-from dockerspawner.errors import Conflict
+from dockerspawner.errors import Conflict, EngineError, Refused, is_not_offered
 from dockerspawner.failures import misconfigured
 from dockerspawner.mounts import Mounted, is_host_path, normal, replaced, typed
 from dockerspawner.naming import VOLUME_NAME, fit
@@ -184,7 +184,12 @@ class Volumes(LoggingConfigurable):
         self._replaced_targets = targets
 
     async def _volume(self, name: str) -> Mapping[str, Any] | None:
-        return await described(self.docker, "inspect_volume", name)
+        try:
+            return await described(self.docker, "inspect_volume", name)
+        except Refused as error:
+            # By a proxy: then a volume under an older name is not looked for, as dockerspawner 14 never did.
+            self.log.debug("Volume %s can't be asked for: %s", name, error)
+            return None
 
     def _is_of_one_user(self, volume: Mapping[str, Any] | None) -> bool:
         """Is it there, and one user's by its labels, or made by others than us? That it is this one's, whatever the
@@ -232,6 +237,18 @@ class Volumes(LoggingConfigurable):
         except Conflict:
             # There is one, of another driver.
             self.log.debug("Volume %s is there already", bind.source)
+            return
+        except EngineError as error:
+            # The engine itself answers 404 where it lacks the driver.
+            if not is_not_offered(error) or "plugin" in str(error):
+                raise
+            if "create_volume" not in self.engine.reported:
+                self.engine.reported.add("create_volume")
+                self.log.warning(
+                    "Docker rejects requests to create volumes (%s). It creates missing ones with their containers, "
+                    "without labels: delete_policy and volume_owner don't apply to them.",
+                    error,
+                )
             return
         if driver in (None, "local"):
             self._note_volume(bind, made, labels)
