@@ -16,7 +16,7 @@ from traitlets.config import LoggingConfigurable
 
 from dockerspawner import sdkkeys, specs
 from dockerspawner.engine import described, perform
-from dockerspawner.errors import BeingRemoved, Gone, NoSuchNetwork, Refused, Unavailable
+from dockerspawner.errors import BeingRemoved, EngineError, Gone, NoSuchNetwork, Refused, Unavailable
 from dockerspawner.failures import misconfigured
 from dockerspawner.mounts import Mounted, as_binds, of_host_config
 from dockerspawner.network import MENDS
@@ -92,6 +92,8 @@ class Container(LoggingConfigurable):
 
     # Of the start under way: the spec's hash, the environment as it was handed over.
     _spec = ""
+    # The engine restarts a server only once it was ready: before that, a crash is a start that has failed.
+    _restart_policy: Mapping[str, Any] = {}
     _environment: dict[str, str] = {}
 
     @property
@@ -209,6 +211,7 @@ class Container(LoggingConfigurable):
         # Networks that it is connected to once it is made.
         more = {"extra_networks": self.extra_networks} if self.extra_networks else {}
         self._spec = specs.spec_hash({**spec, **more})
+        self._restart_policy, spec["host_config"] = specs.without_restarts(spec.get("host_config") or {})
         self._asked_user = str(spec.get("user") or "")
         self._environment = specs.as_dict(spec["environment"])
         return {**spec, "labels": {**specs.as_dict(spec.get("labels")), **self._owner.labels(self._spec)}}
@@ -274,6 +277,25 @@ class Container(LoggingConfigurable):
                 # The engine names it by an id that nobody else knows.
                 if not mends_left or not await self._mend_networks():
                     raise
+
+    async def _suspend_restarts(self, container: Mapping[str, Any], runs: bool) -> None:
+        """Until the server of a kept container is ready, a crash of it is a start that has failed."""
+        if runs:
+            self._restart_policy = {}
+            return
+        own, _ = specs.without_restarts(container["HostConfig"])
+        # One whose hub was killed during a start may have lost its own.
+        self._restart_policy = own or self._restart_policy
+        if own:
+            await perform(self.docker, "update_container", container["Id"], restart_policy={"Name": "no"})
+
+    async def _allow_restarts(self) -> None:
+        if not self._restart_policy:
+            return
+        try:
+            await perform(self.docker, "update_container", self.object_id, restart_policy=self._restart_policy)
+        except EngineError as error:
+            self.log.warning("The restart policy of %s could not be set: %s", self.object_name, error)
 
     async def _end(self, container_id: str) -> None:
         """Stop a container, which stays."""

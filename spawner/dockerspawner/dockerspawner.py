@@ -206,6 +206,7 @@ class DockerSpawner(
             await maybe_future(self.post_start_exec())
         with metrics.phase("ready"):
             await self._until_ready(host, port, started, deadline)
+        await self._allow_restarts()
         self.log.info("%s answers at %s port %s", self.object_name, host, port)
         return host, port
 

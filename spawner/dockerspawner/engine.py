@@ -47,6 +47,7 @@ QUICK = (QUESTIONS - {"events", "logs", "service_logs"}) | {
     "rename",
     "start",
     "unpause",
+    "update_container",
 }
 # Connections for streams of events that a client keeps; more are made as they are needed.
 _STREAMS = 8

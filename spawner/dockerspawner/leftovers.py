@@ -141,8 +141,10 @@ class Leftovers(LoggingConfigurable):
         if self._wants_fresh():
             await understood("stop", self.stop_object())
         elif container["State"].get("Paused"):
+            await self._suspend_restarts(container, runs=True)
             await perform(self.docker, "unpause", self.object_id)
             return
+        await self._suspend_restarts(container, self._runs)
         await self._place_certs()
 
     def _holds_home(self, container: dict[str, Any]) -> bool:

@@ -111,5 +111,7 @@ class Reporting(LoggingConfigurable):
         return Died(code, out_of_memory, state.get("Error") or "", memory)
 
     def _fail_if_dead(self, container: dict[str, Any]) -> None:
-        if not container["State"]["Running"]:
+        state = container["State"]
+        # To the engine one that it restarts again and again is running.
+        if not state["Running"] or (self._starting and state.get("Restarting")):
             raise self._death(container)

@@ -166,6 +166,15 @@ def _with_texts(value: Any, change: Callable[[str], str]) -> Any:
     return value
 
 
+def without_restarts(host_config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The restart policy of a `host_config` in the engine's spelling, empty where it has none, and the rest."""
+    policy = {str(key).lower(): value for key, value in (host_config.get("RestartPolicy") or {}).items()}
+    if policy.get("name") in (None, "", "no"):
+        return {}, dict(host_config)
+    count = {"MaximumRetryCount": policy["maximumretrycount"]} if policy.get("maximumretrycount") else {}
+    return {"Name": policy["name"], **count}, {k: v for k, v in host_config.items() if k != "RestartPolicy"}
+
+
 def spec_hash(spec: Mapping[str, Any]) -> str:
     """The same for two containers that a server could use in turn.
 

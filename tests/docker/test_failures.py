@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -156,3 +157,41 @@ async def test_start_with_a_mistake_in_host_settings_names_setting_and_key(
     assert error.jupyterhub_message == f"{sentence} Please contact an administrator."
     assert error.reason == "settings"
     assert containers() == []
+
+
+@pytest.mark.parametrize("policy", ["always", "unless-stopped", "on-failure"])
+async def test_start_with_a_restart_policy_and_a_crash_shows_exit_code_and_log(
+    make: Any, containers: Any, policy: str
+) -> None:
+    host = {"restart_policy": {"Name": policy}}
+    error = await failure_of(make(remove=True, extra_host_config=host, cmd=["sh", "-c", "echo no module; exit 3"]))
+    assert error.jupyterhub_message == "The server ended with exit code 3.\nno module"
+    assert containers() == []
+
+
+async def test_start_of_a_kept_container_with_a_restart_policy_and_a_crash_fails_and_keeps_the_policy(
+    make: Any, client: Any, tmp_path: Path
+) -> None:
+    script = f"test -e /flags/broken && exit 4; exec {HTTPD}"
+    spawner = make(
+        remove=False,
+        volumes={str(tmp_path): "/flags"},
+        extra_host_config={"restart_policy": {"Name": "always"}},
+        cmd=["sh", "-c", script],
+    )
+
+    def policy() -> str:
+        return str(client.containers.get(spawner.object_id).attrs["HostConfig"]["RestartPolicy"]["Name"])
+
+    await spawner.start()
+    assert policy() == "always"
+    made = spawner.object_id
+    await spawner.stop()
+    (tmp_path / "broken").touch()
+    with pytest.raises(Exception, match=r"The server ended with exit code 4\."):
+        await spawner.start()
+    (tmp_path / "broken").unlink()
+    await spawner.start()
+    assert (spawner.object_id, policy()) == (made, "always")
+    await spawner.stop()
+    client.containers.get(made).remove(force=True)

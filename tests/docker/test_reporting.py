@@ -36,6 +36,10 @@ def before(spawner):
         spawner.cmd = ["sh", "-c", "httpd -p 8888 -h /www; sleep 1; exit 5"]
     if spawner.user.name == "greedy":
         spawner.cmd = ["sh", "-c", "httpd -p 8888 -h /www; until [ -e hungry ]; do sleep 0.1; done; {eat}"]
+    if spawner.user.name == "lasting":
+        spawner.extra_host_config = {{"restart_policy": {{"Name": "on-failure", "MaximumRetryCount": 1}}}}
+        crash = "until [ -e crash ]; do sleep 0.1; done; rm crash; exit 6"
+        spawner.cmd = ["sh", "-c", "httpd -p 8888 -h /www; " + crash]
 
 c.DockerSpawner.pre_spawn_hook = before
 """
@@ -164,3 +168,22 @@ def test_a_stop_is_not_taken_for_an_end(hub: Hub) -> None:
     assert hub.spawn("bob")[-1].get("ready")
     hub.halt("bob")
     assert hub.log.count("server stopped, with exit code") == before
+
+
+def test_crash_with_a_restart_policy_is_restarted_by_the_engine_until_it_gives_up(
+    hub: Hub, server: Any, client: Any, instance: str
+) -> None:
+    assert hub.spawn("lasting")[-1].get("ready")
+    lasting = client.containers.get(f"{instance}-lasting")
+
+    def restarts() -> int:
+        lasting.reload()
+        return int(lasting.attrs["RestartCount"]) if lasting.attrs["State"]["Running"] else -1
+
+    lasting.exec_run(["touch", "crash"])
+    wait_until(lambda: restarts() == 1, timeout=20, what="the engine restarts the server")
+    wait_until(lambda: hub.visit("lasting") == 404, timeout=20, what="the server answers again")
+    assert hub.is_running("lasting")
+    lasting.exec_run(["touch", "crash"])
+    until_stopped(hub, "lasting")
+    assert f"The server in {instance}-lasting ended with exit code 6" in hub.log

@@ -8,7 +8,7 @@ from docker.types import Mount
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dockerspawner.specs import Server, as_dict, container, merge, render, spec_hash
+from dockerspawner.specs import Server, as_dict, container, merge, render, spec_hash, without_restarts
 
 SERVER = Server(
     image="tiny:1",
@@ -235,3 +235,23 @@ def test_the_order_of_variables_does_not_matter(environment: dict[str, str]) -> 
 def test_environment_may_be_a_list() -> None:
     assert as_dict(["A=1", "B=x=y", "C"]) == {"A": "1", "B": "x=y", "C": ""}
     assert as_dict(None) == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "policy"),
+    [
+        ({}, {}),
+        ({"RestartPolicy": None}, {}),
+        ({"RestartPolicy": {"Name": "no", "MaximumRetryCount": 0}}, {}),
+        ({"RestartPolicy": {"name": "always"}}, {"Name": "always"}),
+        ({"RestartPolicy": {"Name": "always", "MaximumRetryCount": 0}}, {"Name": "always"}),
+        (
+            {"RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 3}},
+            {"Name": "on-failure", "MaximumRetryCount": 3},
+        ),
+    ],
+)
+def test_without_restarts_takes_the_policy_out(given: dict[str, Any], policy: dict[str, Any]) -> None:
+    found, rest = without_restarts({"Memory": 1, **given})
+    assert found == policy
+    assert rest == ({"Memory": 1} if policy else {"Memory": 1, **given})
