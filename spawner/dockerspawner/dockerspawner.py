@@ -10,7 +10,6 @@ from typing import Any
 
 from jupyterhub.spawner import Spawner
 from jupyterhub.utils import fmt_ip_url, maybe_future
-from traitlets import Bool, Unicode, Union
 
 from dockerspawner import metrics
 from dockerspawner.certs import Certs
@@ -31,19 +30,20 @@ from dockerspawner.naming import Naming
 from dockerspawner.network import Networking
 from dockerspawner.newvolumes import NewVolumes
 from dockerspawner.overrides import Overrides
+from dockerspawner.poststart import PostStart
 from dockerspawner.profiles import Profiles
 from dockerspawner.progress import Event, Story
 from dockerspawner.readycheck import ReadyCheck
 from dockerspawner.records import forget_tokens
 from dockerspawner.reporting import Reporting
 from dockerspawner.sleep import Sleep
+from dockerspawner.startattempt import StartAttempt
+from dockerspawner.startclock import StartClock
 from dockerspawner.volumes import Volumes
 
 LOG_LINES = 20
 SLOW_START = 10.0
 CHECK_EVERY = 0.5
-# Exit codes of a command that could not be run: its output is then the engine's complaint.
-_NOT_RUN = (126, 127)
 
 
 class DockerSpawner(
@@ -54,8 +54,10 @@ class DockerSpawner(
     LinkLocal,
     Isolation,
     Leftovers,
+    StartAttempt,
     Reporting,
     ReadyCheck,
+    PostStart,
     Certs,
     Container,
     Limits,
@@ -78,14 +80,6 @@ class DockerSpawner(
     - What the engine did not say is not taken for an end: poll() is None while nobody can be asked.
     - A container of somebody else is never touched.
     """
-
-    post_start_cmd = Union(
-        [Unicode(), Bool()],
-        default_value=False,
-        config=True,
-        help="""Command to run in the container once it is started. Its output is logged: stdout as debug,
-        stderr as warning.""",
-    )
 
     _engine_silent = False
     # The container whose end is in the log already.
@@ -143,18 +137,13 @@ class DockerSpawner(
 
         Fails with a sentence for the user: SpawnException where the hub has it, else HTTPError.
         """
-        # What is to be said about a silent server must be said before the hub's own clock runs out.
-        margin = min(5.0, max(1.0, 0.1 * self.start_timeout))
-        deadline = time.monotonic() + self.start_timeout - margin
+        self._clock = StartClock.begin(self.start_timeout)
         self._begin_story()
-        self._starting, self._creating, self._ended, self.last_end = True, None, asyncio.Event(), ""
-        self._known_id, self._resumed, self._runs, self._spec = self.object_id, False, False, ""
-        self._begin_volumes()
+        self._starting, self._ended, self.last_end = True, asyncio.Event(), ""
+        if not self._is_undoing:
+            self._begin_attempt()
         try:
-            if self._undoing:
-                # Its own failure was that start's.
-                await asyncio.wait({self._undoing})
-            address = await self._start(deadline)
+            address = await self._start_in_time()
             self._known_name = self.object_name
             self._forget_fresh()
             await self._forget_volumes()
@@ -162,18 +151,11 @@ class DockerSpawner(
                 # Those of containers that were replaced.
                 forget_tokens(self, but=self.api_token)
             return address
-        except Exception as error:
-            # Before the container goes, which takes its log along.
-            explained = await self._explain(error)
-            metrics.failed(explained)
-            await self._undo_start()
-            self._story.end(getattr(explained, "jupyterhub_message", ""))
-            raise explained from (None if explained is error else error)
-        except asyncio.CancelledError as error:
-            metrics.failed(error)
-            self.log.warning("The start of %s was cancelled", self.object_name)
-            await self._undo_start()
-            raise
+        except (Exception, asyncio.CancelledError) as error:
+            failed = await self._failed(error)
+            if failed is error:
+                raise
+            raise failed from error
         finally:
             self._starting, self._ended, self._stage = False, None, 0
             self._profile_taken = False
@@ -201,9 +183,10 @@ class DockerSpawner(
             await self._create_and_start()
         started, self._stage = time.monotonic(), 3
         host, port = await maybe_future(self.get_ip_and_port())
-        self._report_progress(80, "Waiting for the server to answer")
         if self.post_start_cmd:
-            await maybe_future(self.post_start_exec())
+            self._report_progress(79, "Preparing the server with post_start_cmd")
+            await self._run_post_start(deadline)
+        self._report_progress(80, "Waiting for the server to answer")
         with metrics.phase("ready"):
             await self._until_ready(host, port, started, deadline)
         await self._allow_restarts()
@@ -212,7 +195,12 @@ class DockerSpawner(
 
     async def _create_and_start(self) -> None:
         # Few at a time: else everybody waits for the last.
-        async with self.engine.admission():
+        slots = self.engine.admission()
+        if slots.locked():
+            self._report_progress(55, "Waiting for other servers to start")
+        self._is_queueing, began = True, time.monotonic()
+        async with slots:
+            self._is_queueing, self._clock.queued = False, time.monotonic() - began
             self._enter(1, 60, f"Creating the server's {self.object_type}")
             with metrics.phase("create"):
                 await self._obtain()
@@ -222,20 +210,6 @@ class DockerSpawner(
             self._own_start = not self._runs
             with metrics.phase("start"):
                 await understood("start", self.start_object())
-
-    async def post_start_exec(self) -> None:
-        """Run post_start_cmd in the container; stdout goes to the log as debug, stderr as warning."""
-        command = await perform(self.docker, "exec_create", self.object_id, self.post_start_cmd)
-        stdout, stderr = await perform(self.docker, "exec_start", command["Id"], demux=True)
-        if (
-            stdout
-            and not stderr
-            and (await perform(self.docker, "exec_inspect", command["Id"]))["ExitCode"] in _NOT_RUN
-        ):
-            stdout, stderr = None, stdout
-        for name, log, output in (("stdout", self.log.debug, stdout), ("stderr", self.log.warning, stderr)):
-            if text := (output or b"").decode(errors="replace").rstrip():
-                log(f"post_start {name} in {self.object_name}: {text}")
 
     async def _watch_over(self) -> None:
         """Raise Died when the server has ended; tell once that it takes its time."""
@@ -263,8 +237,8 @@ class DockerSpawner(
         """A failure of start(), with a sentence that its user can understand."""
         meant = meaning("start", error)
         if isinstance(meant, Died):
-            blamed = await self._not_writable()
-            return failure(f"The server {meant}.{blamed}", reason=meant.reason, details=await self._last_words())
+            blamed = await self._in_time(self._not_writable(), "")
+            return failure(f"The server {meant}.{blamed}", reason=meant.reason, details=await self._details())
         if isinstance(meant, EngineError):
             self.log.error("%s can't be started: %s", self.object_name, meant)
             return explain(meant, secrets_of(self._environment))  # type: ignore[no-any-return]
@@ -289,6 +263,7 @@ class DockerSpawner(
         self._report_progress(progress, message)
 
     def _report_progress(self, progress: int, message: str) -> None:
+        self._step = message
         self._story.tell(progress, message)
 
     async def progress(self) -> AsyncIterator[Event]:
@@ -302,7 +277,7 @@ class DockerSpawner(
         """None while it runs, is starting, or nobody can tell; else its exit code, 0 where it is gone."""
         if self._starting:
             return None
-        if not self.object_id or self._paused_at:
+        if not self.object_id or self._paused_at or self._is_undoing:
             return 0
         await self._recall_profile()
         self._listen()
@@ -373,6 +348,10 @@ class DockerSpawner(
         """Remove the container of a server that ended by itself, and its API token; then run the post_stop_hook."""
         if not self.will_resume:
             forget_tokens(self)
+        if self._is_undoing:
+            # Of a failed start: its undo removes what it has made.
+            await maybe_future(super().run_post_stop_hook())
+            return
         try:
             # It runs on where it could not be stopped.
             if self.remove or not await self._known_to_run():

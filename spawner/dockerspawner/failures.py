@@ -69,10 +69,19 @@ def explain(error: EngineError, secrets: Iterable[str] = ()) -> Any:
     return failure(f"The server can't be started: {mask(str(error), secrets)}", reason="refused", cause=error)
 
 
-def secrets_of(environment: Mapping[str, str]) -> set[str]:
-    """Values that must not be shown, told by the names of their variables."""
-    # A short value, such as "1", would hide half of a text and is no secret.
-    return {value for name, value in environment.items() if _SECRET_NAME.search(name) and len(value) >= 6}
+def secrets_of(environment: Mapping[str, Any]) -> set[str]:
+    """Values that must not be shown, identified by the names of their variables.
+
+    Values are as operators write them, not only texts: the Docker SDK converts numbers, bytes and others, and unsets a
+    variable whose value is None.
+    """
+    texts = {str(name): _as_text(value) for name, value in environment.items() if value is not None}
+    # A short value, such as "1", would hide half of a text and is not a secret.
+    return {text for name, text in texts.items() if _SECRET_NAME.search(name) and len(text) >= 6}
+
+
+def _as_text(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def mask(text: str, secrets: Iterable[str] = ()) -> str:

@@ -35,6 +35,8 @@ class Leftovers(LoggingConfigurable):
     # Is the container that it has resumed running already?
     _runs = False
     _undoing: asyncio.Task[None] | None = None
+    # Seconds that a failed start waits for that at most.
+    _undo_within = 10.0
     _sweeping: asyncio.Task[None] | None = None
 
     async def _obtain(self) -> None:
@@ -154,21 +156,44 @@ class Leftovers(LoggingConfigurable):
     def _home(self) -> str:
         return self.format_string(self.notebook_dir) if self.notebook_dir else ""
 
+    def _begin_attempt(self) -> None:
+        """Forget the attempt before. An undo of that one that is not over still needs what is forgotten here."""
+        self._creating = None
+        self._known_id, self._resumed, self._runs, self._spec = self.object_id, False, False, ""
+        self._begin_volumes()
+
     # A start that fails
 
-    async def _undo_start(self) -> None:
+    @property
+    def _is_undoing(self) -> bool:
+        """Whether what a failed start has made is still being removed."""
+        return self._undoing is not None and not self._undoing.done()
+
+    async def _until_undone(self, seconds: float | None = None) -> None:
+        """Wait for the undo, for as many seconds at most; it goes on where the caller is cancelled."""
+        if self._undoing is not None:
+            await asyncio.wait({self._undoing}, timeout=seconds)
+
+    async def _undo_start(self, seconds: float) -> None:
         """Remove the container that this start made; one that it resumed is stopped and kept.
 
-        Goes on where its caller is cancelled meanwhile.
+        Goes on beside its caller after these seconds, or where the caller is cancelled meanwhile.
         """
-        self._undoing = asyncio.ensure_future(self._undo())
-        await asyncio.shield(self._undoing)
+        if not self._is_undoing:
+            self._undoing = asyncio.ensure_future(self._undo())
+        await self._until_undone(min(seconds, self._undo_within))
+        if self._is_undoing:
+            self.log.info("What the start of %s has left is removed in the background", self.object_name)
 
     async def _undo(self) -> None:
         try:
-            await self._undo_container()
-        finally:
-            await self._forget_volumes()
+            try:
+                await self._undo_container()
+            finally:
+                await self._forget_volumes()
+        except Exception:
+            # Why the start failed is what is raised.
+            self.log.exception("Not all that the start of %s has left could be removed", self.object_name)
 
     async def _undo_container(self) -> None:
         made = await self._made()

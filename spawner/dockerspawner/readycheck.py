@@ -49,7 +49,7 @@ class ReadyCheck(LoggingConfigurable):
     async def _until_ready(self, host: str, port: int, started: float, deadline: float) -> None:
         path = url_path_join(self._base_url, "api")
         url = f"{self.scheme}://{fmt_ip_url(host)}:{port}{path}"
-        timeout = deadline - time.monotonic()
+        timeout = max(self._clock.least_tries, deadline - time.monotonic())
         try:
             await readiness.ready(host, port, path, self._watch_over, timeout, self._tls(), self._judge())
         except WrongServer as error:
@@ -87,7 +87,7 @@ class ReadyCheck(LoggingConfigurable):
                 f"A JupyterHub server answers at {url}, but it is not yours. "
                 "Ask an administrator to look for another server on that port, or for a changed base_url in the image."
             )
-        return failure(sentence, reason="wrong-server", details=await self._last_words())
+        return failure(sentence, reason="wrong-server", details=await self._details())
 
     async def _not_ready(self, url: str, error: NotReady) -> Exception:
         if error.answer is None:
@@ -99,7 +99,9 @@ class ReadyCheck(LoggingConfigurable):
             sentence = (
                 f"The server is running, but is not ready: it answers with status {error.answer.status} at {url}."
             )
-        return failure(sentence, reason="timeout", details=await self._last_words())
+        if (queued := self._clock.queued) >= 1:
+            sentence += f" Before it started it waited {queued:.0f} s for other servers to start."
+        return failure(sentence, reason="timeout", details=await self._details())
 
     def _hub_waits_longer(self, started: float) -> bool:
         """Has the operator set an http_timeout that a server which is up for as long has not used up yet?"""

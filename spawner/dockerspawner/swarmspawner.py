@@ -24,8 +24,6 @@ from dockerspawner.watch import watch_of
 
 # Seconds for which a task that no node can take is left to the swarm.
 UNPLACED = 3.0
-# Seconds that a failed start waits for what it has made to be gone; it goes all the same.
-UNDOING = 0.5
 # Seconds that the log of a task may take, which its node has to send.
 LOG_TIMEOUT = 5.0
 
@@ -88,6 +86,8 @@ class SwarmSpawner(NotForSwarms, SwarmCerts, SwarmHomes, Service, DockerSpawner)
     - A server whose node is lost is shown stopped; where it may start again, see SwarmHomes.
     """
 
+    # A task takes its time to end.
+    _undo_within = 0.5
     # Of the start under way.
     _deadline = 0.0
 
@@ -147,10 +147,6 @@ class SwarmSpawner(NotForSwarms, SwarmCerts, SwarmHomes, Service, DockerSpawner)
             return await self._watch.look(self.object_id)  # type: ignore[no-any-return]
         except Gone:
             raise failure("The server's service was removed while it started.", reason="removed") from None
-
-    async def _undo_start(self) -> None:
-        # A task takes its time to end, and the hub has a clock of its own: the rest is done beside it.
-        await asyncio.wait({asyncio.ensure_future(super()._undo_start())}, timeout=UNDOING)
 
     async def _watch_over(self) -> None:
         slow = time.monotonic() + SLOW_START

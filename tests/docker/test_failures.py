@@ -23,6 +23,15 @@ async def failure_of(spawner: Any) -> Any:
     return failed.value
 
 
+async def until_gone(containers: Any) -> None:
+    """A start whose time is over does not wait for its container to be removed."""
+
+    async def gone() -> bool:
+        return containers() == []
+
+    await until(gone, timeout=20)
+
+
 async def test_a_server_that_ends_at_once_shows_code_and_log_without_secrets(make: Any, containers: Any) -> None:
     spawner = make(
         remove=True,
@@ -39,6 +48,31 @@ async def test_a_server_that_ends_at_once_shows_code_and_log_without_secrets(mak
     assert spawner.api_token not in message
     assert "<pre>" in error.message_html
     assert containers() == []
+
+
+async def test_start_an_environment_of_other_values_than_texts_keeps_the_reason(
+    make: Any, containers: Any, client: Any, instance: str
+) -> None:
+    values: dict[str, Any] = {
+        "AWS_SECRET_ACCESS_KEY": None,
+        "TOKEN_TTL": 3600,
+        "DB_PASSWORD": b"hunter22",
+        "FLAG": True,
+    }
+    home = {f"{instance}-home-{{username}}": "/home/jovyan"}
+    spawner = make(remove=True, environment=values, volumes=home, cmd=["sh", "-c", "env; exit 3"])
+    message = (await failure_of(spawner)).jupyterhub_message
+    assert message.startswith("The server ended with exit code 3.\n")
+    # None is a variable that the container lacks.
+    assert "AWS_SECRET_ACCESS_KEY" not in message
+    assert "FLAG=True" in message
+    assert "hunter22" not in message
+    assert containers() == []
+
+    # Nor does a create that fails leave its new volume behind.
+    refused = make("bob", remove=True, environment=values, volumes=home, extra_host_config={"cpuset_cpus": "x"})
+    assert "cpuset" in (await failure_of(refused)).jupyterhub_message
+    assert not client.volumes.list(filters={"name": f"{instance}-home-bob"})
 
 
 async def test_a_server_that_ends_while_it_is_waited_for(make: Any, containers: Any) -> None:
@@ -60,7 +94,7 @@ async def test_a_silent_server_is_described(make: Any, containers: Any) -> None:
     assert "/user/ann/api" in error.jupyterhub_message
     assert error.jupyterhub_message.endswith("dozing")
     assert error.reason == "timeout"
-    assert containers() == []
+    await until_gone(containers)
 
 
 async def test_start_an_image_of_another_server_fails(
@@ -74,6 +108,23 @@ async def test_start_an_image_of_another_server_fails(
     assert error.reason == "wrong-server"
     assert "ready_check" not in error.jupyterhub_message
     assert "ready_check to http" in caplog.text
+    assert containers() == []
+
+
+@pytest.mark.parametrize("command", ["sleep 60", ["sh", "-c", "echo busy; sleep 60"]])
+async def test_start_a_post_start_cmd_that_outlasts_it_is_named(make: Any, containers: Any, command: Any) -> None:
+    error = await failure_of(make(remove=True, start_timeout=3, post_start_cmd=command))
+    assert error.jupyterhub_message.startswith("The command that prepares the server (post_start_cmd) had not ended")
+    assert error.reason == "timeout"
+    await until_gone(containers)
+
+
+async def test_start_a_server_that_ends_under_post_start_cmd_shows_its_exit_code(make: Any, containers: Any) -> None:
+    ends = ["sh", "-c", "echo gave up; until [ -e /tmp/x ]; do sleep 0.1; done; exit 4"]
+    error = await failure_of(make(remove=True, cmd=ends, post_start_cmd="sh -c 'touch /tmp/x; sleep 60'"))
+    assert error.jupyterhub_message == "The server ended with exit code 4.\ngave up"
+    error = await failure_of(make(remove=True, cmd=["sh", "-c", "exit 4"], post_start_cmd="sleep 60"))
+    assert error.jupyterhub_message == "The server ended with exit code 4."
     assert containers() == []
 
 

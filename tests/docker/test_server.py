@@ -185,6 +185,28 @@ async def test_the_output_of_post_start_cmd_is_logged(make: Any, caplog: pytest.
     await spawner.stop()
 
 
+@pytest.mark.parametrize(
+    ("command", "code", "hint"),
+    [("sh -c 'exit 7'", 7, False), (["sh", "-c", "cd / && exit 7"], 7, False), ("cd /tmp && touch x", 126, True)],
+)
+async def test_post_start_cmd_that_fails_is_logged_with_its_exit_code(
+    make: Any, caplog: pytest.LogCaptureFixture, command: Any, code: int, hint: bool
+) -> None:
+    spawner = make(remove=True, post_start_cmd=command)
+    spawner.log.propagate = True
+    await spawner.start()
+    (warning,) = (r.getMessage() for r in caplog.records if "ended with exit code" in r.getMessage())
+    assert f"ended with exit code {code}, and the start goes on" in warning
+    assert ("No shell runs it" in warning) is hint
+    await spawner.stop()
+
+
+async def test_post_start_cmd_that_can_not_be_read_is_named(make: Any, containers: Any) -> None:
+    with pytest.raises(Exception, match="correct post_start_cmd"):
+        await make(remove=True, post_start_cmd="sh -c 'oops").start()
+    assert containers() == []
+
+
 async def test_progress_tells_what_happens_in_order(make: Any) -> None:
     spawner = make(remove=True)
     _, events = await asyncio.gather(spawner.start(), collect(spawner))

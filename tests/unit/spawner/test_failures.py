@@ -37,6 +37,20 @@ def test_secrets_are_told_by_the_names_of_their_variables() -> None:
     assert secrets_of(environment) == {"token-value", "password-value", "key-value", "api-value"}
 
 
+def test_secrets_of_values_that_are_no_texts_are_as_the_sdk_writes_them() -> None:
+    environment = {
+        "AWS_SECRET_ACCESS_KEY": None,
+        "TOKEN_TTL": 3600,
+        "TOKEN_SEED": 12345678,
+        "DB_PASSWORD": b"bytes-value",
+        "OTHER_PASSWORD": b"\xff\xfe\xfd-value",
+        "SECRET_FLAG": True,
+        "SECRET_MAP": {"a": "map-value"},
+        7: "lucky-value",
+    }
+    assert secrets_of(environment) == {"12345678", "bytes-value", "\ufffd\ufffd\ufffd-value", "{'a': 'map-value'}"}
+
+
 def test_a_failure_is_shown_as_text_and_as_escaped_html() -> None:
     error = failure("No <image>.", reason="image", details="line & line", status=503)
     assert error.jupyterhub_message == "No <image>.\nline & line"  # type: ignore[attr-defined]

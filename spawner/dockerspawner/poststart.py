@@ -1,0 +1,128 @@
+"""The operator's command that runs in a container once it is started."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shlex
+import time
+from typing import Any
+
+from jupyterhub.utils import maybe_future
+from traitlets import Bool, List, Unicode, Union
+from traitlets.config import LoggingConfigurable
+
+from dockerspawner.engine import perform
+from dockerspawner.errors import EngineError, Unavailable
+from dockerspawner.failures import failure
+
+# Exit codes of a command that could not be run: its output is then the engine's complaint.
+_NOT_RUN = (126, 127)
+# What only a shell understands: it is an argument to a command that no shell runs.
+_OF_A_SHELL = re.compile(r"^\s*(?:cd|export|source|\.|if|for|while|set|umask)\s|&&|\|\||[|;<>`*]|\$\w|\$[({]")
+# Seconds between two looks at a command whose output the engine has given up.
+_PAUSE = 0.5
+
+Command = str | list[str] | bool
+
+
+def needs_shell(command: Command) -> bool:
+    """Whether a command that runs without a shell was probably written for one."""
+    if not isinstance(command, str):
+        return False
+    try:
+        first = shlex.split(command)[:1]
+    except ValueError:
+        return False
+    return bool(_OF_A_SHELL.search(command)) and not (first and first[0].rpartition("/")[2] in ("sh", "bash", "dash"))
+
+
+class PostStart(LoggingConfigurable):
+    post_start_cmd = Union(
+        [Unicode(), List(Unicode()), Bool()],
+        default_value=False,
+        config=True,
+        help="""Command to run in the container once it is started, as a text or a list of arguments. No shell runs
+        it: for one, use ["sh", "-c", "cd work && ./prepare"]. Its output is logged, stdout as debug, stderr as
+        warning, and so is an exit code other than 0; the start goes on. A command that takes longer than the start
+        may fails it. Default: none.""",
+    )
+
+    async def post_start_exec(self) -> None:
+        """Run post_start_cmd in the container; stdout goes to the log as debug, stderr as warning."""
+        try:
+            command = await perform(self.docker, "exec_create", self.object_id, self.post_start_cmd)
+        except ValueError as error:
+            # The SDK's, of a quotation mark that is never closed.
+            self.log.error("post_start_cmd can't be run: %s: %s", error, self.post_start_cmd)
+            raise failure(
+                "The command that prepares the server can't be run. Ask an administrator to correct post_start_cmd.",
+                reason="settings",
+            ) from None
+        stdout, stderr = await self._output_of(command["Id"])
+        code = await self._exit_code_of(command["Id"])
+        if stdout and not stderr and code in _NOT_RUN:
+            stdout, stderr = None, stdout
+        for name, log, output in (("stdout", self.log.debug, stdout), ("stderr", self.log.warning, stderr)):
+            if text := (output or b"").decode(errors="replace").rstrip():
+                log(f"post_start {name} in {self.object_name}: {text}")
+        if code:
+            hint = ' No shell runs it: use ["sh", "-c", "..."].' if needs_shell(self.post_start_cmd) else ""
+            self.log.warning(
+                "post_start_cmd of %s ended with exit code %i, and the start goes on: %s.%s",
+                self.object_name,
+                code,
+                self.post_start_cmd,
+                hint,
+            )
+
+    async def _output_of(self, command: str) -> tuple[bytes | None, bytes | None]:
+        try:
+            stdout, stderr = await perform(self.docker, "exec_start", command, demux=True)
+        except Unavailable as error:
+            if not error.timed_out:
+                raise
+            self.log.warning("The output of post_start_cmd in %s is lost: it was silent for too long", self.object_name)
+            return None, None
+        return stdout, stderr
+
+    async def _exit_code_of(self, command: str) -> int:
+        while True:
+            found = await perform(self.docker, "exec_inspect", command)
+            if not found.get("Running"):
+                return int(found.get("ExitCode") or 0)
+            await asyncio.sleep(_PAUSE)
+
+    async def _run_post_start(self, until: float) -> None:
+        """Run post_start_cmd until then at the latest. A server that ends meanwhile is the reason of the failure."""
+        began = time.monotonic()
+        running = maybe_future(self.post_start_exec())
+        try:
+            done, _ = await asyncio.wait({running}, timeout=max(0.0, until - began))
+            if done:
+                await self._post_start_ended(running)
+                return
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+        self._fail_if_dead(await self._existing())
+        seconds = time.monotonic() - began
+        self.log.error(
+            "post_start_cmd of %s had not ended after %.0f s: %s. Raise start_timeout, or shorten the command.",
+            self.object_name,
+            seconds,
+            self.post_start_cmd,
+        )
+        raise failure(
+            f"The command that prepares the server (post_start_cmd) had not ended after {seconds:.0f} s. "
+            "Ask an administrator to raise start_timeout or to shorten the command.",
+            reason="timeout",
+        )
+
+    async def _post_start_ended(self, running: asyncio.Future[Any]) -> None:
+        try:
+            running.result()
+        except EngineError:
+            # The engine runs no command in a container that has ended: the exit code says more.
+            self._fail_if_dead(await self._existing())
+            raise

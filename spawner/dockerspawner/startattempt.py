@@ -1,0 +1,107 @@
+"""The frame of one start: it ends within the hub's time, with a reason, and leaves nothing behind where it fails."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+from traitlets.config import LoggingConfigurable
+
+from dockerspawner import metrics
+from dockerspawner.errors import meaning
+from dockerspawner.failures import Died, failure
+from dockerspawner.startclock import StartClock
+
+# Seconds that a cancelled start waits for what it has made to be removed.
+UNDO_CANCELLED = 10.0
+
+
+class StartAttempt(LoggingConfigurable):
+    # Of the start under way: its time, whether it waits for its turn, and what it does.
+    _clock = StartClock(0, 0)
+    _is_queueing = False
+    _step = "Beginning"
+
+    async def _start_in_time(self) -> tuple[str, int]:
+        """_start(), which fails before the hub's own clock runs out: that would leave the user without a reason."""
+        clock = self._clock
+        starting: asyncio.Future[tuple[str, int]] = asyncio.ensure_future(self._start_after_undoing())
+        try:
+            await asyncio.wait({starting}, timeout=clock.queue_end - time.monotonic())
+            if not starting.done() and not self._is_queueing:
+                await asyncio.wait({starting}, timeout=clock.end - time.monotonic())
+            if starting.done():
+                return starting.result()
+            raise self._out_of_time()
+        finally:
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+
+    def _out_of_time(self) -> Exception:
+        seconds = f"{time.monotonic() - self._clock.began:.0f} s"
+        if self._is_queueing:
+            self.log.error(
+                "%s was not started: it waited %s for other servers to start. Raise start_timeout or starts_at_once.",
+                self.object_name,
+                seconds,
+            )
+            return failure(
+                f"Too many servers start at once: yours waited {seconds} for its turn. Please try again later.",
+                reason="queue",
+                status=503,
+            )
+        self.log.error("%s was not started within start_timeout. Its last step: %s", self.object_name, self._step)
+        return failure(
+            f"The server was not started after {seconds}. The last step was: {self._step}.", reason="timeout"
+        )
+
+    async def _start_after_undoing(self) -> tuple[str, int]:
+        if self._is_undoing:
+            self._report_progress(0, "Removing what the last start has left")
+            await self._until_undone()
+            self._begin_attempt()
+        return await self._start(self._clock.ready_end)  # type: ignore[no-any-return]
+
+    async def _failed(self, error: BaseException) -> BaseException:
+        """Undo a start that has failed or was cancelled, and return what it raises; the undo may outlast this call."""
+        failed = error
+        try:
+            if isinstance(error, Exception):
+                # Before the container goes, which takes its log along.
+                failed = await self._explained(error)
+            elif self._clock.over <= time.monotonic():
+                # The hub's clock was first, as on a busy machine.
+                failed = self._out_of_time()
+            else:
+                self.log.warning("The start of %s was cancelled", self.object_name)
+        finally:
+            metrics.failed(failed)
+            self._is_queueing = False
+            await self._undo_start(self._clock.undoing() if isinstance(error, Exception) else UNDO_CANCELLED)
+        self._story.end(getattr(failed, "jupyterhub_message", ""))
+        return failed
+
+    async def _explained(self, error: Exception) -> Exception:
+        """_explain(), whose own failures hide no reason."""
+        try:
+            return await self._explain(error)  # type: ignore[no-any-return]
+        except Exception:
+            self.log.exception("Why %s did not start can't be explained fully", self.object_name)
+        meant = meaning("start", error)
+        return failure(f"The server {meant}.", reason=meant.reason) if isinstance(meant, Died) else error
+
+    async def _details(self) -> str:
+        """What the server has printed last, or why that can't be shown."""
+        return await self._in_time(self._last_words(), "(its log can't be read now)")
+
+    async def _in_time(self, words: Coroutine[Any, Any, str], otherwise: str) -> str:
+        """A part of an error message; the message does without it where it takes too long or fails."""
+        try:
+            return await asyncio.wait_for(words, self._clock.explaining())
+        except asyncio.TimeoutError:
+            self.log.warning("A part of the reason why %s did not start could not be had in time", self.object_name)
+        except Exception:
+            self.log.exception("A part of the reason why %s did not start can't be shown", self.object_name)
+        return otherwise
