@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from jupyterhub.auth import Authenticator
+from jupyterhub.log import CoroutineLogFormatter
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerRequest
 from tornado.web import HTTPError
@@ -15,7 +16,30 @@ from tornado.web import HTTPError
 # Bytes. All that is sent to the hub itself is a form or a few lines of JSON, and lies in its memory as a whole.
 LARGEST_BODY = 10 * 2**20
 
-_TOKEN_IN_URL = re.compile(r"(?i)(token(?:=|%(?:25)*3D))[\w.~+/-]+")
+HIDDEN = "[secret]"
+# What these match grows with the text, not with its square: anyone may send an address of 64 KiB.
+_IN_ADDRESS = re.compile(
+    r"""(?ix)
+    (?P<name>
+        token | _xsrf | secret | password
+        # Words that mean something else outside of an address; an address may be a parameter of another one.
+        | (?:[?&\#] | %(?:25)*(?:3F|26|23)) [\w.-]* (?:code|code_verifier|state|auth|key|ticket|assertion|response)
+    )
+    (?:
+        (?P<plain> = ) [^\s&;,"'<>()\[\]{}\#\\]+
+        | (?P<encoded> %(?P<depth>(?:25)*)3D ) (?: (?!%(?P=depth)26) [^\s&;,"'<>()\[\]{}\#\\] )+
+    )
+    """
+)
+_IN_HEADER = re.compile(
+    r"""(?ix)
+    (?P<name> (?:authorization | (?P<cookie>cookie) | x-(?:[a-z]{1,20}-){0,4}(?:xsrftoken|csrftoken|token|key|secret)) )
+    (?P<colon> ["']? [ ]? : [ ]? )
+    (?: "(?P<double> (?:[^"\\\n] | \\.)+ )" | '(?P<single> (?:[^'\\\n] | \\.)+ )' | (?P<bare> [^\s"'] [^\n]* ) )
+    """
+)
+# JupyterHub logs for whom it sets this cookie: the value of another one, by which it knows the browser.
+_SESSION = re.compile(r"(xsrf cookie for b?')[^']+")
 
 
 def tornado_settings(public_url: str) -> dict[str, Any]:
@@ -37,11 +61,37 @@ def limit_bodies() -> None:
     HTTPServer.configure(None, max_body_size=LARGEST_BODY)
 
 
+def mask(text: str) -> str:
+    """`text` without secrets in addresses and headers, which JupyterHub and Tornado log when a request fails."""
+    text = _IN_HEADER.sub(_hide_header, text)
+    text = _SESSION.sub(rf"\g<1>{HIDDEN}", text)
+    return _IN_ADDRESS.sub(lambda found: f"{found['name']}{found['plain'] or found['encoded']}{HIDDEN}", text)
+
+
+def _hide_header(found: re.Match[str]) -> str:
+    kind = next(kind for kind in ("double", "single", "bare") if found[kind] is not None)
+    quote = {"double": '"', "single": "'", "bare": ""}[kind]
+    value = found[kind]
+    if found["cookie"]:
+        # The names of cookies stay, as in JupyterHub's own log.
+        names = [pair.partition("=")[0].strip() for pair in value.split(";") if "=" in pair]
+        hidden = "; ".join(f"{name}={HIDDEN}" for name in names) or HIDDEN
+    else:
+        scheme, space, _ = value.partition(" ")
+        hidden = f"{scheme} {HIDDEN}" if space else HIDDEN
+    return f"{found['name']}{found['colon']}{quote}{hidden}{quote}"
+
+
 class Masked(logging.Filter):
-    """A token in an address is not accepted, and is a secret all the same."""
+    """Hides secrets in addresses and headers from the log. A token in an address is not accepted, but is a secret."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = _TOKEN_IN_URL.sub(r"\1[secret]", record.getMessage()), ()
+        record.msg, record.args = mask(record.getMessage()), ()
+        if record.exc_info and not record.exc_text:
+            # Formatters take what is here already.
+            record.exc_text = CoroutineLogFormatter().formatException(record.exc_info)
+        if record.exc_text:
+            record.exc_text = mask(record.exc_text)
         return True
 
 

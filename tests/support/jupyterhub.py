@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +61,20 @@ class Hub:
     """One hub, up while its context lasts.
 
     `settings` is Python that its jupyterhub_config.py ends with, `python` what runs it; `address` is where it
-    listens itself: for servers that call it, one that they reach.
+    listens itself: for servers that call it, one that they reach. `environment` is added to that of the tests.
     """
 
-    def __init__(self, folder: Path, settings: str, python: str = sys.executable, address: str = "127.0.0.1") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: str,
+        python: str = sys.executable,
+        address: str = "127.0.0.1",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder = folder
         self.python = python
+        self._environment = {**os.environ, **(environment or {})}
         self.token = secrets.token_hex(16)
         self._process: subprocess.Popen[bytes] | None = None
         public, hub, proxy_api = free_port(), free_port(), free_port()
@@ -103,7 +111,9 @@ class Hub:
     def start(self, timeout: float = 60) -> None:
         """Start the hub, and return when its API answers and the servers of an earlier one are checked."""
         with (self.folder / "hub.log").open("ab") as log:
-            self._process = subprocess.Popen([self.python, "-m", "jupyterhub"], cwd=self.folder, stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                [self.python, "-m", "jupyterhub"], cwd=self.folder, env=self._environment, stdout=log, stderr=log
+            )
         wait_until(self._is_up, timeout, what=f"hub in {self.folder}")
 
     def _is_up(self) -> bool:
