@@ -19,13 +19,14 @@ from dockerspawner.deletion import Deletion
 from dockerspawner.deprecations import Deprecations, takes
 from dockerspawner.engine import EngineAccess, perform
 from dockerspawner.errors import EngineError, Gone, NoSuchImage, Refused, Unavailable, meaning, understood
-from dockerspawner.failures import Died, explain, failure, mask, secrets_of
+from dockerspawner.failures import Died, explain, failure
 from dockerspawner.gpus import Gpus
 from dockerspawner.images import Images
 from dockerspawner.isolation import Isolation
 from dockerspawner.leftovers import Leftovers
 from dockerspawner.limits import Limits
 from dockerspawner.linklocal import LinkLocal
+from dockerspawner.masking import LINES, excerpt, secrets_of, sentence
 from dockerspawner.naming import Naming
 from dockerspawner.network import Networking
 from dockerspawner.newvolumes import NewVolumes
@@ -41,7 +42,8 @@ from dockerspawner.startattempt import StartAttempt
 from dockerspawner.startclock import StartClock
 from dockerspawner.volumes import Volumes
 
-LOG_LINES = 20
+# Entries of a log to ask for: the first may be the end of a longer line, which is not shown.
+LOG_ENTRIES = LINES + 1
 SLOW_START = 10.0
 CHECK_EVERY = 0.5
 
@@ -238,19 +240,29 @@ class DockerSpawner(
         meant = meaning("start", error)
         if isinstance(meant, Died):
             blamed = await self._in_time(self._not_writable(), "")
-            return failure(f"The server {meant}.{blamed}", reason=meant.reason, details=await self._details())
+            said = sentence(meant, self._secrets())
+            return failure(f"The server {said}.{blamed}", reason=meant.reason, details=await self._details())
         if isinstance(meant, EngineError):
-            self.log.error("%s can't be started: %s", self.object_name, meant)
-            return explain(meant, secrets_of(self._environment))  # type: ignore[no-any-return]
+            self.log.error("%s can't be started: %s", self.object_name, sentence(meant, self._secrets()))
+            return explain(meant, self._secrets())  # type: ignore[no-any-return]
         return error
 
     async def _last_words(self) -> str:
-        """The end of the container's log without its secrets, empty where it has none."""
+        """The end of the container's log, bounded and without its secrets; empty where it has none."""
         try:
-            log: bytes = await perform(self.docker, "logs", self.object_id, tail=LOG_LINES)
+            log: bytes = await perform(self.docker, "logs", self.object_id, tail=LOG_ENTRIES)
         except EngineError as error:
-            return f"(its log can't be read: {error})"
-        return mask(log.decode(errors="replace").strip(), secrets_of(self._environment))
+            return f"(its log can't be read: {sentence(error)})"
+        return await self._excerpt(log, tail=LOG_ENTRIES)
+
+    async def _excerpt(self, text: bytes, **limits: int) -> str:
+        """The end of what a process in the container has printed, for users and logs."""
+        # In a thread: the process may print whatever takes longest.
+        return await asyncio.to_thread(excerpt, text, self._secrets(), **limits)
+
+    def _secrets(self) -> set[str]:
+        """Values that no text may show."""
+        return secrets_of({**self._environment, "JUPYTERHUB_API_TOKEN": self.api_token})
 
     # Progress
 
@@ -295,7 +307,10 @@ class DockerSpawner(
             return None
         end = Died(0) if container is None else self._death(container)
         if self._end_told != self.object_id:
-            self._end_told, self.last_end = self.object_id, "is gone" if container is None else str(end)
+            self._end_told, self.last_end = (
+                self.object_id,
+                "is gone" if container is None else sentence(end, self._secrets()),
+            )
             self.log.warning("The server in %s %s", self.object_name, self.last_end)
         return end.exit_code
 

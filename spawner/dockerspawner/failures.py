@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from html import escape
 from typing import Any
 
@@ -11,16 +11,7 @@ from tornado.web import HTTPError
 
 from dockerspawner.enginefailures import SpawnException, engine_failure
 from dockerspawner.errors import EngineError, NoLeader, NoSuchImage, NoSuchNetwork, Unavailable
-
-HIDDEN = "[hidden]"
-
-_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|PRIVATE|(?:^|_)(?:KEY|PASS|AUTH|DSN)(?:$|_)", re.I)
-_SECRET_IN_TEXT = (
-    re.compile(r"(?i)(\b(?:bearer|basic)\s+)[\w.~+/=-]{8,}"),
-    re.compile(r"(?i)(\btoken\s+)[\w.~+/=-]{16,}"),
-    re.compile(r"(?i)([\w.-]*(?:token|secret|password|passwd|api[_-]?key)\w*[\"']?\s*[=:]\s*[\"']?)[^\s\"'&,;]+"),
-    re.compile(r"(?i)(\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s/@]+(?=@)"),
-)
+from dockerspawner.masking import sentence
 
 
 def failure(
@@ -58,39 +49,16 @@ def explain(error: EngineError, secrets: Iterable[str] = ()) -> Any:
         return failure(
             "The Docker engine does not answer. Please try again later.", reason="engine", status=503, cause=error
         )
-    if isinstance(error, NoSuchNetwork) and (found := re.search(r"\bnetwork (\S+) not found", str(error))):
+    text = sentence(error, secrets)
+    if isinstance(error, NoSuchNetwork) and (found := re.search(r"\bnetwork (\S+) not found", text)):
         return failure(f"The Docker network {found[1]} does not exist.", reason="network", cause=error)
     if isinstance(error, NoSuchImage):
-        return failure(str(error), reason="image", cause=error)
-    if "no space left on device" in str(error):
+        return failure(text, reason="image", cause=error)
+    if "no space left on device" in text:
         return failure("The Docker engine's disk is full: no space left on device.", reason="disk", cause=error)
-    if re.search(r"could not select device driver .*gpu", str(error)):
+    if re.search(r"could not select device driver .*gpu", text):
         return failure("The Docker engine has no GPU, or no runtime for it.", reason="gpus", cause=error)
-    return failure(f"The server can't be started: {mask(str(error), secrets)}", reason="refused", cause=error)
-
-
-def secrets_of(environment: Mapping[str, Any]) -> set[str]:
-    """Values that must not be shown, identified by the names of their variables.
-
-    Values are as operators write them, not only texts: the Docker SDK converts numbers, bytes and others, and unsets a
-    variable whose value is None.
-    """
-    texts = {str(name): _as_text(value) for name, value in environment.items() if value is not None}
-    # A short value, such as "1", would hide half of a text and is not a secret.
-    return {text for name, text in texts.items() if _SECRET_NAME.search(name) and len(text) >= 6}
-
-
-def _as_text(value: Any) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-
-
-def mask(text: str, secrets: Iterable[str] = ()) -> str:
-    """`text` without the given secrets, and without what its context shows to be one."""
-    for secret in sorted(secrets, key=len, reverse=True):
-        text = text.replace(secret, HIDDEN)
-    for pattern in _SECRET_IN_TEXT:
-        text = pattern.sub(rf"\g<1>{HIDDEN}", text)
-    return text
+    return failure(f"The server can't be started: {text}", reason="refused", cause=error)
 
 
 class Died(Exception):

@@ -20,6 +20,7 @@ from dockerspawner.deprecations import is_replaced
 from dockerspawner.engine import Client, Engine, perform
 from dockerspawner.errors import EngineError, Failed, Gone, NoSuchImage, Refused, Unavailable, meaning, understood
 from dockerspawner.failures import explain, failure
+from dockerspawner.masking import sentence
 
 MEGABYTE = 1_000_000
 
@@ -254,9 +255,10 @@ class Images(LoggingConfigurable):
         except Unavailable:
             raise
         except EngineError as error:
+            text = sentence(error)
             # A pull that fails later than its first answer has none: the image is missing all the same.
-            cause = NoSuchImage(str(error)) if error.response is None else error
-            raise failure(str(error), reason="image", cause=cause) from error
+            cause = NoSuchImage(text) if error.response is None else error
+            raise failure(text, reason="image", cause=cause) from error
 
     async def pull_image(self, image: str) -> None:
         """Make `image` available as pull_policy says.
@@ -284,9 +286,10 @@ class Images(LoggingConfigurable):
             self._report_progress(10 + pull.percent * 4 // 10, str(pull))
             await asyncio.wait({task}, timeout=0.25)
         if fault := task.exception():
-            self.log.error("Pulling image %s failed: %s", image, fault)
+            why = sentence(fault)
+            self.log.error("Pulling image %s failed: %s", image, why)
             kind = type(fault) if isinstance(fault, Gone | Refused) else Failed
-            message = f"Image {image} could not be pulled: {fault}"
+            message = f"Image {image} could not be pulled: {why}"
             raise kind(message, getattr(fault, "response", None)) from fault
         size = f": {pull.total // MEGABYTE} MB" if pull.total else ""
         self._report_progress(50, f"Pulled image {image}{size}")

@@ -19,6 +19,7 @@ from dockerspawner.accounts import ROOT_NAMES, Identity, identity, notebook_user
 from dockerspawner.engine import perform
 from dockerspawner.errors import EngineError, Gone, Unavailable, understood
 from dockerspawner.failures import failure
+from dockerspawner.masking import sentence
 from dockerspawner.records import save_state
 from dockerspawner.volumes import Bind
 
@@ -26,6 +27,8 @@ T = TypeVar("T")
 
 # Where a helper has its volume: not where the server has it, which may be where the image has its programs.
 MOUNTED = "/dockyard-volume"
+# Lines of its output that a failure shows.
+HELPER_LINES = 5
 # Copy what is missing, then give all of it to its owner. Arguments: owner, target, skeleton.
 SCRIPT = """\
 set -eu
@@ -217,18 +220,17 @@ class NewVolumes(LoggingConfigurable):
             helper_id = (await perform(self.docker, "create_container", **spec))["Id"]
             await perform(self.docker, "start", helper_id)
             code = await self._end_of(helper_id)
-            said = await perform(self.docker, "logs", helper_id, tail=5) if code else b""
+            said = await perform(self.docker, "logs", helper_id, tail=HELPER_LINES + 1) if code else b""
         except Unavailable:
             raise
         except EngineError as error:
-            raise self._not_prepared(bind, owner, skeleton, str(error)) from error
+            raise self._not_prepared(bind, owner, skeleton, sentence(error, self._secrets())) from error
         finally:
             if helper_id:
                 await self._remove_helper(helper_id)
         if code:
-            raise self._not_prepared(
-                bind, owner, skeleton, said.decode(errors="replace").strip() or f"exit code {code}"
-            )
+            why = await self._excerpt(said, lines=HELPER_LINES, tail=HELPER_LINES + 1)
+            raise self._not_prepared(bind, owner, skeleton, why or f"exit code {code}")
 
     async def _end_of(self, container_id: str) -> int:
         """The exit code of a container that ends by itself. Asked for in the quick lane: waiting takes a slow one."""

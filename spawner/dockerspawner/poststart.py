@@ -37,6 +37,10 @@ def needs_shell(command: Command) -> bool:
     return bool(_OF_A_SHELL.search(command)) and not (first and first[0].rpartition("/")[2] in ("sh", "bash", "dash"))
 
 
+# Lines of its output in the hub's log.
+OUTPUT_LINES = 200
+
+
 class PostStart(LoggingConfigurable):
     post_start_cmd = Union(
         [Unicode(), List(Unicode()), Bool()],
@@ -64,7 +68,7 @@ class PostStart(LoggingConfigurable):
         if stdout and not stderr and code in _NOT_RUN:
             stdout, stderr = None, stdout
         for name, log, output in (("stdout", self.log.debug, stdout), ("stderr", self.log.warning, stderr)):
-            if text := (output or b"").decode(errors="replace").rstrip():
+            if text := await self._excerpt(output or b"", lines=OUTPUT_LINES):
                 log(f"post_start {name} in {self.object_name}: {text}")
         if code:
             hint = ' No shell runs it: use ["sh", "-c", "..."].' if needs_shell(self.post_start_cmd) else ""

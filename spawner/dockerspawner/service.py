@@ -19,6 +19,7 @@ from dockerspawner import linklocal, sdkkeys, servicespecs, specs
 from dockerspawner.engine import described, perform
 from dockerspawner.errors import EngineError, Gone, NoSuchImage, Refused, Unavailable
 from dockerspawner.failures import failure
+from dockerspawner.masking import sentence
 from dockerspawner.mounts import Mounted, is_host_path
 from dockerspawner.ownership import token_of
 from dockerspawner.tasks import Task, current
@@ -352,14 +353,15 @@ class Service(LoggingConfigurable):
         """Raise what its user is told of a task that will never run, or runs no more."""
         if task.alive:
             return
+        why = sentence(task.error, self._secrets())
         if task.state == "rejected":
             where = await self._named(task.node)
             if "o such image" in task.error:
-                raise NoSuchImage(f"Image {self.image} is not on node {where}, which could not pull it: {task.error}")
-            raise failure(f"Node {where} of the swarm refused the server: {task.error}", reason="rejected")
+                raise NoSuchImage(f"Image {self.image} is not on node {where}, which could not pull it: {why}")
+            raise failure(f"Node {where} of the swarm refused the server: {why}", reason="rejected")
         if task.state not in ("complete", "failed"):
             where = await self._named(task.node)
-            raise failure(f"The server on node {where} was lost: {task.error or task.state}.", reason="lost")
+            raise failure(f"The server on node {where} was lost: {why or task.state}.", reason="lost")
         self._fail_if_dead(task.as_inspected())
 
     async def _named(self, node_id: str) -> str:

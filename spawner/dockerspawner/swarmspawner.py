@@ -9,11 +9,12 @@ from typing import Any
 from traitlets.config import LoggingConfigurable
 
 from dockerspawner.compat import old_name
-from dockerspawner.dockerspawner import LOG_LINES, SLOW_START, DockerSpawner
+from dockerspawner.dockerspawner import LOG_ENTRIES, SLOW_START, DockerSpawner
 from dockerspawner.engine import perform
 from dockerspawner.errors import EngineError, Gone, understood
-from dockerspawner.failures import failure, mask, secrets_of
+from dockerspawner.failures import failure
 from dockerspawner.isolation import PER_USER
+from dockerspawner.masking import sentence
 from dockerspawner.service import Service
 from dockerspawner.swarmcerts import SwarmCerts
 from dockerspawner.swarmhomes import SwarmHomes
@@ -140,7 +141,10 @@ class SwarmSpawner(NotForSwarms, SwarmCerts, SwarmHomes, Service, DockerSpawner)
 
     def _no_node(self, task: Task) -> Exception:
         where = f" (the user's files are on node {self._home_node['name']})" if self._wanted_node() else ""
-        return failure(f"No node of the swarm can take the server{where}: {task.error}.", reason="unschedulable")
+        return failure(
+            f"No node of the swarm can take the server{where}: {sentence(task.error, self._secrets())}.",
+            reason="unschedulable",
+        )
 
     async def _look(self) -> Task | None:
         try:
@@ -163,11 +167,11 @@ class SwarmSpawner(NotForSwarms, SwarmCerts, SwarmHomes, Service, DockerSpawner)
         try:
             log = await asyncio.wait_for(self._log_of_task(), LOG_TIMEOUT)
         except (EngineError, asyncio.TimeoutError) as error:
-            return f"(its log can't be read: {str(error) or 'its node does not send it'})"
-        return mask(log.decode(errors="replace").strip(), secrets_of(self._environment))
+            return f"(its log can't be read: {sentence(error) or 'its node does not send it'})"
+        return await self._excerpt(log, tail=LOG_ENTRIES)
 
     async def _log_of_task(self) -> bytes:
-        asked = {"stdout": True, "stderr": True, "tail": LOG_LINES, "is_tty": False}
+        asked = {"stdout": True, "stderr": True, "tail": LOG_ENTRIES, "is_tty": False}
         lines = await perform(self.docker, "service_logs", self.object_id, **asked)
         return await understood("service_logs", asyncio.to_thread(b"".join, lines))
 

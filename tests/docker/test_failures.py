@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,26 @@ async def test_start_an_environment_of_other_values_than_texts_keeps_the_reason(
     refused = make("bob", remove=True, environment=values, volumes=home, extra_host_config={"cpuset_cpus": "x"})
     assert "cpuset" in (await failure_of(refused)).jupyterhub_message
     assert not client.volumes.list(filters={"name": f"{instance}-home-bob"})
+
+
+@pytest.mark.parametrize("printing", ["od -An -v -tx1 | tr -d ' \\n'", "tr '\\0' x | sed s/x/token/g", "cat"])
+async def test_a_log_of_one_endless_line_does_not_hold_up_the_hub(make: Any, printing: str) -> None:
+    spawner = make(remove=True, cmd=["sh", "-c", f"head -c 163840 /dev/zero | {printing}; exit 3"])
+    before = time.thread_time()
+    error = await failure_of(spawner)
+    assert time.thread_time() - before < 1
+    sentence, _, log = error.jupyterhub_message.partition("\n")
+    assert sentence == "The server ended with exit code 3."
+    assert 1 <= len(log) <= 500
+
+
+async def test_a_secret_that_the_engine_has_cut_in_half_is_not_shown(make: Any) -> None:
+    """The engine gives the end of a log in pieces of 16 KiB: here the first of them begins with half of a token."""
+    half = 'printf %s "${JUPYTERHUB_API_TOKEN:0:16}"; printf %s "${JUPYTERHUB_API_TOKEN:16}"'
+    filled = f"head -c 16368 /dev/zero | tr '\\0' -; {half}; echo; for i in $(seq 20); do echo $i; done; exit 3"
+    spawner = make(remove=True, cmd=["sh", "-c", filled])
+    log = (await failure_of(spawner)).jupyterhub_message.splitlines()[1:]
+    assert log == [str(number) for number in range(1, 21)]
 
 
 async def test_a_server_that_ends_while_it_is_waited_for(make: Any, containers: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.metadata
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -486,3 +487,12 @@ async def test_a_container_whose_creation_nobody_answered_goes_too(port: int) ->
         return not client.existing
 
     await until(gone, timeout=10)
+
+
+@pytest.mark.parametrize("unit", [b"0a1b2c3d", b"token", b"password=", b"a='"])
+async def test_a_log_of_320_kib_in_one_line_costs_the_hub_next_to_nothing(unit: bytes) -> None:
+    spawner = spawner_on(FakeClient())
+    before = time.thread_time()
+    shown = await spawner._excerpt(unit * (320 * 1024 // len(unit)))
+    assert time.thread_time() - before < 0.05
+    assert len(shown) <= 500

@@ -1,0 +1,63 @@
+"""How the cost of a function grows with the length of a text."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+FACTOR = 4
+# Of a text FACTOR times as long a linear function takes FACTOR times as long, a quadratic one FACTOR squared.
+LINEAR = FACTOR * 2.2
+# Families of texts that make regular expressions go back: what a hostile process may print, or a user may send.
+FAMILIES: dict[str, str] = {
+    "hex": "0a1b2c3d4e5f",
+    "token": "token",
+    "password chain": "password=",
+    "keywords with blanks": "secret ",
+    "api keys": "api-key-",
+    "bearer": "bearer ",
+    "basic and blanks": "basic        ",
+    "blanks": " ",
+    "urls": "a://:@",
+    "url users": "://u:",
+    "schemes": "a.a+a-",
+    "dots": "a.",
+    "hyphens": "a-",
+    "quotes": "\"'",
+    "assignments": "a='",
+    "newlines": "\n",
+    "token lines": "token\n",
+    "carriage returns": "a\r",
+    "networks": "network x ",
+    "accents": "é",
+}
+
+# Seconds of processor time below which a measurement is noise, and the longest text that is tried.
+_MEASURABLE = 0.002
+_LONGEST = 2**17
+
+
+def growth(function: Callable[[str], Any], unit: str) -> float:
+    """How many times as much processor time a text of many `unit`s takes as one of a FACTOR fewer.
+
+    0 where even the longest takes too little to be measured.
+    """
+    length = 256
+    while (cost := _cost(function, unit, length)) < _MEASURABLE:
+        if length >= _LONGEST:
+            return 0
+        length *= 2
+    return _cost(function, unit, FACTOR * length) / cost
+
+
+def _cost(function: Callable[[str], Any], unit: str, length: int) -> float:
+    # Ends in what no pattern takes: a regular expression finds out at the end that nothing fits.
+    text = (unit * (length // len(unit) + 1))[:length] + "\0"
+    return min(_time(function, text) for _ in range(3))
+
+
+def _time(function: Callable[[str], Any], text: str) -> float:
+    started = time.thread_time()
+    function(text)
+    return time.thread_time() - started
