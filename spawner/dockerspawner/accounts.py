@@ -45,6 +45,12 @@ def account_in(passwd: str, name: str) -> Account | None:
     return next((account for found, account in _accounts(passwd) if found == name), None)
 
 
+def home_in(passwd: str, user: str) -> str:
+    """The home of a user, given by name or by uid, in a text of the form of /etc/passwd; empty if it has none."""
+    homes = (account.home for name, account in _accounts(passwd) if user in (name, str(account.uid)))
+    return next(homes, "")
+
+
 def _accounts(passwd: str) -> Iterator[tuple[str, Account]]:
     for line in passwd.splitlines():
         match line.split(":"):

@@ -20,7 +20,7 @@ from dockerspawner.errors import BeingRemoved, EngineError, Gone, NoSuchNetwork,
 from dockerspawner.failures import misconfigured
 from dockerspawner.mounts import Mounted, as_binds, of_host_config
 from dockerspawner.network import MENDS
-from dockerspawner.ownership import Owner, token_of
+from dockerspawner.ownership import token_of
 
 
 class Container(LoggingConfigurable):
@@ -30,12 +30,6 @@ class Container(LoggingConfigurable):
     object_id_key = "Id"
 
     object_id = Unicode(allow_none=True, help="The engine's id of the container in use.")
-
-    instance = Unicode(
-        config=True,
-        help="""Marks what belongs to this hub, so that two hubs on one engine never touch each other's
-        servers. Default: prefix and a hash of the hub's connect URL.""",
-    )
 
     # Inside the container, where every address is its own.
     ip = Unicode("0.0.0.0", config=True, help="Address that the server listens on inside the container.")
@@ -99,10 +93,6 @@ class Container(LoggingConfigurable):
     @property
     def container_id(self) -> str:
         return self.object_id or ""
-
-    @property
-    def _owner(self) -> Owner:
-        return Owner(self.instance, self.user.name, self.name)
 
     def get_env(self) -> dict[str, str]:
         env: dict[str, str] = super().get_env()
@@ -301,6 +291,12 @@ class Container(LoggingConfigurable):
         """Stop a container, which stays."""
         with contextlib.suppress(Gone, BeingRemoved):
             await perform(self.docker, "stop", container_id, timeout=self.stop_timeout)
+
+    async def _end_and_remove(self, container_id: str, running: bool) -> None:
+        """Stop a container with the configured grace, then remove it with the volumes that have no name."""
+        if running:
+            await self._end(container_id)
+        await self._remove(container_id, volumes=True)
 
     async def stop_object(self, timeout: int | None = None) -> None:
         """End the server's processes; they are killed after `timeout` seconds (default: stop_timeout)."""

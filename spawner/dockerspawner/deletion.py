@@ -100,7 +100,7 @@ class Deletion(LoggingConfigurable):
                 continue
             name = container["Name"].lstrip("/")
             try:
-                if self.delete_policy == "keep" and self._holds_home(container):
+                if self.delete_policy == "keep" and await self._holds_home(container):
                     await self._end(container_id)
                     self._wake(container_id)
                     self.log.warning("Container %s stays: its user's files are in no volume", name)

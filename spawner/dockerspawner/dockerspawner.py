@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -22,6 +21,7 @@ from dockerspawner.errors import EngineError, Gone, NoSuchImage, Refused, Unavai
 from dockerspawner.failures import Died, explain, failure
 from dockerspawner.gpus import Gpus
 from dockerspawner.images import Images
+from dockerspawner.instance import Instance
 from dockerspawner.isolation import Isolation
 from dockerspawner.leftovers import Leftovers
 from dockerspawner.limits import Limits
@@ -62,6 +62,7 @@ class DockerSpawner(
     PostStart,
     Certs,
     Container,
+    Instance,
     Limits,
     Gpus,
     Profiles,
@@ -90,10 +91,6 @@ class DockerSpawner(
     def __init__(self, **kwargs: Any) -> None:
         self._story = Story()
         super().__init__(**kwargs)
-
-    def _instance_default(self) -> str:
-        hub_url = self.hub_connect_url or getattr(self.hub, "api_url", "")
-        return f"{self.prefix}-{hashlib.sha256(hub_url.encode()).hexdigest()[:8]}"
 
     def _env_keep_default(self) -> list[str]:
         return []
@@ -127,6 +124,7 @@ class DockerSpawner(
     def clear_state(self) -> None:
         """Forget the last start, but not the container and the volumes that are kept for the next one."""
         super().clear_state()
+        self._forget_former_name()
         if not self.object_id:
             self.object_name = self._object_name_default()
         self._image_at_hand = ""

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import posixpath
 import time
 from typing import Any
 
 from traitlets.config import LoggingConfigurable
 
-from dockerspawner import ownership
+from dockerspawner import archive, ownership
+from dockerspawner.accounts import home_in
 from dockerspawner.engine import perform
-from dockerspawner.errors import EngineError, NameTaken, Unavailable, understood
+from dockerspawner.errors import Conflict, EngineError, Gone, NameTaken, Refused, Unavailable, understood
 from dockerspawner.failures import failure
-from dockerspawner.records import replace_state
+from dockerspawner.naming import DNS_LABEL, fit
+from dockerspawner.ownership import Owner
+from dockerspawner.records import replace_state, states_of_others
+from dockerspawner.watch import Word
 
 # Seconds for which a container is looked for whose creation nobody has answered.
 SWEEP_FOR = 600.0
@@ -40,17 +45,18 @@ class Leftovers(LoggingConfigurable):
     _sweeping: asyncio.Task[None] | None = None
 
     async def _obtain(self) -> None:
-        """Have a container: a new one, or the one that is there where it is ours and still fits.
+        """Have a container: a new one, or an existing one that is this server's and still fits.
 
-        Not asked beforehand: where there is one, creating another fails, and says so.
+        Not looked up beforehand: if there is one of that name, the engine refuses to create another.
         """
-        if await self._settle_others():
+        self._forget_former_name()
+        if await self._remove_duplicates():
             return
         if self._overrides("get_object"):
             existing = await understood("inspect_container", self.get_object())
             if existing:
                 await self._know_spec()
-                if await self._take_over(existing):
+                if await self._adopt_or_remove(existing):
                     return
         for _ in range(5):
             try:
@@ -58,7 +64,7 @@ class Leftovers(LoggingConfigurable):
                 return
             except NameTaken:
                 existing = await self._inspect(self.object_name)
-                if existing and await self._take_over(existing):
+                if existing and await self._adopt_or_remove(existing):
                     return
         raise failure(f"The {self.object_type} name {self.object_name} is taken again and again.", reason="conflict")
 
@@ -66,50 +72,89 @@ class Leftovers(LoggingConfigurable):
         self._creating = asyncio.ensure_future(understood("create_container", self.create_object()))
         created = await asyncio.shield(self._creating)
         self.object_id = created[self.object_id_key]
+        self._record_owner(self._owner)
         self._wake(self._known_id)
         await self._prepare_volumes()
         await self._place_certs()
         await self._connect_networks(self.object_id)
 
-    async def _settle_others(self) -> bool:
-        """See to this server's containers under other names; True where one of them is resumed."""
+    async def _remove_duplicates(self) -> bool:
+        """Deal with this server's containers under other names; True if one of them is resumed."""
         try:
-            others = [word for word in await self._watch.of(self._owner) if word.name != self.object_name]
+            found: list[Word] = await self._own_containers()
         except EngineError:
-            # Creating will tell, also where a proxy refuses lists.
+            # Creating will tell.
             return False
-        for word in others:
+        for word in found:
+            if word.name == self.object_name:
+                continue
             if self.remove:
                 self.log.info("Removing container %s, which an earlier start has left", word.name)
-                await self._remove(word.id, volumes=True)
-            elif word.id == self._known_id and word.name != self._known_name:
-                # Somebody has renamed it.
-                await self._know_spec()
+                await self._end_and_remove(word.id, word.running)
+                self._note_removed(word.id)
+            elif self._is_to_be_adopted(word):
                 container = await self._inspect(word.id)
-                if container and await self._take_over(container):
-                    await perform(self.docker, "rename", word.id, self.object_name)
-                    return True
+                if container:
+                    self._learn_volumes(container)
+                    await self._know_spec()
+                    if await self._adopt_or_remove(container):
+                        await self._take_name(word.id)
+                        return True
             elif word.running:
                 self.log.warning("Stopping container %s, which runs beside %s", word.name, self.object_name)
                 await self._end(word.id)
         return False
+
+    async def _own_containers(self) -> list[Word]:
+        """This server's containers: by their labels, and by the id in the hub's state."""
+        try:
+            found: list[Word] = await self._watch.of(*self._owners)
+        except Refused:
+            # A proxy in front of the engine refuses lists.
+            found = []
+        if self._known_id and self._known_id not in (word.id for word in found):
+            # Labels of a former name or instance, or none at all.
+            container = await self._inspect(self._known_id)
+            if container:
+                owner, name = ownership.made_for(container, self._owner), container["Name"].lstrip("/")
+                if owner != self._owner and name == self.object_name:
+                    self._rename()
+                found.append(Word(container["Id"], name, owner, container["State"]["Running"]))
+        return found
+
+    def _is_to_be_adopted(self, word: Word) -> bool:
+        """Is this the server's container under a name that it no longer has, rather than a second one?"""
+        if word.id != self._known_id:
+            return bool(word.name == self._former_name)
+        # Else another image has given the wanted name: the container is kept for its own image.
+        return bool(word.name == self._former_name or word.name != self._known_name or word.owner not in self._owners)
+
+    async def _take_name(self, container_id: str) -> None:
+        try:
+            await perform(self.docker, "rename", container_id, self.object_name)
+        except Conflict:
+            # Another container has the name, and is not removed for it.
+            container = await self._inspect(container_id)
+            if container:
+                self._rename(container["Name"].lstrip("/"))
+            self.log.warning("Container %s keeps its name: another container has the one of settings", self.object_name)
 
     async def _know_spec(self) -> None:
         """Have the hash of what the container should be made of, before one is created."""
         await self._find_volumes()
         await self._create_kwargs()
 
-    async def _take_over(self, container: dict[str, Any]) -> bool:
-        """True: `container` is ours and is resumed. False: it was ours and is removed."""
-        if not self._owner.owns(container, self._known_id):
-            raise failure(
-                f"There is already a {self.object_type} named {self.object_name} that does not belong to this server. "
-                "It has to be removed or renamed by whoever made it.",
-                reason="conflict",
-            )
+    async def _adopt_or_remove(self, container: dict[str, Any]) -> bool:
+        """True: `container` is this server's and is resumed. False: its name is free now."""
+        if not self._owner.owns(container, self._known_id, self._instances):
+            raise self._not_owned(container)
+        if container["Id"] != self._known_id and self._is_of_another_server(container["Id"]):
+            await self._move_aside(container)
+            return False
         if not self.remove:
-            stale = ownership.is_stale(container, self._spec, await self._image_id())
-            holds_home = self._holds_home(container)
+            renamed = ownership.made_for(container, self._owner) != self._owner
+            stale = renamed or ownership.is_stale(container, self._spec, await self._image_id())
+            holds_home = await self._holds_home(container)
             if stale and holds_home:
                 self.log.warning(
                     "%s is resumed as it is, although its settings have changed: "
@@ -123,9 +168,40 @@ class Leftovers(LoggingConfigurable):
         if container["Id"] == self.object_id and self._overrides("remove_object"):
             await understood("remove_container", self.remove_object())
         else:
-            await self._remove(container["Id"], volumes=self.remove)
+            await self._end_and_remove(container["Id"], container["State"]["Running"])
         self._note_removed(container["Id"])
         return False
+
+    def _not_owned(self, container: dict[str, Any]) -> Exception:
+        owner = Owner.of(container["Config"].get("Labels") or {})
+        self.log.error(
+            "%s (%s) has the name of the server of %s, but labels of instance %r, user %r, server %r. If this hub, "
+            "which is instance %r, made it, set DockerSpawner.instance to its value. Removing it deletes its files.",
+            self.object_name,
+            container["Id"][:12],
+            self._log_name,
+            owner.instance,
+            owner.user,
+            owner.server,
+            self.instance,
+        )
+        return failure(
+            f"There is already a {self.object_type} named {self.object_name} that does not belong to this server. "
+            "Ask an administrator to rename it.",
+            reason="conflict",
+        )
+
+    def _is_of_another_server(self, container_id: str) -> bool:
+        """Is the container on the hub's record of another server, which had this server's name earlier?"""
+        return any(
+            container_id in (state.get("object_id"), state.get("container_id")) for state in states_of_others(self)
+        )
+
+    async def _move_aside(self, container: dict[str, Any]) -> None:
+        """Rename another server's container, which that server finds by its id."""
+        name = fit(f"{self.object_name}-{container['Id'][:12]}", DNS_LABEL)
+        self.log.warning("Renaming %s to %s: it is another server's, which was renamed", self.object_name, name)
+        await perform(self.docker, "rename", container["Id"], name)
 
     def _note_removed(self, container_id: str) -> None:
         self._wake(container_id)
@@ -135,6 +211,10 @@ class Leftovers(LoggingConfigurable):
     async def _resume(self, container: dict[str, Any]) -> None:
         self._check_devices(container)
         self.object_id, self._resumed = container[self.object_id_key], True
+        labels = container["Config"].get("Labels") or {}
+        if ownership.INSTANCE in labels:
+            self._record_owner(Owner.of(labels))
+        self._record_owner(self._owner)
         self._environment = ownership.environment_of(container)
         if token := ownership.token_of(container):
             self.api_token = token
@@ -149,9 +229,28 @@ class Leftovers(LoggingConfigurable):
         await self._suspend_restarts(container, self._runs)
         await self._place_certs()
 
-    def _holds_home(self, container: dict[str, Any]) -> bool:
+    async def _holds_home(self, container: dict[str, Any]) -> bool:
         """Would the user's files go with a container of theirs?"""
-        return ownership.holds_home(container, self._home())
+        return ownership.holds_home(container, await self._home_in(container))
+
+    async def _home_in(self, container: dict[str, Any]) -> str:
+        """Absolute path of the user's files in a container: notebook_dir, else the working directory."""
+        home = self._home()
+        if not home.startswith("~"):
+            return posixpath.normpath(posixpath.join(container["Config"].get("WorkingDir") or "/", home))
+        user, _, rest = home[1:].partition("/")
+        environment = ownership.environment_of(container)
+        found = "" if user else environment.get("HOME", "")
+        return posixpath.normpath(posixpath.join(found or await self._home_of(container, user), rest))
+
+    async def _home_of(self, container: dict[str, Any], user: str) -> str:
+        """The home of a user, or of the one who runs the server, by the container's /etc/passwd."""
+        name = user or str(container["Config"].get("User") or "0").partition(":")[0]
+        try:
+            passwd = await self._read_archive(container["Id"], "/etc/passwd", archive.text_of)
+        except Gone:
+            passwd = ""
+        return home_in(passwd, name) or "/"
 
     def _home(self) -> str:
         return self.format_string(self.notebook_dir) if self.notebook_dir else ""
@@ -293,13 +392,13 @@ class Leftovers(LoggingConfigurable):
         """
         container = await self._inspect(self.object_id) if self.object_id else None
         if container is not None:
-            if self._holds_home(container):
+            if await self._holds_home(container):
                 raise failure(
                     f"Server {old_name} can't be renamed: its files are inside its container.",
                     reason="name",
                     status=409,
                 )
-            await self._remove(container["Id"], volumes=False)
+            await self._end_and_remove(container["Id"], container["State"]["Running"])
         self._wake(self.object_id)
         self._give_gpus_back()
         self.object_id = ""

@@ -44,8 +44,23 @@ def fit(name: str, limit: int) -> str:
     """
     if len(name) <= limit:
         return name
-    tail = "-x" + hashlib.sha256(name.encode()).hexdigest()[:12]
+    tail = hash_suffix(name)
     return name[: limit - len(tail)].rstrip("-") + tail
+
+
+def case_suffix(template: str, server: str) -> str:
+    """What a name of Docker's ends with if its template has {servername}, which ignores case, and the server capitals.
+
+    So servers whose names differ by case alone have different names; those in lower case keep theirs.
+    """
+    if server == server.lower() or "{servername" not in template or "{raw_servername" in template:
+        return ""
+    return hash_suffix(server)
+
+
+def hash_suffix(text: str) -> str:
+    """What makes a name another one; `dns_escape` never writes its beginning."""
+    return "-x" + hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 class Naming(LoggingConfigurable):
@@ -93,7 +108,8 @@ class Naming(LoggingConfigurable):
 
     def _rendered_name(self) -> str:
         """The container's name as name_template gives it; a failure where it gives none."""
-        name = fit(self._fill("name_template", self.name_template), DNS_LABEL)
+        suffix = case_suffix(self.name_template, self.name)
+        name = fit(self._fill("name_template", self.name_template) + suffix, DNS_LABEL)
         if not name:
             raise misconfigured("The setting name_template gives an empty name.")
         return name
@@ -108,6 +124,25 @@ class Naming(LoggingConfigurable):
     def format_string(self, s: str) -> str:
         """Fill a template of JupyterHub's settings, such as notebook_dir."""
         return self._fill("default_url" if s == self.default_url else "notebook_dir", s)
+
+    @property
+    def _former_name(self) -> str:
+        """The name that the container of a server with capitals had when case was ignored; empty for other servers."""
+        if not case_suffix(self.name_template, self.name):
+            return ""
+        try:
+            return fit(fill(self.name_template, self.template_namespace()), DNS_LABEL)
+        except TemplateError:
+            return ""
+
+    def _forget_former_name(self) -> None:
+        """After a change of the user's or the server's name, the container of the next start has the name of today."""
+        if self._is_renamed or self.object_name == self._former_name:
+            self._rename()
+
+    def _rename(self, name: str = "") -> None:
+        """Use another name for the container; without one, the name that settings give."""
+        self.object_name = name or self._object_name_default()
 
     @observe("image")  # type: ignore[untyped-decorator]
     def _image_changed(self, change: Any) -> None:

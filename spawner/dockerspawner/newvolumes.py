@@ -196,7 +196,7 @@ class NewVolumes(LoggingConfigurable):
         skeleton = ""
         if self.skeleton:
             container = await perform(self.docker, "inspect_container", container_id)
-            home = self._home() or container["Config"].get("WorkingDir") or "/"
+            home = await self._home_in(container)
             skeleton = self.skeleton if bind.target.rstrip("/") == home.rstrip("/") else ""
         if entry is None:
             return "", ""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 INSTANCE = "dockyard.instance"
@@ -35,16 +35,30 @@ class Owner:
         """The labels of a container of this server that was made from the spec with that hash."""
         return {INSTANCE: self.instance, USER: self.user, SERVER: self.server, SPEC: spec}
 
-    def owns(self, container: Container, known_id: str = "") -> bool:
+    def owns(self, container: Container, known_id: str = "", instances: Collection[str] = ()) -> bool:
         """Is this inspected container of this server?
 
-        By its labels where it has ours. One without: where its id is the one we know, or it was made for this
-        user.
+        The id in the hub's own state decides. Without it, our labels decide: `instances` are former values of the
+        instance. A container without our labels is this server's if its environment names the user and the server.
         """
+        if known_id and container["Id"] == known_id:
+            return True
         labels = container["Config"].get("Labels") or {}
         if INSTANCE in labels:
-            return Owner.of(labels) == self
-        return container["Id"] == known_id or environment_of(container).get("JUPYTERHUB_USER") == self.user
+            owner = Owner.of(labels)
+            return replace(owner, instance=self.instance) == self and owner.instance in (self.instance, *instances)
+        return "JUPYTERHUB_USER" in environment_of(container) and made_for(container, self) == self
+
+
+def made_for(container: Container, owner: Owner) -> Owner:
+    """`owner` with the names of the user and the server that an inspected container was made for, as far as it says."""
+    labels = container["Config"].get("Labels") or {}
+    if USER in labels:
+        made = Owner.of(labels)
+        return replace(owner, user=made.user, server=made.server)
+    environment = environment_of(container)
+    user, server = environment.get("JUPYTERHUB_USER"), environment.get("JUPYTERHUB_SERVER_NAME", owner.server)
+    return replace(owner, user=user, server=server) if user else owner
 
 
 def environment_of(container: Container) -> dict[str, str]:
@@ -72,13 +86,13 @@ def holds_home(container: Container, home: str = "") -> bool:
     `home` is where the files are; without one, the working directory.
     """
     home = home or container["Config"].get("WorkingDir") or "/"
-    targets = [mount["Destination"].rstrip("/") for mount in container.get("Mounts") or () if _outlives(mount)]
+    targets = [mount["Destination"].rstrip("/") for mount in container.get("Mounts") or () if outlives(mount)]
     if home == "/":
         return not targets
     return not any(f"{home.rstrip('/')}/".startswith(f"{target}/") for target in targets)
 
 
-def _outlives(mount: Mapping[str, Any]) -> bool:
+def outlives(mount: Mapping[str, Any]) -> bool:
     """Is it found again by the container that comes next? A volume that the engine named is not."""
     if mount.get("Type") == "volume":
         return not re.fullmatch(r"[0-9a-f]{64}", mount.get("Name", ""))

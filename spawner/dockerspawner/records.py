@@ -117,16 +117,42 @@ def forget_sleep(session: Any, owner: Owner, container_id: str) -> None:
             session.commit()
 
 
-def volumes_of_others(spawner: Any) -> set[str]:
-    """Volumes on record of the hub's other servers; where `spawner` is the unnamed one, of other users' servers."""
+def _all_states(session: Any) -> list[tuple[int, str, dict[str, Any]]]:
+    """The states of all servers, by the ids of their users and their own names."""
+    with _operation(session):
+        rows = _columns(session, orm.Spawner.user_id, orm.Spawner.name, orm.Spawner.state).all()
+    return [(user, name, state or {}) for user, name, state in rows]
+
+
+def _others(spawner: Any) -> list[tuple[int, str, dict[str, Any]]]:
+    session = session_of(spawner)
+    if session is None:
+        return []
+    own = spawner.user.orm_user.id, spawner.name
+    return [record for record in _all_states(session) if record[:2] != own]
+
+
+def states_of_others(spawner: Any) -> list[dict[str, Any]]:
+    """The states of the hub's other servers, running or not; none without a hub."""
+    return [state for _, _, state in _others(spawner)]
+
+
+def names_of_others(spawner: Any) -> set[str]:
+    """The names of the user's other servers, running or not; none without a hub."""
     session = session_of(spawner)
     if session is None:
         return set()
-    own = spawner.user.orm_user.id
     with _operation(session):
-        rows = _columns(session, orm.Spawner.state, orm.Spawner.user_id, orm.Spawner.name).all()
-    states = [state for state, user, name in rows if state and (user != own or (spawner.name and name != spawner.name))]
-    return {volume for state in states for volume in (state.get("volumes") or {}).values()}
+        rows = _columns(session, orm.Spawner.name).filter_by(user_id=spawner.user.orm_user.id).all()
+    return {name for (name,) in rows} - {spawner.name}
+
+
+def volumes_of_others(spawner: Any) -> set[str]:
+    """Volumes on record of the hub's other servers; where `spawner` is the unnamed one, of other users' servers."""
+    found = _others(spawner)
+    if not spawner.name:
+        found = [record for record in found if record[0] != spawner.user.orm_user.id]
+    return {volume for _, _, state in found for volume in (state.get("volumes") or {}).values()}
 
 
 def forget_tokens(spawner: Any, but: str = "") -> None:

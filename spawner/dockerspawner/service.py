@@ -111,7 +111,7 @@ class Service(LoggingConfigurable):
     def _overrides(self, name: str) -> bool:
         return name in vars(self) or getattr(type(self), name) is not getattr(Service, name)
 
-    def _holds_home(self, container: Mapping[str, Any]) -> bool:
+    async def _holds_home(self, container: Mapping[str, Any]) -> bool:
         # Where no volume holds its files, they end with each task.
         return False
 
@@ -275,6 +275,7 @@ class Service(LoggingConfigurable):
     async def create_object(self) -> dict[str, Any]:
         """Create the service; returns at least its ID. NameTaken where there is one of that name."""
         await self._check_home()
+        await self._find_volumes()
         self._note_volumes()
         spec = await self._create_kwargs()
         try:
@@ -345,6 +346,9 @@ class Service(LoggingConfigurable):
         return [service["ID"] for service in listed]
 
     async def _end(self, container_id: str) -> None:
+        await self._remove(container_id, volumes=True)
+
+    async def _end_and_remove(self, container_id: str, running: bool) -> None:
         await self._remove(container_id, volumes=True)
 
     # Why a task does not run

@@ -104,7 +104,9 @@ class Sleepers:
             states = [state for _, state in servers_on_record(self._session) if state.get("paused_at")]
             known = {one["object_id"]: Sleeper(one["paused_at"], one.get("network") or "") for one in states}
             self.asleep, self._loaded = known | self.asleep, True
-        frozen = await watch_of(self._engine, self._instance, self._log).frozen()
+        watch = watch_of(self._engine, self._instance, self._log)
+        await watch.expect(self.asleep)
+        frozen = await watch.frozen()
         late = time.time() - _LATE
         self.asleep = {one: sleeper for one, sleeper in self.asleep.items() if one in frozen or sleeper.since > late}
         since = {one: sleeper.since for one, sleeper in self.asleep.items() if one in frozen}

@@ -66,7 +66,11 @@ class NotForSwarms(LoggingConfigurable):
         self._used_profile = self._profile_slug
 
     async def _find_volumes(self) -> None:
-        pass
+        """Nodes have the volumes: what the state says of a former name is all that is known."""
+        self._older_names = {}
+        found = self._named_volumes()
+        formers = [bind for bind in found if bind.former and bind.former == self._used_volumes.get(bind.target)]
+        self._older_names = {bind.source: bind.former for bind in formers}
 
     async def _prepare_volumes(self) -> None:
         pass

@@ -68,11 +68,11 @@ class SwarmWatch(Words):
             await self._sync()
         return self._words.get(service_id)
 
-    async def of(self, owner: Owner) -> list[Word]:
-        """The last words on all services of one server. Unavailable where nobody can tell."""
+    async def of(self, *owners: Owner) -> list[Word]:
+        """The last words on all services with labels of these owners. Unavailable if no manager answers."""
         if not self.following:
             await self._sync()
-        return [word for word in self._words.values() if word.owner == owner]
+        return [word for word in self._words.values() if word.owner in owners]
 
     def made(self, service_id: str, name: str, owner: Owner) -> None:
         """A service that was made just now: no list has it yet."""

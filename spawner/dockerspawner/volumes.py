@@ -16,7 +16,8 @@ from dockerspawner.engine import described, perform
 from dockerspawner.errors import Conflict, EngineError, Refused, is_not_offered
 from dockerspawner.failures import misconfigured
 from dockerspawner.mounts import Mounted, is_host_path, normal, replaced, typed
-from dockerspawner.naming import VOLUME_NAME, fit
+from dockerspawner.naming import VOLUME_NAME, case_suffix, fit, hash_suffix
+from dockerspawner.records import names_of_others
 from dockerspawner.templates import TemplateError
 from dockerspawner.volumenamingstrategy import default_format_volume_name, escaped_format_volume_name
 
@@ -28,7 +29,8 @@ Settings = Mapping[str, "Target | list[Target]"]
 class Bind:
     """`source` (a volume's name, or an absolute path of the host) seen as `target` in the container.
 
-    `template` is what the source was rendered from.
+    `template` is what the source was rendered from; `former` is the volume's name from when servers' names that
+    differ by case alone gave one name, else empty.
     """
 
     source: str
@@ -36,6 +38,7 @@ class Bind:
     mode: str
     propagation: str = ""
     template: str = ""
+    former: str = ""
 
     @property
     def is_volume(self) -> bool:
@@ -56,9 +59,11 @@ class Bind:
 
 
 def binds(
-    settings: Settings, mode: str, render: Callable[[str], str], groups: Collection[str] = frozenset()
+    settings: Settings, mode: str, render: Callable[[str], str], groups: Collection[str] = frozenset(), server: str = ""
 ) -> list[Bind]:
-    """One Bind per entry of a `volumes` setting that is for a member of `groups`; `mode` where the entry names none.
+    """One Bind per entry of a `volumes` setting of a server; `mode` where the entry names none.
+
+    Entries for groups count if the user is in one of `groups`.
 
     Of entries of one source at one target, the first counts.
 
@@ -75,15 +80,23 @@ def binds(
             entry = _entry(source, given)
             if "groups" in entry and not set(entry["groups"]).intersection(groups):
                 continue
+            volume, former = (name, "") if is_host_path(name) else volume_name(name, source, server)
             bind = Bind(
-                source=name if is_host_path(name) else fit(name, VOLUME_NAME),
+                source=volume,
                 target=_rendered(source, entry["bind"], render),
                 mode=entry.get("mode") or mode,
                 propagation=entry.get("propagation") or "",
                 template=source,
+                former=former,
             )
             found.setdefault((bind.source, bind.target), bind)
     return list(found.values())
+
+
+def volume_name(rendered: str, template: str, server: str) -> tuple[str, str]:
+    """The name of a server's volume, and its former name if case was ignored then; else empty."""
+    suffix = case_suffix(template, server)
+    return fit(rendered + suffix, VOLUME_NAME), fit(rendered, VOLUME_NAME) if suffix else ""
 
 
 def _entry(source: str, given: Any) -> Mapping[str, Any]:
@@ -106,6 +119,11 @@ def _rendered(source: Any, template: Any, render: Callable[[str], str]) -> str:
         raise ValueError(f"{source!r}: format_volume_name has no {error} for {template!r}") from error
     except TemplateError as error:
         raise ValueError(f"{source!r}: {template!r} can't be filled: {error}") from None
+
+
+def _is_of_server(volume: Mapping[str, Any] | None, servers: Collection[str]) -> bool:
+    """Does an inspected volume belong to one of these servers of the user, by its labels?"""
+    return ((volume or {}).get("Labels") or {}).get(ownership.SERVER) in servers
 
 
 class Volumes(LoggingConfigurable):
@@ -153,26 +171,69 @@ class Volumes(LoggingConfigurable):
         found = []
         for setting, mode in (("volumes", "rw"), ("read_only_volumes", "ro")):
             try:
-                found += binds(getattr(self, setting), mode, self._render_volume, groups)
+                found += binds(getattr(self, setting), mode, self._render_volume, groups, self.name)
             except ValueError as error:
                 raise misconfigured(f"The setting {setting} has {error}.") from None
         return [replace(bind, source=self._older_names.get(bind.source, bind.source)) for bind in found]
 
+    def _named_volumes(self) -> list[Bind]:
+        """The named volumes of `volumes`, `read_only_volumes` and `mounts`, under the names that they have."""
+        found = [bind for bind in self._binds() if bind.is_volume]
+        for settings in self.mounts:
+            mount = self._mount(settings)
+            if mount["Type"] == "volume" and mount["Source"]:
+                template = settings["source"]
+                mode = "ro" if mount["ReadOnly"] else "rw"
+                former = self._rendered_source(template)[1]
+                found.append(Bind(mount["Source"], mount["Target"], mode, template=template, former=former))
+        return found
+
     async def _find_volumes(self) -> None:
-        """The user's volume that templates named otherwise at the last start, and that is there, is used as it is.
+        """The user's volume that was named otherwise at the last start, and that exists, is used as it is.
 
         Not what another profile had there: that is another volume, not another name.
         """
         self._older_names = {}
         older = {}
-        for bind in self._binds() if self._profile_slug == self._used_profile else ():
-            used = self._used_volumes.get(bind.target, bind.source)
-            if not bind.is_volume or used == bind.source or not volumeowners.named_for_user(bind.template):
-                continue
-            if self._is_of_one_user(await self._volume(used)) and await self._volume(bind.source) is None:
-                older[bind.source] = used
-                self.log.warning("Volume %s is used, since there is no %s as settings name it", used, bind.source)
+        alike = {name for name in names_of_others(self) if name.lower() == self.name.lower()} if self.name else set()
+        for bind in self._named_volumes():
+            found = await self._older_volume(bind, alike)
+            named = await self._volume(bind.source) if found or alike else None
+            if _is_of_server(named, alike):
+                older[bind.source] = found or fit(bind.source + hash_suffix(self.name), VOLUME_NAME)
+                self.log.warning("Volume %s is another server's: %s is used", bind.source, older[bind.source])
+            elif found and named is None:
+                older[bind.source] = found
+                self.log.warning("Volume %s is used, since there is no %s as settings name it", found, bind.source)
         self._older_names = older
+
+    async def _older_volume(self, bind: Bind, alike: Collection[str]) -> str:
+        """The name of the volume that this server had under a former name; empty if there is none.
+
+        `alike` are the user's other servers whose names differ by case alone.
+        """
+        used = self._used_volumes.get(bind.target, bind.source)
+        if self._profile_slug == self._used_profile and used != bind.source:
+            volume = await self._volume(used) if self._may_be_renamed(bind.template, used) else None
+            if self._is_of_one_user(volume) and not _is_of_server(volume, alike):
+                return used
+        if bind.former and bind.former != used:
+            volume = await self._volume(bind.former)
+            labels = (volume or {}).get("Labels") or {}
+            # Without labels it is the one of the server whose name it has, if there is one.
+            if volume is not None and labels.get(ownership.SERVER, "" if alike else self.name) == self.name:
+                return bind.former
+        return ""
+
+    def _may_be_renamed(self, template: str, used: str) -> bool:
+        """May the volume of the last start be the user's own under a former name, rather than another volume?
+
+        A name that a hook computes changes at its will: only one of before the user was renamed is another name.
+        """
+        if volumeowners.named_for_user(template):
+            return True
+        formers = {owner.user for owner in self._owners_on_record} - {self.user.name}
+        return volumeowners.contains_name(used, formers) and ownership.USER in self._labels_of(template)
 
     def _note_replaced_mounts(self, configured: Mounted, final: Mounted) -> None:
         """Log what is configured and not mounted in the end; no volume is made for that."""
@@ -182,6 +243,12 @@ class Volumes(LoggingConfigurable):
             if one.target not in self._replaced_targets:
                 self.log.warning("%s: %s", self.object_name, one)
         self._replaced_targets = targets
+
+    def _learn_volumes(self, container: Mapping[str, Any]) -> None:
+        """Of a server without a record of its volumes, take those that its kept container has."""
+        if not self._used_volumes:
+            mounts = [mount for mount in container.get("Mounts") or () if mount.get("Type") == "volume"]
+            self._used_volumes = {mount["Destination"]: mount["Name"] for mount in mounts if ownership.outlives(mount)}
 
     async def _volume(self, name: str) -> Mapping[str, Any] | None:
         try:
@@ -198,7 +265,7 @@ class Volumes(LoggingConfigurable):
             return False
         labels = volume.get("Labels") or {}
         instance = labels.get(ownership.INSTANCE)
-        return instance is None or (instance == self.instance and ownership.USER in labels)
+        return instance is None or (instance in self._instances and ownership.USER in labels)
 
     async def _have_volumes(self, driver: str | None) -> None:
         """Make the volumes that are missing, so that they carry labels; one that is there stays as it is."""
@@ -287,11 +354,18 @@ class Volumes(LoggingConfigurable):
                 **specs.render_strictly(others, namespace),
                 **{key: _rendered(key, template, self._render_volume) for key, template in names.items()},
             }
+            if "source" in known and not is_host_path(known["source"]):
+                volume, _ = self._rendered_source(names["source"])
+                known["source"] = self._older_names.get(volume, volume)
             if labels:
                 known["labels"] = specs.render(labels, namespace)
             return typed(known, self._labels_of(names.get("source", "")))
         except ValueError as error:
             raise misconfigured(f"The setting mounts has {settings!r}: {error}.") from None
+
+    def _rendered_source(self, template: str) -> tuple[str, str]:
+        """The name of a volume of `mounts`, and its former name."""
+        return volume_name(_rendered(template, template, self._render_volume), template, self.name)
 
     @property
     def volume_mount_points(self) -> list[str]:

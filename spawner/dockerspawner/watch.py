@@ -8,13 +8,13 @@ import logging
 import random
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
 from dockerspawner import metrics
 from dockerspawner.engine import Engine
-from dockerspawner.errors import EngineError, Unavailable, translating
+from dockerspawner.errors import EngineError, Refused, Unavailable, translating
 from dockerspawner.events import Event, Stream
 from dockerspawner.ownership import INSTANCE, Owner
 
@@ -28,6 +28,8 @@ EVENT_DELAY = 0.02
 EVENT_LATE = 0.5
 # Seconds after which an engine that does not answer is taken for one that can't tell.
 PATIENCE = 10.0
+# Ids in one list call: an engine and what is in front of it limit the length of a URL.
+_MOST_IDS = 50
 # Seconds between the tries to reach an engine that can't be followed.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 # The part of the patience after which an engine is listed that has not opened a stream, and how many times the
@@ -71,6 +73,8 @@ class Words:
 
     def __init__(self, instance: str, log: logging.Logger) -> None:
         self._words: dict[str, Word] = {}
+        # Ids in the hub's own states: watched whatever labels their containers have.
+        self._expected: set[str] = set()
         self._listeners: dict[str, weakref.WeakMethod[Listener]] = {}
         self._instance = instance
         self._log = log
@@ -103,6 +107,7 @@ class Words:
 
     def listen(self, object_id: str, listener: Listener) -> None:
         """Call a method on the event loop with every new word, for as long as its object lives."""
+        self._expected.add(object_id)
         self._listeners[object_id] = weakref.WeakMethod(listener)
 
     def ignore(self, object_id: str) -> None:
@@ -127,6 +132,8 @@ class Words:
                 self._log.exception("News of %s could not be handled", word.name)
         if not word.exists or listener is None:
             self._listeners.pop(word.id, None)
+        if not word.exists:
+            self._expected.discard(word.id)
 
 
 class Watch(Words):
@@ -171,10 +178,17 @@ class Watch(Words):
             await asyncio.sleep(EVENT_DELAY)
         return self._words.get(container_id)
 
-    async def of(self, owner: Owner) -> list[Word]:
-        """The last words on all containers of one server. Unavailable where nobody can tell."""
+    async def of(self, *owners: Owner) -> list[Word]:
+        """The last words on all containers with labels of these owners. Unavailable if the engine does not answer."""
         await self._up_to_date()
-        return [word for word in self._words.values() if word.owner == owner]
+        return [word for word in self._words.values() if word.owner in owners]
+
+    async def expect(self, container_ids: Collection[str]) -> None:
+        """Watch containers by their ids, whatever their labels. Unavailable if the engine does not answer."""
+        new = set(container_ids) - self._expected - self._words.keys()
+        self._expected |= set(container_ids)
+        if new and self.following:
+            await self._sync()
 
     async def owners(self) -> set[Owner]:
         """Whose containers there are, running or not. Unavailable where nobody can tell."""
@@ -281,7 +295,27 @@ class Watch(Words):
         call = self._engine.call("containers", (), {"all": True, "filters": filters})
         answered = asyncio.wait_for(asyncio.wrap_future(call), deadline - time.monotonic())
         found = await translating("containers", answered)
-        return self._take(found or [])
+        listed = {str(summary.get("Id")) for summary in found or () if isinstance(summary, dict)}
+        return self._take(found or [], await self._list_expected(listed, deadline))
+
+    async def _list_expected(self, listed: Set[str], deadline: float) -> list[Container]:
+        """The containers that states name and the list by label lacks: a former `instance`, or no label at all."""
+        missing = sorted(self._expected - listed - self._touched)
+        found: list[Container] = []
+        for start in range(0, len(missing), _MOST_IDS):
+            filters = {"id": missing[start : start + _MOST_IDS]}
+            call = self._engine.call("containers", (), {"all": True, "filters": filters})
+            answered = asyncio.wait_for(asyncio.wrap_future(call), deadline - time.monotonic())
+            try:
+                found += await translating("containers", answered) or []
+            except Refused as error:
+                self._log.debug("The Docker engine does not list containers by id: %s", error)
+                self._touched.update(missing)
+                return []
+        # The engine takes an id for the beginning of one.
+        found = [summary for summary in found if summary["Id"] in self._expected]
+        self._expected -= set(missing) - {summary["Id"] for summary in found}
+        return found
 
     async def _open(self) -> Stream | None:
         """The stream of events, opened where there is none; None where the engine lists but opens none yet."""
@@ -306,25 +340,28 @@ class Watch(Words):
 
     # Words
 
-    def _take(self, found: Any) -> set[str]:
-        """Have the words of a list; ids of the containers of which no event, and no order, has told that."""
+    def _take(self, found: Any, expected: list[Container]) -> set[str]:
+        """Have the words of a list, and of what was listed by id; ids of containers of which no event has told that."""
         if not isinstance(found, list):
             raise TypeError(f"a list of containers is a {type(found).__name__}")
         listed = self._readable(found)
+        self._unreadable = len(listed) < len(found) or any(not word.owner.instance for word in listed.values())
+        by_id = self._readable(expected)
         # What can't be read may be any of those that are missing.
-        gone = set() if len(listed) < len(found) else self._words.keys() - listed.keys() - self._touched
+        gone = set() if len(listed) < len(found) else self._words.keys() - listed.keys() - by_id.keys() - self._touched
         news = set(gone)
         for container_id in gone:
             word = self._words.pop(container_id)
             word.running = word.exists = False
             self._tell(word)
-        for container_id, word in listed.items():
+        for container_id, word in (listed | by_id).items():
             if container_id in self._touched:
                 continue
             before = self._words.get(container_id)
             self._words[container_id] = word
             if before is None or before.running != word.running:
-                news.add(container_id)
+                # What was not expected before is news to nobody.
+                news |= {container_id} if before or container_id in listed else set()
                 self._tell(word)
             elif _addresses(before) != _addresses(word):
                 self._tell(word)
@@ -333,16 +370,13 @@ class Watch(Words):
     def _readable(self, found: list[Any]) -> dict[str, Word]:
         """The words of a list by their ids, without the entries that can't be read, which are logged once."""
         listed: dict[str, Word] = {}
-        self._unreadable = False
         for summary in found:
             try:
                 if not isinstance(summary["Id"], str) or not summary["Id"]:
                     raise ValueError("no id")
                 word = _listed_word(summary, self._words.get(summary["Id"]))
                 listed[word.id] = word
-                self._unreadable |= not word.owner.instance
             except Exception as error:
-                self._unreadable = True
                 self._log_once("entry in the list of containers", error, summary)
         return listed
 
@@ -371,7 +405,7 @@ class Watch(Words):
                     self._list_soon()
                 return
             owner = word.owner
-        elif owner.instance != self._instance:
+        elif owner.instance != self._instance and event.id not in self._expected:
             return
         metrics.heard(at)
         self._touched.add(event.id)

@@ -170,6 +170,7 @@ class FakeClient:
             }
             for name, container in self.existing.items()
             if _labels(container).issuperset(filters.get("label", ()))
+            and container["Id"].startswith(tuple(filters.get("id", [""])))
         ]
 
     def _find(self, key: str) -> tuple[str, dict[str, Any]]:

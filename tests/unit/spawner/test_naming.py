@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -69,3 +70,23 @@ def test_the_name_follows_the_image_where_the_template_says_so() -> None:
     assert spawner.object_name == "ann-one"
     spawner.image = "two"
     assert spawner.container_name == "ann-two"
+
+
+@pytest.mark.parametrize("escape", [dns_escape, "legacy"])
+def test_servers_whose_names_differ_by_case_have_different_names(escape: Any) -> None:
+    lower, upper, other = (make_spawner("ann", name, escape=escape).object_name for name in ("lab", "Lab", "LAB"))
+    assert lower == "jupyter-ann--lab"
+    assert upper.startswith("jupyter-ann--lab-x")
+    assert len({lower, upper, other}) == 3
+
+
+def test_case_is_ignored_where_a_name_has_no_server_or_its_raw_name() -> None:
+    for template in ("{username}", "{username}-{raw_servername}", "{servername}-{raw_servername}"):
+        assert "-x" not in make_spawner("ann", "Lab", name_template=template).object_name
+    # Inside a container nothing is shared.
+    assert make_spawner("ann", "Lab").format_string("/home/{servername}") == "/home/lab"
+
+
+def test_names_that_are_cut_differ_by_case_too() -> None:
+    names = {make_spawner("ann", name * 60).object_name for name in ("a", "A")}
+    assert [len(name) for name in names] == [63, 63]

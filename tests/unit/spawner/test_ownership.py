@@ -19,17 +19,32 @@ def container(labels: dict[str, str] | None = None, env: list[str] | None = None
 
 
 @pytest.mark.parametrize("other", [Owner("hub", "bob", ""), Owner("hub", "ann", "lab"), Owner("other", "ann", "")])
-def test_labels_decide_where_there_are_any(other: Owner) -> None:
+def test_owns_by_labels_where_the_id_is_not_known(other: Owner) -> None:
     assert ANN.owns(container(ANN.labels("h")))
     foreign = container(other.labels("h"), ["JUPYTERHUB_USER=ann"])
-    assert not ANN.owns(foreign, known_id="abc")
+    assert not ANN.owns(foreign)
+    assert not ANN.owns(foreign, known_id="abcdef")
 
 
-def test_without_labels_the_id_or_the_user_decides() -> None:
+@pytest.mark.parametrize("other", [Owner("hub", "bob", ""), Owner("hub", "ann", "lab"), Owner("other", "ann", "")])
+def test_owns_by_the_id_in_the_state_whatever_the_labels(other: Owner) -> None:
+    assert ANN.owns(container(other.labels("h")), known_id="abc")
+
+
+def test_owns_under_a_former_instance_of_the_same_server_only() -> None:
+    assert ANN.owns(container(Owner("other", "ann", "").labels("h")), instances=("other",))
+    assert not ANN.owns(container(Owner("third", "ann", "").labels("h")), instances=("other",))
+    assert not ANN.owns(container(Owner("other", "bob", "").labels("h")), instances=("other",))
+    assert not ANN.owns(container(Owner("other", "ann", "lab").labels("h")), instances=("other",))
+
+
+def test_owns_without_labels_by_the_id_or_the_environment() -> None:
     assert ANN.owns(container(), known_id="abc")
     assert ANN.owns(container({"some": "label"}, ["JUPYTERHUB_USER=ann"]))
     assert not ANN.owns(container(None, ["JUPYTERHUB_USER=bob"]))
     assert not ANN.owns(container())
+    assert not ANN.owns(container(None, ["JUPYTERHUB_USER=ann", "JUPYTERHUB_SERVER_NAME=lab"]))
+    assert Owner("hub", "ann", "Lab").owns(container(None, ["JUPYTERHUB_USER=ann"]))
 
 
 def test_stale_by_spec_or_image() -> None:

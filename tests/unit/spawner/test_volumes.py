@@ -337,3 +337,51 @@ async def test_the_volumes_of_mounts_are_on_record() -> None:
     spawner = make_spawner(engine=fake_engine(FakeClient()), mounts=[{"source": "data", "target": "/data"}])
     await spawner._have_volumes(None)
     assert spawner.get_state()["volumes"] == {"/data": "data"}
+
+
+SERVER = "dockyard.server"
+
+
+@pytest.mark.parametrize(
+    ("server", "alike", "state", "there", "used"),
+    [
+        ("Lab", [], {}, {}, "NEW"),
+        # As an earlier version has made it, or the predecessor.
+        ("Lab", [], {}, {"v-ann-lab": {**ANNS, SERVER: "Lab"}}, "v-ann-lab"),
+        ("Lab", [], {}, {"v-ann-lab": {}}, "v-ann-lab"),
+        ("Lab", [], {"/home": "v-ann-lab"}, {"v-ann-lab": {**ANNS, SERVER: "Lab"}}, "v-ann-lab"),
+        # Of the other server.
+        ("Lab", ["lab"], {}, {"v-ann-lab": {}}, "NEW"),
+        ("Lab", ["lab"], {}, {"v-ann-lab": {**ANNS, SERVER: "lab"}}, "NEW"),
+        ("Lab", ["lab"], {"/home": "v-ann-lab"}, {"v-ann-lab": {**ANNS, SERVER: "lab"}}, "NEW"),
+        ("Lab", ["lab"], {"/home": "v-ann-lab"}, {"v-ann-lab": {**ANNS, SERVER: "Lab"}}, "v-ann-lab"),
+        ("lab", ["Lab"], {}, {"v-ann-lab": {**ANNS, SERVER: "Lab"}}, "NEW"),
+        ("lab", ["Lab"], {}, {"v-ann-lab": {**ANNS, SERVER: "lab"}}, "v-ann-lab"),
+        ("lab", ["Lab"], {}, {"v-ann-lab": {}}, "v-ann-lab"),
+        # A server that was renamed.
+        ("work", [], {"/home": "v-ann-lab"}, {"v-ann-lab": {**ANNS, SERVER: "lab"}}, "v-ann-lab"),
+    ],
+)
+@pytest.mark.parametrize("setting", ["volumes", "mounts"])
+async def test_find_volumes_of_servers_whose_names_differ_by_case(
+    server: str, alike: Any, state: Any, there: Any, used: str, setting: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dockerspawner.volumes.names_of_others", lambda spawner: {"", *alike})
+    client, template = FakeClient(), "v-{username}-{servername}"
+    client.volumes = there
+    settings: Any = {
+        "volumes": {template: "/home"},
+        "mounts": [{"source": template, "target": "/home", "type": "volume"}],
+    }
+    spawner = make_spawner("ann", server, engine=fake_engine(client), instance="hub", **{setting: settings[setting]})
+    spawner.load_state({"volumes": state})
+    await spawner._find_volumes()
+    await spawner._have_volumes(None)
+    found = spawner.get_state()["volumes"]["/home"]
+    assert found == used if used != "NEW" else found.startswith("v-ann-lab-x")
+    # At the next start as well.
+    after = make_spawner("ann", server, engine=fake_engine(client), instance="hub", **{setting: settings[setting]})
+    after.load_state(spawner.get_state())
+    await after._find_volumes()
+    await after._have_volumes(None)
+    assert after.get_state()["volumes"]["/home"] == found

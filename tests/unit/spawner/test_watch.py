@@ -85,6 +85,33 @@ async def test_events_tell_of_starts_ends_and_removals() -> None:
     assert client.followed == ["events", "containers"]
 
 
+async def test_watch_of_an_id_from_the_state_covers_any_labels() -> None:
+    client, listener = FakeClient(), Listener()
+    former = add(client, "former", owner=Owner("former", "ann", ""))
+    add(client, "theirs", owner=Owner("former", "bob", ""))
+    watch = watch_on(client)
+    watch.listen(former, listener.hear)
+    watch.listen("id-of-nobody", listener.hear)
+    assert (await watch.word(former)).running  # type: ignore[union-attr]
+    assert await watch.word("id-of-theirs") is None
+    assert await watch.word("id-of-nobody") is None
+    assert client.followed == ["events", "containers", "containers"]
+    client.die("former", 1)
+    await heard(lambda: ("former", False, True) in listener.heard)
+
+
+async def test_expect_lists_again_for_an_id_that_is_new() -> None:
+    client = FakeClient()
+    former = add(client, "former", owner=Owner("former", "ann", ""))
+    client.pause(former)
+    watch = watch_on(client)
+    assert await watch.frozen() == set()
+    await watch.expect([former])
+    assert await watch.frozen() == {former}
+    await watch.expect([former])
+    assert client.followed.count("containers") == 3
+
+
 async def test_what_was_stopped_by_order_does_not_run_before_its_event_has_come() -> None:
     client = FakeClient()
     container = add(client, "ann")
