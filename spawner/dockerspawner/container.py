@@ -20,6 +20,7 @@ from dockerspawner.errors import BeingRemoved, EngineError, Gone, NoSuchNetwork,
 from dockerspawner.failures import misconfigured
 from dockerspawner.mounts import Mounted, as_binds, of_host_config
 from dockerspawner.network import MENDS
+from dockerspawner.operatorcode import operator_code
 from dockerspawner.ownership import token_of
 
 
@@ -110,12 +111,21 @@ class Container(LoggingConfigurable):
         image = await perform(self.docker, "inspect_image", self.image)
         return list(image["Config"].get("Cmd") or ())
 
-    async def _evaluate(self, setting: Any) -> Any:
-        return await maybe_future(setting(self)) if callable(setting) else setting
+    async def _evaluate(self, value: Any) -> Any:
+        return await maybe_future(value(self)) if callable(value) else value
+
+    async def _evaluated(self, setting: str) -> Any:
+        """The value of a setting that may be a callable(spawner) or coroutine function."""
+        with operator_code(f"the setting {setting}", self.log):
+            return await self._evaluate(getattr(self, setting))
+
+    def _evaluated_env(self) -> dict[str, str]:
+        with operator_code("the setting environment, or get_env(),", self.log):
+            return self.get_env()
 
     async def _extra(self, setting: str) -> dict[str, Any]:
         """A setting that is passed on to the Docker SDK: evaluated, with its templates filled, and checked."""
-        given = await self._evaluate(getattr(self, setting))
+        given = await self._evaluated(setting)
         filled = specs.render({} if given is None else given, self.template_namespace())
         try:
             sdkkeys.check(setting, filled, self._sdk_keys)
@@ -139,7 +149,8 @@ class Container(LoggingConfigurable):
 
     async def _modified(self, spec: dict[str, Any]) -> dict[str, Any]:
         """The arguments as modify_spec_hook leaves them."""
-        spec = await maybe_future(self.modify_spec_hook(self, spec)) or spec
+        with operator_code("the setting modify_spec_hook", self.log):
+            spec = await maybe_future(self.modify_spec_hook(self, spec)) or spec
         if not isinstance(spec, Mapping):
             raise misconfigured(f"The setting modify_spec_hook gives {type(spec).__name__}: it has to give a dict.")
         if unknown := sorted(spec.keys() - self._sdk_keys["extra_create_kwargs"]):
@@ -163,7 +174,7 @@ class Container(LoggingConfigurable):
 
     async def _create_kwargs(self) -> dict[str, Any]:
         # Before the image is read, which a subclass may choose there.
-        environment = self.get_env()
+        environment = self._evaluated_env()
         extra_create = specs.merge(self._create_defaults(), await self._extra("extra_create_kwargs"))
         extra_host = self._host_settings(await self._extra("extra_host_config"))
         command = await maybe_future(self.get_command())

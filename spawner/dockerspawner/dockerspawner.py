@@ -17,7 +17,7 @@ from dockerspawner.container import Container
 from dockerspawner.deletion import Deletion
 from dockerspawner.deprecations import Deprecations, takes
 from dockerspawner.engine import EngineAccess, perform
-from dockerspawner.errors import EngineError, Gone, NoSuchImage, Refused, Unavailable, meaning, understood
+from dockerspawner.errors import EngineError, Gone, NoSuchImage, Refused, Unavailable, meaning_outside, understood
 from dockerspawner.failures import Died, explain, failure
 from dockerspawner.gpus import Gpus
 from dockerspawner.images import Images
@@ -30,6 +30,7 @@ from dockerspawner.masking import LINES, excerpt, secrets_of, sentence
 from dockerspawner.naming import Naming
 from dockerspawner.network import Networking
 from dockerspawner.newvolumes import NewVolumes
+from dockerspawner.operatorcode import blame, operator_code
 from dockerspawner.overrides import Overrides
 from dockerspawner.poststart import PostStart
 from dockerspawner.profiles import Profiles
@@ -164,7 +165,8 @@ class DockerSpawner(
 
     def _check_settings(self) -> None:
         """Fail where a start can't succeed with these settings, before anything is made or removed."""
-        self._rendered_name()
+        with operator_code("the setting name_template, or escape,", self.log):
+            self._rendered_name()
         self._more_networks()
 
     async def _start(self, deadline: float) -> tuple[str, int]:
@@ -235,7 +237,7 @@ class DockerSpawner(
 
     async def _explain(self, error: Exception) -> Exception:
         """A failure of start(), with a sentence that its user can understand."""
-        meant = meaning("start", error)
+        meant = meaning_outside("start", error)
         if isinstance(meant, Died):
             blamed = await self._in_time(self._not_writable(), "")
             said = sentence(meant, self._secrets())
@@ -243,6 +245,9 @@ class DockerSpawner(
         if isinstance(meant, EngineError):
             self.log.error("%s can't be started: %s", self.object_name, sentence(meant, self._secrets()))
             return explain(meant, self._secrets())  # type: ignore[no-any-return]
+        # Others may have been raised for the user to read.
+        if isinstance(error, OSError | asyncio.TimeoutError):
+            return blame(f"code of {type(self).__name__}", error, self.log)
         return error
 
     async def _last_words(self) -> str:
@@ -335,6 +340,10 @@ class DockerSpawner(
             host, port = await understood("inspect_container", self.get_ip_and_port())
         except (EngineError, Died) as error:
             self.log.warning("The address of %s can't be had: %s", self.object_name, error)
+            return str(self.server.url)
+        except Exception:
+            # Of a subclass. The hub asks this of all servers when it starts.
+            self.log.exception("The address of %s can't be had", self.object_name)
             return str(self.server.url)
         return f"{self.scheme}://{fmt_ip_url(host)}:{port}{self.server.base_url}"
 

@@ -23,7 +23,7 @@ from traitlets import Dict, Float, Integer
 from traitlets.config import LoggingConfigurable
 
 from dockerspawner import metrics
-from dockerspawner.errors import QUESTIONS, Gone, Unavailable, meaning, understood
+from dockerspawner.errors import QUESTIONS, Gone, Unavailable, mark_at_door, meaning, understood
 
 T = TypeVar("T")
 Client = Any
@@ -143,6 +143,8 @@ class Lane:
             try:
                 future.set_result(call(self.client()))
             except BaseException as error:
+                if isinstance(error, Exception):
+                    mark_at_door(error)
                 future.set_exception(error)
             # An idle thread must not keep the last caller's objects alive.
             del future, call

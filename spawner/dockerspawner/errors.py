@@ -19,12 +19,14 @@ goes on working.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Awaitable
 from inspect import isawaitable
 from typing import TypeVar
 
 import requests
+import urllib3
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 
 T = TypeVar("T")
@@ -57,7 +59,9 @@ QUESTIONS = frozenset(
 _TIMED_OUT = (requests.exceptions.Timeout, TimeoutError, asyncio.TimeoutError)
 _OF_A_SWARM = re.compile(r"service|task|node|secret")
 _NO_LEADER = re.compile(r"leader|deadline ?exceeded|rpc error: code = (Unavailable|Aborted)", re.I)
-_LOST = (requests.exceptions.RequestException, OSError, *_TIMED_OUT)
+# As the SDK asks an engine, by a socket or by TCP.
+_ENGINE_URL = re.compile(r"http\+docker://|https?://[^/]+/(v1\.\d+/|version$|_ping$)")
+_LOST = (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError, *_TIMED_OUT)
 
 
 class EngineError(APIError):
@@ -161,16 +165,49 @@ async def translating(method: str, awaiting: Awaitable[T]) -> T:
         return await awaiting
     except Exception as error:
         meant = meaning(method, error)
-        raise meant from (None if meant is error else error)
+        if meant is error:
+            raise
+        raise meant from error
+
+
+def mark_at_door(error: Exception) -> None:
+    """Note that a call of the engine has raised this, whatever it is."""
+    with contextlib.suppress(AttributeError):
+        error.came_through_door = True  # type: ignore[attr-defined]
+
+
+def came_through_door(error: Exception) -> bool:
+    """Has a call of ours to the engine raised this?"""
+    return isinstance(error, EngineError) or getattr(error, "came_through_door", False)
+
+
+def came_from_engine(error: Exception) -> bool:
+    """Has any call to an engine raised this, as far as that can be seen?
+
+    An operator's code may raise the same types.
+    """
+    if came_through_door(error):
+        return True
+    if isinstance(error, requests.exceptions.RequestException) and not isinstance(error, APIError):
+        # Of a client that a subclass has of its own.
+        return bool(_ENGINE_URL.match(str(getattr(error.request, "url", None) or "")))
+    return isinstance(error, DockerException)
+
+
+def meaning_outside(method: str, error: Exception) -> Exception:
+    """As `meaning`, where code of an operator may have raised the error: that is returned as it is."""
+    return meaning(method, error) if came_from_engine(error) else error
 
 
 async def understood(method: str, awaiting: Awaitable[T]) -> T:
     """Await what may raise the SDK's exceptions, as overrides of public methods do; raise EngineErrors.
 
-    An override that is a plain function gives its value at once.
+    An override that is a plain function gives its value at once. What its own code raises is raised as it is.
     """
     try:
         return await awaiting if isawaitable(awaiting) else awaiting
     except Exception as error:
-        meant = meaning(method, error)
-        raise meant from (None if meant is error else error)
+        meant = meaning_outside(method, error)
+        if meant is error:
+            raise
+        raise meant from error

@@ -6,7 +6,6 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 from docker.types import DeviceRequest
-from jupyterhub.utils import maybe_future
 from traitlets import Any as AnyTrait
 from traitlets import List, Unicode
 from traitlets.config import LoggingConfigurable
@@ -106,8 +105,7 @@ class Gpus(LoggingConfigurable):
 
     async def _gpu_requests(self) -> list[DeviceRequest]:
         """What the container is to have; leases what it takes of the pool."""
-        value = await maybe_future(self.gpus(self)) if callable(self.gpus) else self.gpus
-        gpus = _valid(value)
+        gpus = _valid(await self._evaluated("gpus"))
         if not (gpus and self.gpu_pool and isinstance(gpus, int)):
             self._give_gpus_back()
             return [device_request(gpus)] if gpus else []

@@ -21,6 +21,7 @@ from dockerspawner.engine import Client, Engine, perform
 from dockerspawner.errors import EngineError, Failed, Gone, NoSuchImage, Refused, Unavailable, meaning, understood
 from dockerspawner.failures import explain, failure
 from dockerspawner.masking import sentence
+from dockerspawner.operatorcode import TIMEOUTS, operator_code
 
 MEGABYTE = 1_000_000
 
@@ -184,7 +185,10 @@ class Images(LoggingConfigurable):
     def _get_allowed_images(self) -> Any:
         """The images by what users choose them by; "*" where all are allowed."""
         allowed = self.allowed_images
-        return _images_by_choice(allowed(self)) if callable(allowed) else allowed
+        if not callable(allowed):
+            return allowed
+        with operator_code("the setting allowed_images", self.log):
+            return _images_by_choice(allowed(self))
 
     async def check_allowed(self, image: str) -> str:
         """The image that the choice `image` stands for; HTTP error 400 where it is not allowed."""
@@ -230,7 +234,9 @@ class Images(LoggingConfigurable):
         """
         try:
             await self._take_profile()
-            await maybe_future(super().run_pre_spawn_hook())
+            # Other errors may have been raised for the user to read.
+            with operator_code("the setting pre_spawn_hook", self.log, only=(OSError, *TIMEOUTS)):
+                await maybe_future(super().run_pre_spawn_hook())
             try:
                 if is_replaced(self, "start") or is_replaced(self, "run_pre_spawn_hook"):
                     await self._choose_image()

@@ -12,6 +12,7 @@ from traitlets import Bool, Float, HasTraits, TraitError, TraitType, Union
 from traitlets.config import LoggingConfigurable
 
 from dockerspawner.failures import failure
+from dockerspawner.operatorcode import operator_code
 
 
 class Limit(Union):
@@ -90,7 +91,8 @@ class Limits(LoggingConfigurable):
         for name in ("mem_limit", "cpu_limit", "mem_guarantee", "cpu_guarantee"):
             trait: Limit = self.traits()[name]
             try:
-                self._pinned[name] = await trait.evaluate(self)
+                with operator_code(f"the setting {name}", self.log):
+                    self._pinned[name] = await trait.evaluate(self)
             except TraitError as error:
                 raise failure(f"The server can't be started: {error}", reason="settings") from error
         limit, guarantee = self._pinned["mem_limit"], self._pinned["mem_guarantee"]

@@ -17,7 +17,7 @@ from traitlets.config import LoggingConfigurable
 from dockerspawner import archive, ownership
 from dockerspawner.accounts import ROOT_NAMES, Identity, identity, notebook_user
 from dockerspawner.engine import perform
-from dockerspawner.errors import EngineError, Gone, Unavailable, understood
+from dockerspawner.errors import EngineError, Gone, Unavailable, translating
 from dockerspawner.failures import failure
 from dockerspawner.masking import sentence
 from dockerspawner.records import save_state
@@ -283,7 +283,7 @@ class NewVolumes(LoggingConfigurable):
 
     async def _read_archive(self, container_id: str, path: str, read: Callable[[Iterable[bytes]], T]) -> T:
         chunks, _ = await perform(self.docker, "get_archive", container_id, path, chunk_size=8192)
-        return await understood("get_archive", asyncio.to_thread(read, chunks))
+        return await translating("get_archive", asyncio.to_thread(read, chunks))
 
     async def _entry(self, container_id: str, path: str) -> Any:
         """Owner and mode of a path in a container, which need not run; None where that can't be told."""

@@ -12,6 +12,7 @@ from traitlets import All, TraitError, observe
 from traitlets.config import LoggingConfigurable
 
 from dockerspawner.deprecations import RENAMED
+from dockerspawner.operatorcode import operator_code
 from dockerspawner.profilechoice import merged
 from dockerspawner.profilelist import suggestion
 
@@ -88,7 +89,8 @@ class Overrides(LoggingConfigurable):
     async def _override(self, name: str, value: Any) -> None:
         """Set one setting; TraitError where it can't have that value."""
         if callable(value) and not self._takes(name, value):
-            value = await maybe_future(value(self))
+            with operator_code(f"the profile's {name}", self.log):
+                value = await maybe_future(value(self))
         if isinstance(value, Mapping):
             below = getattr(self, name)
             if callable(below):

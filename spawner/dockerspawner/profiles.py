@@ -13,6 +13,7 @@ from traitlets.config import LoggingConfigurable
 
 from dockerspawner import profileform
 from dockerspawner.failures import failure
+from dockerspawner.operatorcode import operator_code
 from dockerspawner.profilechoice import Choice, Chosen, NotAllowed, Option, Profile, choose, open_to, pick
 from dockerspawner.profilelist import Mistakes, read
 from dockerspawner.records import save_options, saved_options
@@ -68,7 +69,8 @@ class Profiles(LoggingConfigurable):
         """The profiles as they are now; a failure that names each mistake where there are some."""
         listed = self.profile_list
         if callable(listed):
-            listed = await maybe_future(listed(self))
+            with operator_code("the setting profile_list", self.log):
+                listed = await maybe_future(listed(self))
         try:
             return read(listed or [], self._complaint)
         except Mistakes as mistakes:

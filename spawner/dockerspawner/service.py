@@ -154,7 +154,7 @@ class Service(LoggingConfigurable):
         return [*found, *self.mount_binds]
 
     async def _generic_resources(self) -> dict[str, int]:
-        gpus = await self._evaluate(self.gpus)
+        gpus = await self._evaluated("gpus")
         if not gpus:
             return {}
         if not isinstance(gpus, int):
@@ -170,7 +170,7 @@ class Service(LoggingConfigurable):
         container = {
             new: defaults[old] for old, new in (("working_dir", "workdir"), ("user", "user")) if old in defaults
         }
-        environment = self.get_env()
+        environment = self._evaluated_env()
         networks = [self._fill("network_name", self.network_name)] if self.network_name else []
         networks += self._more_networks()
         if self.block_link_local:

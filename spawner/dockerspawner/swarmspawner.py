@@ -11,7 +11,7 @@ from traitlets.config import LoggingConfigurable
 from dockerspawner.compat import old_name
 from dockerspawner.dockerspawner import LOG_ENTRIES, SLOW_START, DockerSpawner
 from dockerspawner.engine import perform
-from dockerspawner.errors import EngineError, Gone, understood
+from dockerspawner.errors import EngineError, Gone, translating
 from dockerspawner.failures import failure
 from dockerspawner.isolation import PER_USER
 from dockerspawner.masking import sentence
@@ -177,7 +177,7 @@ class SwarmSpawner(NotForSwarms, SwarmCerts, SwarmHomes, Service, DockerSpawner)
     async def _log_of_task(self) -> bytes:
         asked = {"stdout": True, "stderr": True, "tail": LOG_ENTRIES, "is_tty": False}
         lines = await perform(self.docker, "service_logs", self.object_id, **asked)
-        return await understood("service_logs", asyncio.to_thread(b"".join, lines))
+        return await translating("service_logs", asyncio.to_thread(b"".join, lines))
 
 
 class SwarmSystemUserSpawner(SystemUser, SwarmSpawner):

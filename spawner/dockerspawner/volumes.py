@@ -17,6 +17,7 @@ from dockerspawner.errors import Conflict, EngineError, Refused, is_not_offered
 from dockerspawner.failures import misconfigured
 from dockerspawner.mounts import Mounted, is_host_path, normal, replaced, typed
 from dockerspawner.naming import VOLUME_NAME, case_suffix, fit, hash_suffix
+from dockerspawner.operatorcode import operator_code
 from dockerspawner.records import names_of_others
 from dockerspawner.templates import TemplateError
 from dockerspawner.volumenamingstrategy import default_format_volume_name, escaped_format_volume_name
@@ -164,7 +165,8 @@ class Volumes(LoggingConfigurable):
     _replaced_targets: frozenset[str] = frozenset()
 
     def _render_volume(self, template: str) -> str:
-        return self.format_volume_name(template, self)  # type: ignore[no-any-return]
+        with operator_code("the setting format_volume_name", self.log):
+            return self.format_volume_name(template, self)  # type: ignore[no-any-return]
 
     def _binds(self) -> list[Bind]:
         groups = {group.name for group in getattr(self.user, "groups", ())}
