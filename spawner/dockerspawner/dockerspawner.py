@@ -153,7 +153,7 @@ class DockerSpawner(
                 forget_tokens(self, but=self.api_token)
             return address
         except (Exception, asyncio.CancelledError) as error:
-            failed = await self._failed(error)
+            failed = await self._undo_failed_start(error)
             if failed is error:
                 raise
             raise failed from error

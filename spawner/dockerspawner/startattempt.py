@@ -64,7 +64,7 @@ class StartAttempt(LoggingConfigurable):
             self._begin_attempt()
         return await self._start(self._clock.ready_end)  # type: ignore[no-any-return]
 
-    async def _failed(self, error: BaseException) -> BaseException:
+    async def _undo_failed_start(self, error: BaseException) -> BaseException:
         """Undo a start that has failed or was cancelled, and return what it raises; the undo may outlast this call."""
         failed = error
         try:

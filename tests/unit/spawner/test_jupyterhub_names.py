@@ -1,0 +1,39 @@
+"""JupyterHub's own names on a spawner, which nothing of ours may take by accident."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import sys
+from collections.abc import Iterator
+
+import pytest
+from jupyterhub.spawner import Spawner
+from traitlets.config import LoggingConfigurable
+
+from dockerspawner import DockerSpawner, SwarmSpawner, SystemUserSpawner
+
+# Private names that JupyterHub's Spawner has beside what every configurable object has; `_log_name` and the like.
+JUPYTERHUBS = {name for name in dir(Spawner) if name.startswith("_") and not name.startswith("__")}
+JUPYTERHUBS -= set(dir(LoggingConfigurable))
+
+
+def ours(spawner: type) -> list[type]:
+    return [cls for cls in spawner.__mro__ if cls.__module__.startswith("dockerspawner")]
+
+
+def private_names(cls: type) -> Iterator[str]:
+    """What a class defines, and what its methods set on the spawner."""
+    yield from vars(cls)
+    for node in ast.walk(ast.parse(inspect.getsource(sys.modules[cls.__module__]))):
+        match node:
+            case ast.Attribute(value=ast.Name(id="self"), attr=name, ctx=ast.Store()):
+                yield name
+
+
+@pytest.mark.parametrize("spawner", [DockerSpawner, SwarmSpawner, SystemUserSpawner])
+def test_no_private_name_of_jupyterhubs_is_taken(spawner: type) -> None:
+    """JupyterHub asks `_failed`, for one, whether to replace the spawner object: a method of ours is always true."""
+    assert {"_failed", "_spawn_pending", "_server"} <= JUPYTERHUBS
+    taken = {name: cls.__name__ for cls in ours(spawner) for name in private_names(cls) if name in JUPYTERHUBS}
+    assert taken == {}
