@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import Any
 
@@ -10,7 +11,7 @@ from traitlets import Bool
 from traitlets.config import LoggingConfigurable
 
 from dockerspawner.engine import perform
-from dockerspawner.errors import Conflict, EngineError, NoSuchNetwork, Refused
+from dockerspawner.errors import Conflict, EngineError, NoSuchNetwork, Refused, understood
 from dockerspawner.failures import failure
 from dockerspawner.network import MENDS
 
@@ -19,6 +20,8 @@ NETWORK = "link-local.dockyard"
 # The same of a swarm, whose networks have no dots.
 OVERLAY = "dockyard-link-local"
 SUBNET = "169.254.0.0/16"
+# The first version of Docker's API, of Docker 25, that creates a container on several networks.
+SEVERAL_NETWORKS = (1, 44)
 
 
 def dead_end() -> dict[str, Any]:
@@ -33,6 +36,11 @@ def dead_end() -> dict[str, Any]:
         "options": {f"{bridge}.enable_icc": "false", f"{bridge}.inhibit_ipv4": "true"},
         "ipam": IPAMConfig(pool_configs=[IPAMPool(subnet=SUBNET)]),
     }
+
+
+def api_version(text: str) -> tuple[int, ...]:
+    """A version of Docker's API, in its numbers."""
+    return tuple(int(part) for part in text.split("."))
 
 
 class LinkLocal(LoggingConfigurable):
@@ -52,6 +60,27 @@ class LinkLocal(LoggingConfigurable):
     def _side_networks(self) -> list[str]:
         others: list[str] = super()._side_networks()
         return [*others, NETWORK] if self.block_link_local else others
+
+    async def _create_kwargs(self) -> dict[str, Any]:
+        await self._check_several_networks()
+        return await super()._create_kwargs()  # type: ignore[no-any-return]
+
+    async def _check_several_networks(self) -> None:
+        """A failure where the server has to be created on networks that the API version can't give it."""
+        asked = {"block_link_local": self.block_link_local, "allow_internet": self._is_isolated and self.allow_internet}
+        settings = " and ".join(name for name, is_asked in asked.items() if is_asked)
+        if not settings:
+            return
+        asking = self.engine.quick.submit(lambda client: str(getattr(client, "api_version", "")))
+        version = await understood("inspect_network", asyncio.wrap_future(asking))
+        if version and api_version(version) < SEVERAL_NETWORKS:
+            needed = ".".join(map(str, SEVERAL_NETWORKS))
+            raise failure(
+                f"Version {version} of Docker's API, which the hub uses, is too old for {settings}: "
+                f"version {needed} is required. Ask an administrator to update Docker to version 25, "
+                f"to remove an older version from client_kwargs, or to set {settings} to False.",
+                reason="settings",
+            )
 
     async def _mend_networks(self) -> bool:
         """It is the first server of all, or somebody has removed what nobody used."""

@@ -37,7 +37,7 @@ def machine(node: Node) -> Node:
 def make_there(make: Any, machine: Node) -> Any:
     """As `make`, on that machine."""
     place = {"client_kwargs": {"base_url": machine.url}, "use_internal_ip": False, "host_ip": machine.address}
-    return lambda user="ann", **traits: make(user, network_name="users", **place, **traits)
+    return lambda user="ann", **traits: make(user, **{"network_name": "users", **place, **traits})
 
 
 def reaches(node: Node, server: str, address: str = ADDRESS, port: int = 80) -> bool:
@@ -80,3 +80,16 @@ async def test_a_kept_container_starts_where_its_network_was_removed(make_there:
     assert spawner.object_id == kept
     assert not reaches(machine, kept)
     await spawner.stop()
+
+
+async def test_an_old_api_version_is_a_sentence_that_names_the_setting(make_there: Any, machine: Node) -> None:
+    older = {"client_kwargs": {"base_url": machine.url, "version": "1.43"}}
+    before = machine.containers()
+    for setting, traits in (
+        ("block_link_local", {"block_link_local": True}),
+        ("allow_internet", {"network_isolation": "per-user", "use_internal_ip": True}),
+    ):
+        spawner = make_there("eve", **{**older, **traits})
+        with pytest.raises(Exception, match=rf"Version 1\.43 of Docker's API.* too old for {setting}: version 1\.44"):
+            await spawner.start()
+    assert machine.containers() == before

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dockerspawner.linklocal import NETWORK, dead_end
+from dockerspawner.linklocal import NETWORK, api_version, dead_end
 from support.fake_engine import api_error, fake_engine
 from support.fake_networks import FakeNetworks
 from support.spawners import make_spawner
@@ -95,3 +95,44 @@ async def test_without_it_a_missing_network_is_what_it_was(port: int) -> None:
     with pytest.raises(Exception, match="The Docker network users does not exist"):
         await spawner.start()
     assert client.orders == []
+
+
+ISOLATED = {"network_isolation": "per-user", "attached_containers": ["hub"]}
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({}, "block_link_local"),
+        (
+            {"block_link_local": False, "network_isolation": "per-user", "attached_containers": ["hub"]},
+            "allow_internet",
+        ),
+        ({"network_isolation": "per-user", "attached_containers": ["hub"]}, "block_link_local and allow_internet"),
+    ],
+)
+@pytest.mark.parametrize("version", ["1.43", "1.9"])
+async def test_an_api_version_without_several_networks_fails_the_start_and_names_the_settings(
+    port: int, settings: dict[str, Any], named: str, version: str
+) -> None:
+    client = FakeNetworks()
+    client.api_version = version  # type: ignore[attr-defined]
+    spawner = blocking(client, port, **settings)
+    with pytest.raises(
+        Exception, match=f"Version {version} of Docker's API.* too old for {named}: version 1.44"
+    ) as found:
+        await spawner.start()
+    assert found.value.reason == "settings"  # type: ignore[attr-defined]
+    assert "jupyter-ann" not in client.existing
+    assert not any("ann" in name for name in client.made)
+
+
+@pytest.mark.parametrize("version", ["1.43", "1.44", "1.100", ""])
+async def test_an_api_version_matters_only_where_it_lacks_what_is_needed(port: int, version: str) -> None:
+    client = FakeNetworks()
+    client.api_version = version  # type: ignore[attr-defined]
+    await blocking(client, port, block_link_local=version != "1.43").start()
+
+
+def test_api_versions_are_compared_by_their_numbers() -> None:
+    assert api_version("1.9") < api_version("1.44") < api_version("1.100")
