@@ -90,6 +90,9 @@ class Service(LoggingConfigurable):
         return "skip"
 
     def _use_internal_ip_default(self) -> bool:
+        if self.network_name == "bridge":
+            # Each node's own: what is on it is reached by published ports only.
+            return False
         extra = self.extra_task_spec
         return bool(self.network_name or (isinstance(extra, Mapping) and extra.get("networks")))
 

@@ -10,7 +10,7 @@ import pytest
 import requests
 from tornado.web import HTTPError
 
-from dockerspawner import DockerSpawner
+from dockerspawner import DockerSpawner, readycheck
 from dockerspawner.deprecations import is_replaced, takes
 from dockerspawner.enginefailures import EngineFailure, SpawnException
 from dockerspawner.errors import Failed, NameTaken, NoSuchImage, NoSuchNetwork, Refused, Unavailable
@@ -210,6 +210,23 @@ def test_takes_gives_a_method_what_it_has_parameters_for() -> None:
     assert takes(lambda *, timeout=1: 1, timeout=0) == {"timeout": 0}
     assert takes(lambda **others: 1, timeout=0) == {"timeout": 0}
     assert takes(lambda seconds: 1, timeout=0) == {}
+
+
+async def test_an_address_of_a_subclass_that_does_not_answer_is_left_to_the_hub(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(readycheck, "OTHER_ADDRESS", 0.1)
+
+    class Elsewhere(DockerSpawner):
+        async def get_ip_and_port(self) -> tuple[str, int]:
+            return "127.0.0.1", 1
+
+    client = FakeClient()
+    spawner = spawner_on(client, cls=Elsewhere, start_timeout=60)
+    spawner.log.propagate = True
+    assert await spawner.start() == ("127.0.0.1", 1)
+    assert any("the hub waits for it" in record.getMessage() for record in caplog.records)
+    assert client.existing["jupyter-ann"]["State"]["Running"]
 
 
 async def test_overrides_may_give_plain_values(port: int) -> None:
