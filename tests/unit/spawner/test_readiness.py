@@ -210,3 +210,19 @@ async def test_nothing_goes_on_after_a_cancel() -> None:
         with pytest.raises(asyncio.CancelledError):
             await waiting
     assert len(asyncio.all_tasks()) == 1
+
+
+async def test_within_a_runner_that_loses_a_cancellation_ends_all_the_same() -> None:
+    lost = []
+
+    async def loses_one() -> None:
+        while True:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                if lost:
+                    raise
+                lost.append(True)
+
+    assert not await asyncio.wait_for(readiness._within(0, loses_one()), 5)
+    assert lost
