@@ -18,6 +18,17 @@ def first_entry(chunks: Iterable[bytes]) -> tarfile.TarInfo | None:
         return tar.next()
 
 
+def lone_entry(chunks: Iterable[bytes]) -> tarfile.TarInfo | None:
+    """As first_entry, of a path that has nothing below it; None for others."""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(_beginning(chunks, 2 * _HEADER)), mode="r:") as tar:
+            entry = tar.next()
+            return entry if tar.next() is None else None
+    except tarfile.ReadError:
+        # It is cut off.
+        return None
+
+
 def text_of(chunks: Iterable[bytes]) -> str:
     """The text of an archive's first file, empty where that is none."""
     with tarfile.open(fileobj=io.BytesIO(_beginning(chunks, _LARGEST_TEXT)), mode="r:") as tar:

@@ -19,6 +19,7 @@ from dockerspawner.deprecations import Deprecations, takes
 from dockerspawner.engine import EngineAccess, perform
 from dockerspawner.errors import EngineError, Gone, NoSuchImage, Refused, Unavailable, meaning_outside, understood
 from dockerspawner.failures import Died, explain, failure
+from dockerspawner.folders import Folders
 from dockerspawner.gpus import Gpus
 from dockerspawner.images import Images
 from dockerspawner.instance import Instance
@@ -62,6 +63,7 @@ class DockerSpawner(
     ReadyCheck,
     PostStart,
     Certs,
+    Folders,
     Container,
     Instance,
     Limits,

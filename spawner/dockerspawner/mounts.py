@@ -13,6 +13,7 @@ from docker.types import DriverConfig, Mount
 from docker.utils import convert_volume_binds
 
 _HOST_PATH = re.compile(r"/|\\|[A-Za-z]:[\\/]")
+_RELATIVE_PATH = re.compile(r"~|\.{1,2}(?:[/\\]|$)")
 # A drive letter has a colon of its own.
 _BIND = re.compile(r"((?:[A-Za-z]:(?=[\\/]))?[^:]*):([^:]+)(?::[^:/]*)?", re.S)
 
@@ -20,6 +21,11 @@ _BIND = re.compile(r"((?:[A-Za-z]:(?=[\\/]))?[^:]*):([^:]+)(?::[^:/]*)?", re.S)
 def is_host_path(source: str) -> bool:
     """Whether `source` is an absolute path of the host: of Unix, of a Windows drive, or of a Windows share."""
     return bool(_HOST_PATH.match(source))
+
+
+def is_relative_path(source: str) -> bool:
+    """Whether `source` is meant as a path of the host and is not absolute, as a shell would take it."""
+    return bool(_RELATIVE_PATH.match(source))
 
 
 @dataclass(frozen=True)
@@ -135,14 +141,18 @@ def typed(settings: Mapping[str, Any], labels: Mapping[str, str] | None = None) 
     source, target = known.pop("source", None), known.pop("target", None)
     if not target:
         raise ValueError("it has no target")
+    if source and is_relative_path(source):
+        raise ValueError(f"{source!r} has to be an absolute path of the host, or the name of a volume")
     kind = known.pop("type", None)
     if kind is None:
         is_memory = not source and {"tmpfs_size", "tmpfs_mode"} & known.keys()
         kind = "tmpfs" if is_memory else "bind" if is_host_path(str(source or "")) else "volume"
     # Old releases of the SDK have no argument for it.
     subpath = known.pop("subpath", None)
-    if subpath and kind != "volume":
-        raise ValueError(f"a mount of type {kind} can't have a subpath")
+    if subpath and (kind != "volume" or not source):
+        raise ValueError("a subpath is for a mount of type volume that has a source")
+    if subpath and (mistake := subpath_mistake(subpath)):
+        raise ValueError(f"the subpath is {subpath!r}, and {mistake}")
     if kind == "volume" and labels:
         known["labels"] = {**labels, **(known.get("labels") or {})}
     try:
@@ -155,6 +165,23 @@ def typed(settings: Mapping[str, Any], labels: Mapping[str, str] | None = None) 
     if subpath:
         mount.setdefault("VolumeOptions", {})["Subpath"] = subpath
     return mount
+
+
+def subpath_of(mount: Mapping[str, Any]) -> str:
+    """The part of a volume that a mount in the engine's spelling shows, empty for all of it."""
+    return str((mount.get("VolumeOptions") or {}).get("Subpath") or "")
+
+
+def subpath_mistake(subpath: str) -> str:
+    """What is wrong with a subpath, which has to stay inside its volume; empty if nothing is."""
+    parts = subpath.split("/")
+    if not parts[0] or "\0" in subpath:
+        return "it has to be a relative path"
+    if any(part in ("", ".", "..") for part in parts):
+        return 'it may not have "..", "." or empty parts'
+    if "{" in subpath or "}" in subpath:
+        return "it has a placeholder that can't be filled"
+    return ""
 
 
 def _parts(bind: str) -> tuple[str, str]:

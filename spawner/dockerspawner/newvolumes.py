@@ -6,7 +6,7 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, TypeVar
 
 from docker.constants import DEFAULT_DOCKER_API_VERSION
@@ -143,8 +143,7 @@ class NewVolumes(LoggingConfigurable):
         if self.volume_owner or (ownership.USER in labels and "ro" not in bind.mode.split(",")):
             self._new_volumes[bind.source] = bind
             self.engine.preparing.setdefault(bind.source, asyncio.Event())
-            self._unprepared = {**self._unprepared, bind.source: mark}
-            save_state(self, unprepared=self._unprepared)
+            self._mark(bind.source, mark)
 
     async def _prepare_volumes(self) -> None:
         """See to the volumes that this start has made; wait for those that another one is seeing to."""
@@ -153,18 +152,17 @@ class NewVolumes(LoggingConfigurable):
             if prepared is not None and bind.source not in self._new_volumes:
                 await prepared.wait()
         if self._new_volumes:
-            # Not cancelled with the start: it ends soon by itself, and cleans up.
-            self._helping = asyncio.ensure_future(self._prepare_all(self.container_id))
-            # Where the start was cancelled nobody else looks at the outcome.
-            self._helping.add_done_callback(lambda done: done.cancelled() or done.exception())
-            await asyncio.shield(self._helping)
+            await self._to_the_end(self._prepare_all(self.container_id))
+
+    async def _to_the_end(self, helping: Coroutine[Any, Any, None]) -> None:
+        """Await what helpers do. It is not cancelled with the start: it ends soon by itself, and cleans up."""
+        self._helping = asyncio.ensure_future(helping)
+        # Where the start was cancelled nobody else looks at the outcome.
+        self._helping.add_done_callback(lambda done: done.cancelled() or done.exception())
+        await asyncio.shield(self._helping)
 
     async def _prepare_all(self, container_id: str) -> None:
-        sweep = self.engine.sweeps.get(self.instance)
-        if sweep is None:
-            sweep = self.engine.sweeps[self.instance] = asyncio.ensure_future(self._remove_old_helpers())
-        if not sweep.done():
-            await asyncio.wait({sweep})
+        await self._sweep_helpers()
         for name, bind in list(self._new_volumes.items()):
             owner, skeleton = await self._wanted(container_id, bind)
             if owner or skeleton:
@@ -173,8 +171,23 @@ class NewVolumes(LoggingConfigurable):
             self._forget_mark(name)
             self._prepared(name)
 
+    def _mark(self, name: str, mark: str) -> None:
+        self._unprepared = {**self._unprepared, name: mark}
+        save_state(self, unprepared=self._unprepared)
+
+    def _is_marked(self, name: str) -> bool:
+        """Has an earlier start left it to the next one?"""
+        return name in self._unprepared
+
     def _forget_mark(self, name: str) -> None:
         self._unprepared = {other: mark for other, mark in self._unprepared.items() if other != name}
+
+    async def _sweep_helpers(self) -> None:
+        sweep = self.engine.sweeps.get(self.instance)
+        if sweep is None:
+            sweep = self.engine.sweeps[self.instance] = asyncio.ensure_future(self._remove_old_helpers())
+        if not sweep.done():
+            await asyncio.wait({sweep})
 
     async def _remove_old_helpers(self) -> None:
         """Once in a process, before its first helper: those of a hub that was killed are still there."""
@@ -213,8 +226,21 @@ class NewVolumes(LoggingConfigurable):
 
     async def _help(self, bind: Bind, owner: Identity | str, skeleton: str) -> None:
         """Run a helper on one volume. A failure where it can't be run, or does not succeed."""
-        labels = {ownership.HELPER: self.instance}
-        spec = helper(self.image, f"{self.object_name[:48]}-{self._start_mark}", bind.source, owner, skeleton, labels)
+        spec = helper(self.image, self._helper_name, bind.source, owner, skeleton, self._helper_labels)
+        if why := await self._run_helper(spec):
+            raise self._not_prepared(bind, owner, skeleton, why)
+
+    @property
+    def _helper_name(self) -> str:
+        return f"{self.object_name[:48]}-{self._start_mark}"
+
+    @property
+    def _helper_labels(self) -> dict[str, str]:
+        return {ownership.HELPER: self.instance}
+
+    async def _run_helper(self, spec: Mapping[str, Any]) -> str:
+        """Run a helper; why it failed, empty where it did not. Unavailable where the engine does not answer."""
+        await self._sweep_helpers()
         helper_id = ""
         try:
             helper_id = (await perform(self.docker, "create_container", **spec))["Id"]
@@ -224,13 +250,14 @@ class NewVolumes(LoggingConfigurable):
         except Unavailable:
             raise
         except EngineError as error:
-            raise self._not_prepared(bind, owner, skeleton, sentence(error, self._secrets())) from error
+            return str(sentence(error, self._secrets()))
         finally:
             if helper_id:
                 await self._remove_helper(helper_id)
-        if code:
-            why = await self._excerpt(said, lines=HELPER_LINES, tail=HELPER_LINES + 1)
-            raise self._not_prepared(bind, owner, skeleton, why or f"exit code {code}")
+        if not code:
+            return ""
+        why: str = await self._excerpt(said, lines=HELPER_LINES, tail=HELPER_LINES + 1)
+        return why or f"exit code {code}"
 
     async def _end_of(self, container_id: str) -> int:
         """The exit code of a container that ends by itself. Asked for in the quick lane: waiting takes a slow one."""
@@ -295,8 +322,11 @@ class NewVolumes(LoggingConfigurable):
             self.log.debug("Nobody can tell whose %s is: %s", path, error)
             return None
 
-    async def _runs_as(self, container_id: str) -> Identity | None:
-        """Uid and gid of the server in a container, which need not run; None where that can't be told."""
+    async def _runs_as(self, container_id: str, files_of: str = "") -> Identity | None:
+        """Uid and gid of the server in a container, which need not run; None where that can't be told.
+
+        `files_of` is a container of the same image whose files can be read, if those of this one can't be.
+        """
         config = (await perform(self.docker, "inspect_container", container_id))["Config"]
         user = str(config.get("User") or "")
         if user.partition(":")[0] in ROOT_NAMES:
@@ -307,7 +337,7 @@ class NewVolumes(LoggingConfigurable):
         texts = []
         for path in ("/etc/passwd", "/etc/group") if ":" in user else ("/etc/passwd",):
             try:
-                texts.append(await self._read_archive(container_id, path, archive.text_of))
+                texts.append(await self._read_archive(files_of or container_id, path, archive.text_of))
             except Gone:
                 texts.append("")
         return identity(user, *texts)

@@ -18,9 +18,9 @@ from traitlets.config import LoggingConfigurable
 from dockerspawner import linklocal, sdkkeys, servicespecs, specs
 from dockerspawner.engine import described, perform
 from dockerspawner.errors import EngineError, Gone, NoSuchImage, Refused, Unavailable
-from dockerspawner.failures import failure
+from dockerspawner.failures import failure, misconfigured
 from dockerspawner.masking import sentence
-from dockerspawner.mounts import Mounted, is_host_path
+from dockerspawner.mounts import Mounted, is_host_path, subpath_of
 from dockerspawner.ownership import token_of
 from dockerspawner.tasks import Task, current
 
@@ -206,6 +206,11 @@ class Service(LoggingConfigurable):
         if self.modify_spec_hook:
             spec = await self._modified(spec)
         final = spec["task_template"]["ContainerSpec"].get("Mounts") or ()
+        if parts := [subpath for mount in final if (subpath := subpath_of(mount))]:
+            raise misconfigured(
+                f"The setting mounts has the subpath {parts[0]!r}: on a swarm it can't be created, since only the "
+                "nodes reach their volumes. Use a volume for each user."
+            )
         self._note_replaced_mounts(Mounted(mounts=self._service_mounts()), Mounted(mounts=final))
         return self._labelled(spec)
 

@@ -18,6 +18,7 @@ from dockerspawner.accounts import Account, account_in, account_number, groups_i
 from dockerspawner.compat import old_name
 from dockerspawner.dockerspawner import DockerSpawner
 from dockerspawner.failures import failure
+from dockerspawner.mounts import normal
 from dockerspawner.overrides import merging
 
 UNKNOWN = -1
@@ -248,6 +249,9 @@ class SystemUser(LoggingConfigurable):
             propagation = self.homedir_bind_propagation or None
             mounts.append(Mount(self.homedir, self.host_homedir, type="bind", propagation=propagation))
         return mounts
+
+    def _personal_folders(self) -> dict[str, str]:
+        return {normal(self.homedir): self.host_homedir, **super()._personal_folders()}
 
     def _create_defaults(self) -> dict[str, Any]:
         defaults = {**super()._create_defaults(), "working_dir": self.homedir}

@@ -12,7 +12,6 @@ from typing import Any
 from traitlets.config import LazyConfigValue
 
 from dockerspawner import ownership
-from dockerspawner.mounts import is_host_path
 from dockerspawner.naming import dns_escape, legacy_escape
 
 # A name that two users share would be found out by one of these.
@@ -49,8 +48,6 @@ def _is_computed(spawner: Any, template: str) -> bool:
       for all users, whatever it contains.
     """
     name = spawner._render_volume(template)
-    if is_host_path(name):
-        return False
     distinct = _differs_for_others(spawner, template, name) if name != template else False
     if distinct is None or template not in configured_sources(spawner):
         return distinct or contains_name(name, _spellings(spawner))
@@ -71,7 +68,7 @@ def _differs_for_others(spawner: Any, template: str, name: str) -> bool | None:
             spawner.user, f"{spawner.user.name}{mark}" if number % 2 else f"{mark}{spawner.user.name}", number
         )
         try:
-            names.add(other._render_volume(template))
+            names.add(other.format_volume_name(template, other))
         except Exception:
             # Such as a look-up in a table of users.
             return None
@@ -102,6 +99,11 @@ def _spellings(spawner: Any) -> set[str]:
     return found | {one.lower() for one in found}
 
 
+def in_users_name(spawner: Any, text: str) -> bool:
+    """Whether `text`, of which a template or code has made it, has the user's name in it."""
+    return contains_name(text, _spellings(spawner)) and text not in configured_sources(spawner)
+
+
 def configured_sources(spawner: Any) -> set[str]:
     """Names and paths that the configuration itself has, also in profiles and for groups, for whoever they are."""
     found = set(_sources("volumes", type(spawner).volumes.default_value or {}))
@@ -118,8 +120,7 @@ def _sources(key: Any, value: Any) -> Iterator[str]:
     if key in ("volumes", "read_only_volumes") and isinstance(value, Mapping):
         yield from map(str, value)
     if isinstance(value, Mapping):
-        if isinstance(value.get("source"), str):
-            yield value["source"]
+        yield from (value[name] for name in ("source", "subpath", "Subpath") if isinstance(value.get(name), str))
         for inner_key, inner in value.items():
             yield from _sources(inner_key, inner)
     elif isinstance(value, list | tuple):

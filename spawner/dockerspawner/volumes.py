@@ -15,7 +15,7 @@ from dockerspawner import ownership, specs, volumeowners
 from dockerspawner.engine import described, perform
 from dockerspawner.errors import Conflict, EngineError, Refused, is_not_offered
 from dockerspawner.failures import misconfigured
-from dockerspawner.mounts import Mounted, is_host_path, normal, replaced, typed
+from dockerspawner.mounts import Mounted, is_host_path, is_relative_path, normal, replaced, typed
 from dockerspawner.naming import VOLUME_NAME, case_suffix, fit, hash_suffix
 from dockerspawner.operatorcode import operator_code
 from dockerspawner.records import names_of_others
@@ -77,6 +77,8 @@ def binds(
     found: dict[tuple[str, str], Bind] = {}
     for source, value in settings.items():
         name = _rendered(source, source, render)
+        if is_relative_path(name):
+            raise ValueError(f"{source!r}: it has to be an absolute path of the host, or the name of a volume")
         for given in value if isinstance(value, list) else [value]:
             entry = _entry(source, given)
             if "groups" in entry and not set(entry["groups"]).intersection(groups):
@@ -146,7 +148,7 @@ class Volumes(LoggingConfigurable):
         Dict(),
         config=True,
         help="""More mounts, each a dict of arguments of docker.types.Mount: target, source, type (volume, bind,
-        tmpfs), read_only, propagation, no_copy, labels, driver_config, tmpfs_size, tmpfs_mode, ... Without
+        tmpfs), read_only, propagation, no_copy, labels, driver_config, subpath, tmpfs_size, tmpfs_mode, ... Without
         a type, an absolute path is a bind and a name a volume. Placeholders in every text.""",
     )
 
@@ -361,6 +363,11 @@ class Volumes(LoggingConfigurable):
                 known["source"] = self._older_names.get(volume, volume)
             if labels:
                 known["labels"] = specs.render(labels, namespace)
+            parts = str(others.get("subpath") or "").count("/") + 1
+            if str(known.get("subpath") or "").count("/") + 1 != parts:
+                raise ValueError(
+                    f"the subpath is {known['subpath']!r}, and has other than {parts} parts: use {{username}}"
+                )
             return typed(known, self._labels_of(names.get("source", "")))
         except ValueError as error:
             raise misconfigured(f"The setting mounts has {settings!r}: {error}.") from None

@@ -305,7 +305,8 @@ CONFIGURED = {
         ("ann", "typed-ann", False),
         ("ann", "course-ann", False),
         ("ann", "group-ann", False),
-        ("ann", "/srv/ann", False),
+        ("ann", "/srv/ann", True),
+        ("ann", "/srv/anna", False),
         ("ann", "", False),
     ],
 )

@@ -1,0 +1,229 @@
+"""Folders that a server needs, and that may be missing: parts of volumes (`subpath`), and paths of the host."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+from docker.types import Mount
+from traitlets.config import LoggingConfigurable
+
+from dockerspawner import archive, ownership, volumeowners
+from dockerspawner.accounts import ROOT_NAMES, Identity
+from dockerspawner.engine import perform
+from dockerspawner.errors import EngineError, Unavailable, understood
+from dockerspawner.failures import misconfigured
+from dockerspawner.mounts import normal, of_host_config, subpath_mistake, subpath_of
+from dockerspawner.newvolumes import MOUNTED, helper
+
+# An older one takes the whole volume for a part of it.
+SUBPATHS = (1, 45)
+# Make a path below the target, or take the target itself, and give the last folder to its owner. One that is there
+# stays as it is, and one that is made has its owner when it appears. Arguments: owner, target, path, mark.
+SCRIPT = """\
+set -efu
+umask 022
+folder=$2
+rest=$3
+if [ -z "$rest" ]; then
+    exec chown -h "$1" "$folder"
+fi
+while [ -n "$rest" ]; do
+    parent=$folder
+    folder=$parent/${rest%%/*}
+    case $rest in
+        */*) rest=${rest#*/} owner=0:0 ;;
+        *) rest= owner=$1 ;;
+    esac
+    if [ -L "$folder" ]; then
+        echo "${folder#"$2"/} is a symbolic link"
+        exit 1
+    fi
+    if [ ! -d "$folder" ]; then
+        mkdir "$parent/.$4"
+        chown -h "$owner" "$parent/.$4"
+        mv "$parent/.$4" "$folder"
+        # Another start was first.
+        if [ -d "$folder/.$4" ]; then rmdir "$folder/.$4"; fi
+    fi
+done
+"""
+
+
+def folder_helper(
+    image: str, name: str, mount: Mount, owner: Identity | str, path: str, mark: str, labels: Mapping[str, str]
+) -> dict[str, Any]:
+    """Keyword arguments of create_container for what makes `path` below `mount`, or gives `mount` itself away.
+
+    As what prepares a volume, it can do nothing else.
+    """
+    spec = helper(image, name, "", owner, "", labels)
+    spec["entrypoint"] = ["sh", "-c", SCRIPT, "sh", str(owner), MOUNTED, path, mark]
+    spec["host_config"]["Mounts"] = [mount]
+    return spec
+
+
+class Folders(LoggingConfigurable):
+    """Folders of the start under way that are not there yet.
+
+    - A `subpath` of a volume is made before the server is started: the user's own with the server's uid.
+    - A missing path of the host, which the engine makes as root, is given to the server, if it is the user's own.
+    - A folder that was there before stays as it is.
+    """
+
+    # Of the start under way: the mounts that show a part of a volume.
+    _partial_mounts: list[Mapping[str, Any]] = []
+
+    async def _create_kwargs(self) -> dict[str, Any]:
+        spec: dict[str, Any] = await super()._create_kwargs()
+        mounts = of_host_config(spec.get("host_config") or {}).mounts
+        self._partial_mounts = [mount for mount in mounts if subpath_of(mount)]
+        for mount in self._partial_mounts:
+            subpath = subpath_of(mount)
+            if mistake := subpath_mistake(subpath):
+                raise misconfigured(f"A mount at {mount['Target']} has the subpath {subpath!r}: {mistake}.")
+            if not mount.get("Source"):
+                raise misconfigured(f"A mount at {mount['Target']} has a subpath, but no source.")
+        if self._partial_mounts:
+            await self._check_subpaths()
+        return spec
+
+    async def _check_subpaths(self) -> None:
+        version = await understood(
+            "version", asyncio.wrap_future(self.engine.quick.submit(lambda client: client.api_version))
+        )
+        if tuple(int(part) for part in re.findall(r"\d+", str(version))[:2]) < SUBPATHS:
+            raise misconfigured(
+                f"The setting mounts has a subpath, which takes version {'.'.join(map(str, SUBPATHS))} of Docker's API "
+                f"(Docker 26). The hub uses version {version}, which would show the whole volume. Update Docker, or "
+                "remove an older version from client_kwargs."
+            )
+
+    async def _prepare_volumes(self) -> None:
+        # First of all: while a part of a volume is missing, no file of the container can be read.
+        for mount in self._partial_mounts:
+            await self._to_the_end(self._make_subpath(self.container_id, mount))
+        await super()._prepare_volumes()
+        if personal := self._personal_folders():
+            await self._to_the_end(self._give_folders(self.container_id, personal))
+
+    # Parts of volumes
+
+    async def _make_subpath(self, container_id: str, mount: Mapping[str, Any]) -> None:
+        volume, subpath = mount["Source"], subpath_of(mount)
+        labels = (mount.get("VolumeOptions") or {}).get("Labels") or {}
+        is_personal = ownership.USER in labels or any(
+            volumeowners.in_users_name(self, text) for text in (subpath, volume)
+        )
+        owner: Identity | str | None = self.volume_owner or "0:0"
+        if is_personal and not self.volume_owner:
+            owner = await self._who_will_run(container_id)
+        whole = Mount(MOUNTED, volume, type="volume", no_copy=True)
+        why = f"user {self._asked_user or 'of the image'} is unknown in it"
+        if owner:
+            spec = folder_helper(
+                self.image,
+                self._helper_name,
+                whole,
+                owner,
+                subpath,
+                f"dockyard-{self._start_mark}",
+                self._helper_labels,
+            )
+            why = await self._run_helper(spec)
+        if why:
+            raise misconfigured(
+                f"Folder {subpath} of volume {volume} could not be created by image {self.image}: {why}. The image "
+                "needs sh, mkdir, mv and chown, unless the folder exists."
+            )
+
+    async def _who_will_run(self, container_id: str) -> Identity | None:
+        """As _runs_as, by the files of another container: those of this one can't be read yet."""
+        probe = helper(self.image, self._helper_name, "", "0:0", "", self._helper_labels)
+        del probe["host_config"]["Mounts"]
+        probe_id = (await perform(self.docker, "create_container", **probe))["Id"]
+        try:
+            who: Identity | None = await self._runs_as(container_id, files_of=probe_id)
+            return who
+        finally:
+            await self._remove_helper(probe_id)
+
+    # Paths of the host
+
+    def _personal_folders(self) -> dict[str, str]:
+        """Paths of the host that are this user's own, by where the server may write to them."""
+        return {
+            normal(bind.target): bind.source
+            for bind in self._binds()
+            if not bind.is_volume
+            and "ro" not in bind.mode.split(",")
+            and ownership.USER in self._labels_of(bind.template)
+        }
+
+    async def _give_folders(self, container_id: str, personal: Mapping[str, str]) -> None:
+        container = await self._inspect(container_id)
+        for mount in (container or {}).get("Mounts") or ():
+            target = normal(mount["Destination"])
+            if mount["Type"] == "bind" and mount.get("RW") and target in personal:
+                await self._give_folder(container or {}, mount["Source"], mount["Destination"])
+
+    async def _give_folder(self, container: Mapping[str, Any], path: str, target: str) -> None:
+        """Give a folder that the engine has made for this start, or a failed one before it, to the server."""
+        found = await self._lone_entry(container["Id"], target)
+        is_marked = self._is_marked(path)
+        is_new = found is not None and (is_marked or found[1] >= nanoseconds(container["Created"]))
+        if found is None or not is_new or not _is_as_made(found[0]):
+            if is_marked:
+                self._forget_mark(path)
+            return
+        who = await self._runs_as(container["Id"])
+        owner = self.volume_owner or who
+        if not owner or (who and archive.may_write(found[0], *who)):
+            return
+        # Before it is tried: the folder stays, so that the next start would take it for an old one.
+        self._mark(path, self._start_mark)
+        spec = folder_helper(
+            self.image, self._helper_name, Mount(MOUNTED, path, type="bind"), owner, "", "", self._helper_labels
+        )
+        if why := await self._run_helper(spec):
+            text = (
+                f"Folder {path} of the host did not exist. Docker created it, owned by root, and it could not be given "
+                f"to uid {owner}: {why}. Give the folder to that uid."
+            )
+            if str(container["Config"].get("User") or "").partition(":")[0] not in ROOT_NAMES:
+                raise misconfigured(text)
+            # Its server may do that itself.
+            self.log.warning("%s", text)
+        else:
+            self.log.info("Folder %s of the host is new, and belongs to uid %s", path, owner)
+        self._forget_mark(path)
+
+    async def _lone_entry(self, container_id: str, path: str) -> tuple[Any, int] | None:
+        """Owner and mode of an empty folder, and when it was changed; None for all else."""
+        try:
+            chunks, about = await perform(self.docker, "get_archive", container_id, path, chunk_size=8192)
+            entry = await understood("get_archive", asyncio.to_thread(archive.lone_entry, chunks))
+        except Unavailable:
+            raise
+        except EngineError as error:
+            self.log.debug("Whose %s is can't be read: %s", path, error)
+            return None
+        return (entry, nanoseconds(about["mtime"])) if entry is not None and entry.isdir() else None
+
+
+def _is_as_made(entry: Any) -> bool:
+    """Whether a folder is as the engine makes what a bind misses."""
+    return (entry.uid, entry.gid, entry.mode & 0o7777) == (0, 0, 0o755)
+
+
+def nanoseconds(time: str) -> int:
+    """Nanoseconds since the epoch of a time as the engine writes it."""
+    found = re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)?", time)
+    if not found:
+        return 0
+    zone = "+00:00" if found[3] in (None, "Z") else found[3]
+    seconds = datetime.fromisoformat(found[1] + zone).astimezone(timezone.utc).timestamp()
+    return int(seconds) * 10**9 + int((found[2] or "0").ljust(9, "0"))
