@@ -8,13 +8,63 @@ from inspect import isawaitable
 from typing import Any
 
 from jupyterhub.utils import maybe_future
-from traitlets import All, TraitError, observe
+from traitlets import All, TraitError, TraitType, observe
 from traitlets.config import LoggingConfigurable
 
-from dockerspawner.deprecations import RENAMED
+from dockerspawner.deprecations import IGNORED, RENAMED
 from dockerspawner.operatorcode import operator_code
-from dockerspawner.profilechoice import merged
+from dockerspawner.profilechoice import copied, merged
 from dockerspawner.profilelist import suggestion
+
+# Names and labels: what belongs to whom is found by them, by all spawners of the hub.
+_IDENTITY = ("instance", "prefix", "name_template", "escape")
+
+# Settings that can't differ between the servers of one hub, and why. A setting that a subclass adds can.
+SHARED: Mapping[str, str] = {
+    **dict.fromkeys(_IDENTITY, "the owner of containers and volumes is found by it"),
+    **dict.fromkeys(
+        (
+            "client_kwargs",
+            "tls_config",
+            "quick_threads",
+            "slow_threads",
+            "quick_timeout",
+            "slow_timeout",
+            "starts_at_once",
+        ),
+        "all servers share the connections to the engine",
+    ),
+    **dict.fromkeys(("max_sleeping", "pause_max_age"), "it is a limit for all paused servers of the hub"),
+    **dict.fromkeys(
+        ("user_subnet_pool", "attached_containers", "gpu_pool", "consecutive_failure_limit"),
+        "all servers of the hub share it",
+    ),
+    "delete_policy": "it applies to servers that are stopped, which have no profile",
+    **dict.fromkeys(
+        ("fence_after", "fence_contacts"), "it also protects files from the user's next server, of any profile"
+    ),
+    **dict.fromkeys(
+        (
+            "apply_user_options",
+            "auth_state_gid_key",
+            "auth_state_groups_key",
+            "auth_state_hook",
+            "auth_state_uid_key",
+            "group_overrides",
+            "oauth_client_allowed_scopes",
+            "oauth_roles",
+            "options_form",
+            "options_from_form",
+            "passwd_file",
+            "poll_interval",
+            "poll_jitter",
+            "profile_list",
+            "server_token_scopes",
+        ),
+        "the hub reads it before a profile is applied",
+    ),
+    **dict.fromkeys(IGNORED, "it is deprecated and has no effect"),
+}
 
 
 def merging(below: Callable[[Any], Any], above: Mapping[str, Any]) -> Callable[[Any], Any]:
@@ -66,8 +116,11 @@ class Overrides(LoggingConfigurable):
 
     def _begin_overrides(self) -> None:
         """Keep what is set. What was read of the rest is forgotten, so that it follows from the overrides."""
+        for name in _IDENTITY:
+            # It may follow from what is overridden, such as hub_connect_url, but stays what it is.
+            getattr(self, name)
         for name, default in self._defaults.items():
-            if self._trait_values.get(name) == default:
+            if name not in _IDENTITY and self._trait_values.get(name) == default:
                 del self._trait_values[name]
         self._defaults.clear()
         if self._configured is None:
@@ -91,6 +144,8 @@ class Overrides(LoggingConfigurable):
         if callable(value) and not self._takes(name, value):
             with operator_code(f"the profile's {name}", self.log):
                 value = await maybe_future(value(self))
+        # What was read is for many servers: none may change it.
+        value = copied(value)
         if isinstance(value, Mapping):
             below = getattr(self, name)
             if callable(below):
@@ -124,8 +179,13 @@ class Overrides(LoggingConfigurable):
         """What is wrong with overriding a setting, by a value that is known unless it is None."""
         if name in RENAMED:
             return f"is called {RENAMED[name][0]} now"
-        if name not in self.traits(config=True):
-            return f"is no setting of {type(self).__name__}{suggestion(name, self.traits(config=True))}"
+        # Not by traits(), which makes a list of all for each setting of each profile.
+        trait = getattr(type(self), name, None) if isinstance(name, str) else None
+        if not (isinstance(trait, TraitType) and trait.metadata.get("config")):
+            return f"is no setting of {type(self).__name__}{suggestion(name, self._overridable())}"
+        if name in SHARED:
+            can = ", ".join(self._overridable())
+            return f"can't be overridden by a profile: {SHARED[name]}. Profiles can override: {can}"
         if value is None or callable(value):
             return ""
         try:
@@ -133,3 +193,7 @@ class Overrides(LoggingConfigurable):
         except TraitError as error:
             return str(error)
         return ""
+
+    def _overridable(self) -> list[str]:
+        """Names of the settings that a profile can override."""
+        return sorted(set(self.traits(config=True)) - SHARED.keys() - RENAMED.keys())

@@ -186,6 +186,16 @@ def fill(value: Any, text: str) -> Any:
     return type(value)(fill(inner, text) for inner in value) if isinstance(value, list | tuple) else value
 
 
+def copied(value: Any) -> Any:
+    """`value` with mappings, lists and sets of its own; what is in them is the same."""
+    kind = type(value)
+    if kind is dict:
+        return {key: copied(inner) for key, inner in value.items()}
+    if kind in (list, tuple):
+        return kind(copied(inner) for inner in value)
+    return set(value) if kind is set else value
+
+
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """`below` overridden by `above`, mappings within them too; None in `above` takes an entry away."""
     result = dict(below)

@@ -14,9 +14,12 @@ from traitlets.config import LoggingConfigurable
 from dockerspawner import profileform
 from dockerspawner.failures import failure
 from dockerspawner.operatorcode import operator_code
+from dockerspawner.profilecache import ProfileCache
 from dockerspawner.profilechoice import Choice, Chosen, NotAllowed, Option, Profile, choose, open_to, pick
 from dockerspawner.profilelist import Mistakes, read
 from dockerspawner.records import save_options, saved_options
+
+_READ = ProfileCache()
 
 
 class Profiles(LoggingConfigurable):
@@ -39,9 +42,11 @@ class Profiles(LoggingConfigurable):
         display_name, display_name_in_choices, validation_regex, which has to match the whole text,
         validation_message, and docker_override with {value} for the text.
 
-        Any setting of the spawner can be overridden, for the server that is started. A mapping, such as
+        The settings of a server can be overridden, for the server that is started. A mapping, such as
         environment or volumes, is merged into the configured one, and None in it takes an entry away; everything
-        else replaces what is configured. A callable(spawner) gives the value.
+        else replaces what is configured. A callable(spawner) gives the value. Settings that all servers share,
+        such as prefix, instance, client_kwargs or max_sleeping, are refused with a list of those that can be
+        overridden.
 
         Options that the chosen profile does not have are refused. `image` is for images of allowed_images, where
         the profile does not decide about the image.""",
@@ -60,7 +65,7 @@ class Profiles(LoggingConfigurable):
     def _validate_profile_list(self, proposal: Any) -> Any:
         if not callable(proposal.value):
             try:
-                read(proposal.value or [], self._complaint)
+                self._read(proposal.value)
             except Mistakes as mistakes:
                 raise TraitError(str(mistakes)) from mistakes
         return proposal.value
@@ -72,10 +77,13 @@ class Profiles(LoggingConfigurable):
             with operator_code("the setting profile_list", self.log):
                 listed = await maybe_future(listed(self))
         try:
-            return read(listed or [], self._complaint)
+            return self._read(listed)
         except Mistakes as mistakes:
             self.log.error("profile_list can't be used:\n%s", mistakes)
             raise failure("The hub's profiles can't be used.", details=str(mistakes), reason="settings") from None
+
+    def _read(self, listed: Any) -> tuple[Profile, ...]:
+        return _READ.profiles(type(self), listed or [], lambda own: read(own, self._complaint))
 
     def _open(self, profiles: tuple[Profile, ...]) -> tuple[Profile, ...]:
         return open_to(profiles, {group.name for group in getattr(self.user, "groups", ())})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,7 +10,10 @@ import pytest
 from traitlets import TraitError
 from traitlets.config import Config
 
-from dockerspawner import DockerSpawner
+from dockerspawner import DockerSpawner, SwarmSystemUserSpawner, SystemUserSpawner, profiles
+from dockerspawner.overrides import SHARED
+from dockerspawner.profilecache import ProfileCache
+from dockerspawner.profilelist import read
 from support.fake_engine import FakeClient, fake_engine
 from support.spawners import make_spawner
 
@@ -430,3 +434,118 @@ async def test_a_hub_without_apply_user_options_has_profiles() -> None:
     spawner: Any = make_spawner(cls=Old, profile_list=PROFILES, pull_policy="skip", user_options={"profile": "large"})
     await spawner.run_pre_spawn_hook()
     assert spawner.image == "large:1"
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("prefix", "other"),
+        ("instance", "other"),
+        ("name_template", "{username}"),
+        ("escape", lambda spawner: lambda text: text),
+        ("client_kwargs", {"timeout": 1}),
+        ("tls_config", {}),
+        ("quick_timeout", 1),
+        ("max_sleeping", 1),
+        ("pause_max_age", lambda spawner: 1),
+        ("user_subnet_pool", "10.0.0.0/8"),
+        ("gpu_pool", ["0"]),
+        ("poll_interval", 1),
+        ("profile_list", []),
+        ("tls_verify", True),
+        ("auth_state_uid_key", "uid"),
+    ],
+)
+@pytest.mark.parametrize("place", ["profile", "choice", "unlisted choice"])
+async def test_load_a_profile_that_overrides_what_all_servers_share_is_refused(
+    place: str, setting: str, value: Any
+) -> None:
+    override = {"docker_override": {setting: value}}
+    listed: dict[str, Any] = {"display_name": "A"}
+    if place == "profile":
+        listed |= override
+    else:
+        text = {"unlisted_choice": {"enabled": True, **override}}
+        option = {"choices": {"x": override}} if place == "choice" else text
+        listed["profile_options"] = {"o": option}
+    where = (
+        rf"docker_override\.{setting}: can't be overridden by a profile: .*\. Profiles can override: allow_internet, "
+    )
+    config = Config()
+    config.SystemUserSpawner.profile_list = [listed]
+    with pytest.raises(TraitError, match=where) as refused:
+        SystemUserSpawner(config=config)
+    assert "stop_timeout" in str(refused.value)
+    given = spawner_with(lambda spawner: [listed], cls=SystemUserSpawner)
+    with pytest.raises(Exception, match=where):
+        await given.run_pre_spawn_hook()
+
+
+def test_every_setting_is_either_shared_or_overridable() -> None:
+    """What is refused by name exists, in one of the spawners."""
+    classes = (SystemUserSpawner, SwarmSystemUserSpawner)
+    known = {name for cls in classes for name in cls.class_traits(config=True)}
+    assert SHARED.keys() <= known
+
+
+async def test_what_belongs_to_whom_does_not_follow_from_an_override() -> None:
+    spawner = spawner_with([{"display_name": "A", "docker_override": {"hub_connect_url": "http://other:8081"}}])
+    before = spawner_with().instance
+    await spawner.run_pre_spawn_hook()
+    assert (spawner.hub_connect_url, spawner.instance) == ("http://other:8081", before)
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The lists that were read, by an empty cache."""
+
+    def counted(listed: Any, *args: Any) -> Any:
+        found.append(listed)
+        return read(listed, *args)
+
+    found: list[Any] = []
+    monkeypatch.setattr(profiles, "read", counted)
+    monkeypatch.setattr(profiles, "_READ", ProfileCache())
+    return found
+
+
+async def test_load_500_spawners_read_a_configured_list_once(reads: list[Any]) -> None:
+    config = Config()
+    config.DockerSpawner.profile_list = PROFILES
+    for _ in range(500):
+        DockerSpawner(config=config)
+    for name in ("ann", "bob"):
+        spawner: Any = make_spawner(name, config=config, pull_policy="skip", user_options={"profile": "large"})
+        spawner.load_state({"profile": {"profile": "large"}})
+        await spawner._recall_profile()
+        await spawner.run_pre_spawn_hook()
+        await spawner.get_options_form()
+        assert spawner.image == "large:1"
+    assert len(reads) == 1
+
+
+async def test_load_what_a_callable_gives_is_read_once_for_each_value(reads: list[Any]) -> None:
+    def listed(spawner: Any) -> list[dict[str, Any]]:
+        limit = partial(int, spawner.user.name)
+        return [{"display_name": "A", "docker_override": {"port": limit, "cmd": ["serve"]}}]
+
+    for _ in range(3):
+        for name in ("7000", "8000"):
+            spawner: Any = make_spawner(name, profile_list=listed, pull_policy="skip")
+            await spawner.get_options_form()
+    assert len(reads) == 2
+
+
+async def test_load_a_list_that_is_changed_is_read_again(reads: list[Any]) -> None:
+    listed: list[dict[str, Any]] = [{"display_name": "A", "docker_override": {"port": 1, "cmd": ["a"]}}]
+    for port in (1, 2, True):
+        listed[0]["docker_override"]["port"] = port
+        spawner: Any = make_spawner(profile_list=lambda spawner: listed, pull_policy="skip")
+        await spawner.run_pre_spawn_hook()
+        assert spawner.port == port
+        # As hooks do: of this start alone.
+        spawner.cmd.append("b")
+        spawner.clear_state()
+        await spawner.run_pre_spawn_hook()
+        assert spawner.cmd == ["a"]
+    assert len(reads) == 3
