@@ -1,4 +1,4 @@
-"""Rules for whole files: Dockerfiles, scripts, compose, lengths."""
+"""Rules for whole files: Dockerfiles, scripts, compose."""
 
 from __future__ import annotations
 
@@ -29,13 +29,6 @@ def name(path: Path) -> str:
 def test_top_level() -> None:
     folders = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")}
     assert folders == {"spawner", "hub", "singleuser", "compose", "scripts", "tests"}
-
-
-def test_lengths() -> None:
-    limits = {"README.md": 150, "spawner/dockerspawner/*.py": 400, "hub/*.py": 400, "scripts/*": 110}
-    for pattern, limit in limits.items():
-        for path in tracked(pattern):
-            assert len(path.read_text().splitlines()) <= limit, name(path)
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=name)
