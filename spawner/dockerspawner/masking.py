@@ -31,12 +31,25 @@ _SHORTEST = 6
 # Linear: a name is tried at its beginning only, and no quantifier overlaps the one after it.
 _ASSIGNMENT = re.compile(r"(?<![\w.-])([\w.-]+)[\"']?\s*[=:]\s*[\"']?")
 _VALUE = re.compile(r"[^\s\"'&,;]+")
-_KEYWORD = re.compile(r"token|secret|password|passwd|api_?key", re.I)
+_KEYWORD = re.compile(r"token|secret|password|passwd|api_?key|xsrf|csrf", re.I)
+# Last words of parameters that are secrets in an address, and ordinary words elsewhere.
+_PARAMETERS = {"auth", "code", "key", "state", "ticket", "verifier"}
 # A cut may have taken the end by which a secret is recognized: then all that is left of it counts.
 _CREDENTIAL = r"[\w.~+/=-]"
 _SECRET_BY_CONTEXT = (
     re.compile(rf"(?i)(\b(?:bearer|basic)\s+)(?:{_CREDENTIAL}{{8,}}|{_CREDENTIAL}+(?={CUT}))"),
     re.compile(rf"(?i)(\btoken\s+)(?:{_CREDENTIAL}{{16,}}|{_CREDENTIAL}+(?={CUT}))"),
+    # A header, to the end of its line.
+    re.compile(
+        r"(?i)((?<![\w-])(?:(?:set-)?cookie|(?:proxy-)?authorization)[\"']?[ \t]*:[ \t]*[\"']?"
+        r"(?:(?:bearer|basic|token)[ \t]+)?)[^\n]+"
+    ),
+    # A parameter of an address that is itself a parameter, as in ?next=%2Fhub%3Fcode%3D0123%26page%3D1.
+    re.compile(
+        r"(?i)((?:token|secret|password|passwd|xsrf|csrf"
+        rf"|%(?:25)*(?:3F|26|23)[\w.-]*(?:{'|'.join(sorted(_PARAMETERS))}))%(?P<depth>(?:25)*)3D)"
+        r"(?:(?!%(?P=depth)26)[^\s\"'&,;])+"
+    ),
     re.compile(rf"(?i)((?<=[a-z0-9+.-])://[^\s:/@]*:)[^\s/{CUT}]+(?=[@{CUT}])"),
 )
 
@@ -124,13 +137,19 @@ def _without_context(text: str) -> str:
     done = place = 0
     while assignment := _ASSIGNMENT.search(text, place):
         place = assignment.end()
-        if _is_secret(assignment[1]) and (value := _VALUE.match(text, place)):
+        if (_is_secret(assignment[1]) or _is_parameter(text, assignment)) and (value := _VALUE.match(text, place)):
             parts += [text[done:place], HIDDEN]
             done = place = value.end()
     text = "".join([*parts, text[done:]])
     for pattern in _SECRET_BY_CONTEXT:
         text = pattern.sub(rf"\g<1>{HIDDEN}", text)
     return text
+
+
+def _is_parameter(text: str, assignment: re.Match[str]) -> bool:
+    """Is a parameter of an address assigned, which is a secret there?"""
+    start = assignment.start()
+    return text[start - 1 : start] in {"?", "&", "#"} and re.split(r"[_.-]", assignment[1].lower())[-1] in _PARAMETERS
 
 
 def _is_secret(name: str) -> bool:

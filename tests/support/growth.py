@@ -31,6 +31,12 @@ FAMILIES: dict[str, str] = {
     "carriage returns": "a\r",
     "networks": "network x ",
     "accents": "é",
+    "parameters": "&code",
+    "encoded parameters": "%253Fcode",
+    "encoded percent signs": "%25",
+    "encoded secrets": "token%3D",
+    "headers": "cookie: ",
+    "headers with blanks": "authorization   \t",
 }
 
 # Seconds of processor time below which a measurement is noise, and the longest text that is tried.
