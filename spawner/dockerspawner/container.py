@@ -18,6 +18,7 @@ from dockerspawner import sdkkeys, specs
 from dockerspawner.engine import described, perform
 from dockerspawner.errors import BeingRemoved, EngineError, Gone, NoSuchNetwork, Refused, Unavailable
 from dockerspawner.failures import misconfigured
+from dockerspawner.hostnetwork import is_shared, network_mode
 from dockerspawner.mounts import Mounted, as_binds, of_host_config
 from dockerspawner.network import MENDS
 from dockerspawner.operatorcode import operator_code
@@ -34,7 +35,12 @@ class Container(LoggingConfigurable):
 
     # Inside the container, where every address is its own.
     ip = Unicode("0.0.0.0", config=True, help="Address that the server listens on inside the container.")
-    port = Integer(8888, config=True, help="Port that the server listens on inside the container.")
+    port = Integer(
+        8888,
+        config=True,
+        help="""Port that the server listens on inside the container; on the network host, the
+        first of the host's ports that it may have.""",
+    )
 
     cmd = Command(
         None,
@@ -173,10 +179,14 @@ class Container(LoggingConfigurable):
         return extra
 
     async def _create_kwargs(self) -> dict[str, Any]:
+        await self._settle_port(self._wanted_network)
         # Before the image is read, which a subclass may choose there.
         environment = self._evaluated_env()
         extra_create = specs.merge(self._create_defaults(), await self._extra("extra_create_kwargs"))
         extra_host = self._host_settings(await self._extra("extra_host_config"))
+        mode = network_mode(self._wanted_network, extra_create, extra_host)
+        if await self._settle_port(mode):
+            environment = self.get_env()
         command = await maybe_future(self.get_command())
         if command is None and "entrypoint" in extra_create:
             # Under another entry point the engine forgets the image's command.
@@ -190,7 +200,7 @@ class Container(LoggingConfigurable):
                 environment=environment,
                 port=self.port,
                 network=self._wanted_network,
-                publish_on="" if self.use_internal_ip or self.network_name == "host" else self.host_ip,
+                publish_on="" if self.use_internal_ip or is_shared(mode) else self.host_ip,
                 links=dict(self.links),
                 binds=self.volume_binds,
                 mount_points=self.volume_mount_points,
@@ -215,7 +225,8 @@ class Container(LoggingConfigurable):
         self._restart_policy, spec["host_config"] = specs.without_restarts(spec.get("host_config") or {})
         self._asked_user = str(spec.get("user") or "")
         self._environment = specs.as_dict(spec["environment"])
-        return {**spec, "labels": {**specs.as_dict(spec.get("labels")), **self._owner.labels(self._spec)}}
+        labels = {**specs.as_dict(spec.get("labels")), **self._owner.labels(self._spec), **self._port_label()}
+        return {**spec, "labels": labels}
 
     def _overrides(self, name: str) -> bool:
         """Has a subclass, or somebody for this spawner alone, replaced a method of this class?"""

@@ -21,6 +21,7 @@ from dockerspawner.errors import EngineError, Gone, NoSuchImage, Refused, Unavai
 from dockerspawner.failures import Died, explain, failure
 from dockerspawner.folders import Folders
 from dockerspawner.gpus import Gpus
+from dockerspawner.hostnetwork import HostNetwork
 from dockerspawner.images import Images
 from dockerspawner.instance import Instance
 from dockerspawner.isolation import Isolation
@@ -57,6 +58,7 @@ class DockerSpawner(
     Sleep,
     LinkLocal,
     Isolation,
+    HostNetwork,
     Leftovers,
     StartAttempt,
     Reporting,
@@ -162,6 +164,7 @@ class DockerSpawner(
         finally:
             self._starting, self._ended, self._stage = False, None, 0
             self._profile_taken = False
+            self._release_ports()
             self._pinned.clear()
             self._story.end()
 
@@ -177,6 +180,17 @@ class DockerSpawner(
         self._check_sleep()
         await self._have_image()
         await self._pin_limits()
+        while True:
+            await self._have_running()
+            try:
+                return await self._when_ready(deadline)
+            except Died as died:
+                if not await self._lost_port(died):
+                    raise
+            await understood("remove_container", self.remove_object())
+            self.object_id, self._creating = "", None
+
+    async def _have_running(self) -> None:
         try:
             await self._create_and_start()
         except NoSuchImage as gone:
@@ -185,6 +199,8 @@ class DockerSpawner(
             # Removed since it was looked for.
             await self._pull()
             await self._create_and_start()
+
+    async def _when_ready(self, deadline: float) -> tuple[str, int]:
         started, self._stage = time.monotonic(), 3
         host, port = await maybe_future(self.get_ip_and_port())
         if self.post_start_cmd:

@@ -186,6 +186,8 @@ class Engine:
         # Calls whose refusal is in the log already.
         self.reported: set[str] = set()
         self.networks: dict[str, Any] = {}
+        # Ports of the host, by the spawner whose start has chosen them.
+        self.reserved_ports: dict[int, Any] = {}
 
     def admission(self) -> asyncio.Semaphore:
         """To be held from the creation of a container until it is started."""

@@ -216,6 +216,7 @@ class Leftovers(LoggingConfigurable):
             self._record_owner(Owner.of(labels))
         self._record_owner(self._owner)
         self._environment = ownership.environment_of(container)
+        self._use_port_of(container)
         if token := ownership.token_of(container):
             self.api_token = token
         self._wake(self.object_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -61,7 +62,8 @@ class Networking(LoggingConfigurable):
     network_name = Unicode(
         "bridge",
         config=True,
-        help="Docker network that the container is on, and on which the hub reaches it.",
+        help="""Docker network that the container is on, and on which the hub reaches it. With host, each server has
+        the first free port of the host from `port` on.""",
     )
 
     extra_networks = List(
@@ -85,13 +87,14 @@ class Networking(LoggingConfigurable):
     use_internal_hostname = Bool(
         config=True,
         help="""Call the server by its container's name instead of an address. Default: True with
-        internal_ssl, whose certificates are for that name.""",
+        internal_ssl, whose certificates are for that name. The network host has no such names.""",
     )
 
     host_ip = Unicode(
         config=True,
-        help="""Address of the host where the server's port is published when use_internal_ip is False.
-        Default: the host in DOCKER_HOST where that is tcp://, else 127.0.0.1.""",
+        help="""Address of the host where the server's port is published when use_internal_ip is False, and where
+        the hub calls servers on the network host. Default: the host in DOCKER_HOST where that is tcp://, else
+        127.0.0.1.""",
     )
 
     @property
@@ -148,7 +151,7 @@ class Networking(LoggingConfigurable):
     def _ssl_alt_names_default(self) -> list[str]:
         """The container's name, and where the port is published on the host; localhost is always among them."""
         names = [*self.trusted_alt_names, f"DNS:{self.internal_hostname}"]
-        if not (self.use_internal_hostname or self.use_internal_ip):
+        if self._asks_for_host_network or not (self.use_internal_hostname or self.use_internal_ip):
             host = self._published_on()
             names.append(f"IP:{host}" if _is_address(host) else f"DNS:{host}")
         return names
@@ -160,16 +163,22 @@ class Networking(LoggingConfigurable):
         for network in self._more_networks():
             await perform(self.docker, "connect_container_to_network", container_id, network)
 
+    @property
+    def _asks_for_host_network(self) -> bool:
+        """Whether settings put servers on the host's network, as far as that shows before a start."""
+        extra = self.extra_host_config
+        return "host" in (self._wanted_network, extra.get("network_mode") if isinstance(extra, Mapping) else "")
+
     async def get_ip_and_port(self) -> tuple[str, int]:
         """Where the hub reaches the server. Gone where there is no such address."""
-        if self.use_internal_hostname:
+        if self.use_internal_hostname and not self._host_port:
             return self.internal_hostname, self.port
         container = await self._described()
         self._fail_if_dead(container)
+        if container["HostConfig"]["NetworkMode"] == "host":
+            return self._published_on(), self._host_port or self.port
         if self.use_internal_ip or self._own_network:
             return self.get_network_ip(container["NetworkSettings"]), self.port
-        if container["HostConfig"]["NetworkMode"] == "host":
-            return self.host_ip, self.port
         return published_address(container, self.port, self._published_on())
 
     async def _described(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from jupyterhub.utils import maybe_future
 from traitlets import Bool, List, Unicode, Union
 from traitlets.config import LoggingConfigurable
 
+from dockerspawner.cancelling import end
 from dockerspawner.engine import perform
 from dockerspawner.errors import EngineError, Unavailable
 from dockerspawner.failures import failure
@@ -107,8 +108,7 @@ class PostStart(LoggingConfigurable):
                 await self._post_start_ended(running)
                 return
         finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+            await end([running])
         self._fail_if_dead(await self._existing())
         seconds = time.monotonic() - began
         self.log.error(

@@ -12,6 +12,8 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs, urljoin, urlsplit
 
+from dockerspawner.cancelling import end
+
 FIRST_PAUSE = 0.025
 LONGEST_PAUSE = 0.25
 GROWTH = 1.2
@@ -56,10 +58,6 @@ class WrongServer(Exception):
         self.verdict = verdict
         self.answer = answer
         super().__init__(f"{verdict.name} (status {answer.status})")
-
-
-# Seconds after which a runner that was cancelled and goes on is cancelled again.
-AGAIN = 0.1
 
 
 class NotReady(Exception):
@@ -215,10 +213,4 @@ async def _within(timeout: float, *runners: Coroutine[Any, Any, None]) -> bool:
                 runner.result()
         return bool(done)
     finally:
-        # Again where it had no effect: before Python 3.12, wait_for() loses a cancellation that meets its result.
-        while running := [runner for runner in race if not runner.done()]:
-            for runner in running:
-                runner.cancel()
-            await asyncio.wait(running, timeout=AGAIN)
-        # What a second one raises is not reported as never looked at.
-        await asyncio.gather(*race, return_exceptions=True)
+        await end(race)

@@ -97,10 +97,12 @@ class ReadyCheck(LoggingConfigurable):
 
     async def _not_ready(self, url: str, error: NotReady) -> Exception:
         if error.answer is None:
-            sentence = (
-                f"The server is running, but nothing answers at {url}. "
-                f"If it does answer there, the hub can't reach network {self._network}."
-            )
+            unreachable = f"the hub can't reach network {self._network}"
+            if self._host_port:
+                unreachable = (
+                    "ask an administrator to set host_ip to an address of the Docker host that the hub reaches"
+                )
+            sentence = f"The server is running, but nothing answers at {url}. If it does answer there, {unreachable}."
         else:
             sentence = (
                 f"The server is running, but is not ready: it answers with status {error.answer.status} at {url}."

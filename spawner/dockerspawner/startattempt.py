@@ -10,6 +10,7 @@ from typing import Any
 from traitlets.config import LoggingConfigurable
 
 from dockerspawner import metrics
+from dockerspawner.cancelling import end
 from dockerspawner.errors import meaning
 from dockerspawner.failures import Died, failure
 from dockerspawner.startclock import StartClock
@@ -36,8 +37,7 @@ class StartAttempt(LoggingConfigurable):
                 return starting.result()
             raise self._out_of_time()
         finally:
-            starting.cancel()
-            await asyncio.gather(starting, return_exceptions=True)
+            await end([starting])
 
     def _out_of_time(self) -> Exception:
         seconds = f"{time.monotonic() - self._clock.began:.0f} s"

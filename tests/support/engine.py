@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import docker
+from docker.errors import NotFound
 
 
 @contextmanager
@@ -24,7 +25,9 @@ def clean(client: docker.DockerClient, instance: str) -> None:
     for container in client.containers.list(all=True, ignore_removed=True):
         labels = container.attrs["Config"]["Labels"] or {}
         if labels.get("dockyard.instance") == instance or container.name.startswith(instance):
-            container.remove(force=True, v=True)
+            # One may be about to go by itself.
+            with suppress(NotFound):
+                container.remove(force=True, v=True)
     for volume in client.volumes.list():
         if volume.name.startswith(instance):
             volume.remove()

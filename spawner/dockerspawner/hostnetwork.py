@@ -1,0 +1,216 @@
+"""Servers on the host's own network, where each needs a port of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import re
+import socket
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from traitlets.config import LoggingConfigurable
+
+from dockerspawner import ownership
+from dockerspawner.deprecations import is_replaced
+from dockerspawner.engine import perform
+from dockerspawner.failures import Died, failure, misconfigured
+
+HOST = "host"
+# Label of a container: the port that its server has on the host. A stopped container needs it again.
+PORT = "dockyard.port"
+# How many ports a server may be given, from the configured one on.
+PORTS = 1000
+LAST_PORT = 65535
+# How often a start is repeated because another process took the port meanwhile.
+PORT_RETRIES = 3
+# What a server prints whose port is in use, on a host that is not seen from here.
+_IN_USE = re.compile(r"address (?:already )?in use|port \d+ is (?:already in use|not available)|EADDRINUSE", re.I)
+# Seconds in which a port that is in use accepts a connection.
+_ACCEPT_TIMEOUT = 1.0
+
+
+def network_mode(network: str, extra_create: Mapping[str, Any], extra_host: Mapping[str, Any]) -> str:
+    """The network mode of a container for `network`, unless extra settings have another one."""
+    host_config = extra_create.get("host_config")
+    given = host_config.get("NetworkMode") if isinstance(host_config, Mapping) else None
+    return str(given or extra_host.get("network_mode") or network)
+
+
+def is_shared(mode: str) -> bool:
+    """Whether it is a network namespace of other processes, or none: it has no address of the container's own."""
+    return mode in (HOST, "none") or mode.startswith("container:")
+
+
+def candidates(first: int, reserved: Iterable[int]) -> Iterator[int]:
+    """Ports from `first` on that no other server has reserved."""
+    taken = set(reserved)
+    return (port for port in range(first, min(first + PORTS, LAST_PORT + 1)) if port not in taken)
+
+
+def port_of(environment: Mapping[str, str]) -> int:
+    """The port on which a server with this environment listens, 0 where that is not known."""
+    try:
+        return urlsplit(environment.get("JUPYTERHUB_SERVICE_URL", "")).port or 0
+    except ValueError:
+        return 0
+
+
+async def in_use(host: str, port: int, address: str) -> bool:
+    """Whether a process listens on the port of a host, as far as that can be seen from here.
+
+    `address` is the one that a server would listen on. Where the host is this machine, the port must be free there.
+    """
+    try:
+        _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), _ACCEPT_TIMEOUT)
+        writer.close()
+        return True
+    except (OSError, asyncio.TimeoutError):
+        pass
+    return host in ("127.0.0.1", "::1", "localhost") and _is_bound(address, port)
+
+
+def _is_bound(address: str, port: int) -> bool:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with contextlib.closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
+        # As servers do: a connection that has ended does not keep its port.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False
+
+
+class HostNetwork(LoggingConfigurable):
+    """On the host's network, a server has the first free port from `port` on.
+
+    - The environment carries it, and the state and a label of the container keep it.
+    - A port that another process takes before the server listens is replaced by the next one.
+    """
+
+    # The port of this server on the host, 0 on other networks. Kept in the state.
+    _host_port = 0
+    # What `port` was before that.
+    _configured_port = 0
+    # Of the start under way: whether the port is chosen, and those that other processes took meanwhile.
+    _has_port = False
+    _lost_ports: frozenset[int] = frozenset()
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        super().load_state(state)
+        if port := state.get("host_port"):
+            self._use_port(port)
+
+    def get_state(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().get_state()
+        return {**state, "host_port": self._host_port} if self._host_port else state
+
+    def clear_state(self) -> None:
+        super().clear_state()
+        if not self.object_id:
+            self._use_port(0)
+
+    def _begin_attempt(self) -> None:
+        super()._begin_attempt()
+        self._has_port, self._lost_ports = False, frozenset()
+
+    def _use_port(self, port: int) -> None:
+        """Have the server listen on this port of the host; with 0, on the configured one of its own network."""
+        if not self._host_port or self.port != self._host_port:
+            self._configured_port = self.port
+        self._host_port = port
+        self.set_trait("port", port or self._configured_port)
+
+    def _check_network_mode(self, mode: str) -> None:
+        # A subclass that finds the address itself may use any network.
+        if is_replaced(self, "get_ip_and_port") or not is_shared(mode):
+            return
+        if mode != HOST:
+            raise misconfigured(
+                f"The hub can't reach a server whose network mode is {mode}. "
+                "Set network_name to a Docker network that the hub reaches."
+            )
+        if self._is_isolated or self.block_link_local or self.extra_networks:
+            setting = next(
+                name for name in ("network_isolation", "block_link_local", "extra_networks") if self._is_set(name)
+            )
+            raise misconfigured(f"A server on the host's network can't be on others: {setting} excludes it.")
+
+    def _is_set(self, name: str) -> bool:
+        return bool(self._is_isolated if name == "network_isolation" else getattr(self, name))
+
+    async def _settle_port(self, mode: str) -> bool:
+        """Choose the port of a server with this network mode, once for a start; True where `port` is another now."""
+        self._check_network_mode(mode)
+        before = self.port
+        if mode != HOST:
+            if self._host_port:
+                self._use_port(0)
+        elif not self._has_port:
+            self._use_port(await self._free_port())
+            self._has_port = True
+        return bool(self.port != before)
+
+    async def _free_port(self) -> int:
+        filters = {"label": [f"{ownership.INSTANCE}={self.instance}", PORT]}
+        listed = await perform(self.docker, "containers", all=True, filters=filters)
+        labels = [(container["Labels"], container.get("State") == "running") for container in listed]
+        kept = {int(found[PORT]): running for found, running in labels if ownership.Owner.of(found) == self._owner}
+        taken = {int(found[PORT]) for found, _ in labels} - kept.keys()
+        for port, running in kept.items():
+            # Its own container listens there, or did.
+            if port not in self._lost_ports and (running or await self._reserve(port)):
+                return port
+        first = self._configured_port if self._host_port and self.port == self._host_port else self.port
+        # Stopped containers give their ports up only where there is no other.
+        for port in (*candidates(first, taken | self._lost_ports), *candidates(first, self._lost_ports)):
+            if await self._reserve(port):
+                if port != first:
+                    self.log.info("Port %i of the host is in use: %s uses port %i", first, self.object_name, port)
+                return port
+        raise failure(
+            f"No port of the host from {first} to {min(first + PORTS - 1, LAST_PORT)} is free. Please try again later.",
+            reason="ports",
+            status=503,
+        )
+
+    async def _reserve(self, port: int) -> bool:
+        """Keep a port from the other starts of this process, where it is free."""
+        reserved = self.engine.reserved_ports
+        if reserved.setdefault(port, self) is not self:
+            return False
+        if await in_use(self._published_on(), port, self.ip):
+            del reserved[port]
+            return False
+        return True
+
+    def _port_label(self) -> dict[str, str]:
+        return {PORT: str(self._host_port)} if self._host_port else {}
+
+    def _release_ports(self) -> None:
+        """From now on the container keeps its port, or needs none."""
+        reserved = self.engine.reserved_ports
+        for port in [port for port, spawner in reserved.items() if spawner is self]:
+            del reserved[port]
+
+    def _use_port_of(self, container: Mapping[str, Any]) -> None:
+        """Have the port of a container that is resumed, which was made when another may have been free."""
+        if (container.get("HostConfig") or {}).get("NetworkMode") == HOST:
+            self._use_port(port_of(self._environment) or self.port)
+        elif self._host_port:
+            self._use_port(0)
+
+    async def _lost_port(self, died: Died) -> bool:
+        """Whether a server ended because another process has its port. The next port is free to be chosen then."""
+        if not self._host_port or self._resumed or len(self._lost_ports) >= PORT_RETRIES:
+            return False
+        is_lost = await in_use(self._published_on(), self._host_port, self.ip)
+        if not is_lost and not _IN_USE.search(await self._details()):
+            return False
+        self.log.warning("%s %s: another process has port %i of the host", self.object_name, died, self._host_port)
+        self._lost_ports |= {self._host_port}
+        self._has_port = False
+        return True
