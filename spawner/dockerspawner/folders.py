@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
@@ -16,7 +16,7 @@ from dockerspawner.accounts import ROOT_NAMES, Identity
 from dockerspawner.engine import perform
 from dockerspawner.errors import EngineError, Unavailable, understood
 from dockerspawner.failures import misconfigured
-from dockerspawner.mounts import normal, of_host_config, subpath_mistake, subpath_of
+from dockerspawner.mounts import Mounted, is_host_path, normal, of_host_config, subpath_mistake, subpath_of
 from dockerspawner.newvolumes import MOUNTED, helper
 
 # An older one takes the whole volume for a part of it.
@@ -76,11 +76,15 @@ class Folders(LoggingConfigurable):
 
     # Of the start under way: the mounts that show a part of a volume.
     _partial_mounts: list[Mapping[str, Any]] = []
+    # And paths of the host by their targets, as all settings together have them.
+    _bound_paths: dict[str, str] = {}
 
     async def _create_kwargs(self) -> dict[str, Any]:
         spec: dict[str, Any] = await super()._create_kwargs()
-        mounts = of_host_config(spec.get("host_config") or {}).mounts
-        self._partial_mounts = [mount for mount in mounts if subpath_of(mount)]
+        mounted = of_host_config(spec.get("host_config") or {})
+        paths = Mounted(binds=mounted.binds).sources()
+        self._bound_paths = {target: source for target, source in paths.items() if is_host_path(source)}
+        self._partial_mounts = [mount for mount in mounted.mounts if subpath_of(mount)]
         for mount in self._partial_mounts:
             subpath = subpath_of(mount)
             if mistake := subpath_mistake(subpath):
@@ -153,17 +157,17 @@ class Folders(LoggingConfigurable):
 
     # Paths of the host
 
-    def _personal_folders(self) -> dict[str, str]:
-        """Paths of the host that are this user's own, by where the server may write to them."""
+    def _personal_folders(self) -> set[str]:
+        """Where paths of the host are mounted that are this user's own."""
+        templates = {bind.source: bind.template for bind in self._binds()}
         return {
-            normal(bind.target): bind.source
-            for bind in self._binds()
-            if not bind.is_volume
-            and "ro" not in bind.mode.split(",")
-            and ownership.USER in self._labels_of(bind.template)
+            target
+            for target, source in self._bound_paths.items()
+            if ownership.USER in self._labels_of(templates.get(source, ""))
+            or (source not in templates and volumeowners.in_users_name(self, source))
         }
 
-    async def _give_folders(self, container_id: str, personal: Mapping[str, str]) -> None:
+    async def _give_folders(self, container_id: str, personal: Collection[str]) -> None:
         container = await self._inspect(container_id)
         for mount in (container or {}).get("Mounts") or ():
             target = normal(mount["Destination"])

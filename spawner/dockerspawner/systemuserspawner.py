@@ -250,8 +250,8 @@ class SystemUser(LoggingConfigurable):
             mounts.append(Mount(self.homedir, self.host_homedir, type="bind", propagation=propagation))
         return mounts
 
-    def _personal_folders(self) -> dict[str, str]:
-        return {normal(self.homedir): self.host_homedir, **super()._personal_folders()}
+    def _personal_folders(self) -> set[str]:
+        return {normal(self.homedir), *super()._personal_folders()}
 
     def _create_defaults(self) -> dict[str, Any]:
         defaults = {**super()._create_defaults(), "working_dir": self.homedir}

@@ -12,6 +12,7 @@ from typing import Any
 from traitlets.config import LazyConfigValue
 
 from dockerspawner import ownership
+from dockerspawner.mounts import Mounted
 from dockerspawner.naming import dns_escape, legacy_escape
 
 # A name that two users share would be found out by one of these.
@@ -49,13 +50,21 @@ def _is_computed(spawner: Any, template: str) -> bool:
     """
     name = spawner._render_volume(template)
     distinct = _differs_for_others(spawner, template, name) if name != template else False
-    if distinct is None or template not in configured_sources(spawner):
-        return distinct or contains_name(name, _spellings(spawner))
-    return distinct
+    if distinct or not contains_name(name, _spellings(spawner)):
+        return bool(distinct)
+    return distinct is None or template not in configured_sources(spawner)
 
 
 def _differs_for_others(spawner: Any, template: str, name: str) -> bool | None:
     """Whether no two users have the same name for their volumes; None if names of other users can't be computed."""
+    known: dict[tuple[Any, ...], bool | None] = vars(spawner).setdefault("_distinct_names", {})
+    key = spawner.user.name, template, name
+    if key not in known:
+        known[key] = _try_others(spawner, template, name)
+    return known[key]
+
+
+def _try_others(spawner: Any, template: str, name: str) -> bool | None:
     # A copy: the spawner itself is in use meanwhile.
     other: Any = copy.copy(spawner)
     form: Any = spawner.format_volume_name
@@ -68,11 +77,14 @@ def _differs_for_others(spawner: Any, template: str, name: str) -> bool | None:
             spawner.user, f"{spawner.user.name}{mark}" if number % 2 else f"{mark}{spawner.user.name}", number
         )
         try:
-            names.add(other.format_volume_name(template, other))
+            found = other.format_volume_name(template, other)
         except Exception:
             # Such as a look-up in a table of users.
             return None
-    return len(names) == _OTHERS + 1
+        if found in names:
+            return False
+        names.add(found)
+    return True
 
 
 class _OtherUser:
@@ -117,8 +129,10 @@ def configured_sources(spawner: Any) -> set[str]:
 def _sources(key: Any, value: Any) -> Iterator[str]:
     if isinstance(value, LazyConfigValue):
         value = value.get_value([] if key in ("mounts", "profile_list") else {})
-    if key in ("volumes", "read_only_volumes") and isinstance(value, Mapping):
+    if key in ("volumes", "read_only_volumes", "binds") and isinstance(value, Mapping):
         yield from map(str, value)
+    elif key == "binds" and isinstance(value, list | tuple):
+        yield from Mounted(binds=list(map(str, value))).sources().values()
     if isinstance(value, Mapping):
         yield from (value[name] for name in ("source", "subpath", "Subpath") if isinstance(value.get(name), str))
         for inner_key, inner in value.items():

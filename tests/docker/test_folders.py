@@ -57,6 +57,12 @@ async def test_start_with_a_missing_subpath_makes_it_for_the_user(
     assert sorted(path.name for path in (homes() / "homes").iterdir()) == ["-2e-2e-2fann", "ann"]
     assert (owner_of(homes() / "homes"), owner_of(homes() / "homes" / "ann")) == ((0, 0), owner)
     await asyncio.gather(ann.stop(), other.stop())
+    # Two servers of one user at once.
+    servers = [make("bob", name, **traits) for name in ("", "lab", "work")]
+    await asyncio.gather(*(server.start() for server in servers))
+    assert owner_of(homes() / "homes" / "bob") == owner
+    assert list((homes() / "homes" / "bob").iterdir()) == []
+    await asyncio.gather(*(server.stop() for server in servers))
     # A folder that is there stays as it is.
     os.chown(homes() / "homes" / "ann", 7, 7)
     await ann.start()
@@ -131,6 +137,18 @@ async def test_start_with_a_missing_folder_of_the_user_gives_it_to_the_server(
     assert owner_of(srv / "homes" / "ann") == (1000, 1000)
     # What all users have belongs to none of them.
     assert (owner_of(srv / "homes"), owner_of(srv / "all")) == ((0, 0), (0, 0))
+    await spawner.stop()
+
+
+@pytest.mark.parametrize("how", ["extra", "hook"])
+async def test_start_with_a_missing_folder_that_is_bound_otherwise_gives_it_too(
+    make: Any, client: Any, srv: Path, how: str
+) -> None:
+    extra = {"binds": [f"{srv}/{{username}}:/data:rw", f"{srv}/ann:/again:ro"]} if how == "extra" else {}
+    spawner = make(extra_host_config=extra)
+    spawner.volumes = {} if extra else {f"{srv}/ann": "/data"}
+    await spawner.start()
+    in_server(client, spawner, "touch /data/x")
     await spawner.stop()
 
 

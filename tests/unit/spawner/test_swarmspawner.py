@@ -62,6 +62,25 @@ async def test_a_life(port: int) -> None:
     assert await spawner.poll() == 0
 
 
+async def test_start_with_a_subpath_on_a_swarm_fails() -> None:
+    mounts = [{"source": "homes", "target": "/home", "subpath": "{username}"}]
+    for settings in ({"mounts": mounts}, {"extra_container_spec": {"mounts": mounts}}):
+        with pytest.raises(Exception, match="the subpath 'ann': on a swarm it can't be created"):
+            await spawner_on(FakeSwarm(), **settings).start()
+
+
+async def test_mounts_of_a_service_with_a_windows_path_and_a_template_of_the_swarm(port: int) -> None:
+    swarm = FakeSwarm()
+    volumes = {r"C:\Users\{username}": "/host", "of-{{.Node.Hostname}}-{username}": "/node"}
+    await spawner_on(swarm, port, volumes=volumes).start()
+    (spec,) = swarm.asked
+    mounts = spec["task_template"]["ContainerSpec"]["Mounts"]
+    assert [(mount["Type"], mount["Source"]) for mount in mounts] == [
+        ("bind", r"C:\Users\ann"),
+        ("volume", "of-{{.Node.Hostname}}-ann"),
+    ]
+
+
 async def test_what_is_created_carries_our_labels_on_service_and_container(port: int) -> None:
     swarm = FakeSwarm()
     spawner = spawner_on(swarm, port, extra_container_spec={"labels": {"mine": "1"}})
