@@ -295,9 +295,9 @@ class DockerSpawner(
         self._stage = stage
         self._report_progress(progress, message)
 
-    def _report_progress(self, progress: int, message: str) -> None:
+    def _report_progress(self, progress: int, message: str, series: str = "") -> None:
         self._step = message
-        self._story.tell(progress, message)
+        self._story.tell(progress, message, series)
 
     async def progress(self) -> AsyncIterator[Event]:
         """What is happening, from the image to the first answer; that of a failure ends with its reason."""

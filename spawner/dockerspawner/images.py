@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import reprlib
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -22,6 +23,7 @@ from dockerspawner.errors import EngineError, Failed, Gone, NoSuchImage, Refused
 from dockerspawner.failures import explain, failure
 from dockerspawner.masking import sentence
 from dockerspawner.operatorcode import TIMEOUTS, operator_code
+from dockerspawner.profilechoice import LONGEST_TEXT, quoted
 
 MEGABYTE = 1_000_000
 
@@ -198,7 +200,7 @@ class Images(LoggingConfigurable):
         if not allowed:
             raise HTTPError(400, "There is no image to choose here")
         if image not in allowed:
-            raise HTTPError(400, "Image %s is not allowed. Allowed are: %s", image, ", ".join(allowed))
+            raise HTTPError(400, "Image %s is not allowed. Allowed are: %s", quoted(image), ", ".join(allowed))
         return str(allowed[image])
 
     async def _choose_image(self) -> None:
@@ -206,7 +208,9 @@ class Images(LoggingConfigurable):
         if not choice:
             return
         if not isinstance(choice, str):
-            raise HTTPError(400, "The option image is not a text: %r", choice)
+            raise HTTPError(400, "The option image is not a text: %s", reprlib.repr(choice))
+        if len(choice) > LONGEST_TEXT:
+            raise HTTPError(400, "The option image has %i characters; %i are allowed", len(choice), LONGEST_TEXT)
         image = await maybe_future(self.check_allowed(choice))
         self._begin_overrides()
         self.image = image
@@ -289,7 +293,7 @@ class Images(LoggingConfigurable):
         self.log.info("Pulling image %s", image)
         pull, task = pull_once(self.engine, reference, self.pull_timeout)
         while not task.done():
-            self._report_progress(10 + pull.percent * 4 // 10, str(pull))
+            self._report_progress(10 + pull.percent * 4 // 10, str(pull), "pull")
             await asyncio.wait({task}, timeout=0.25)
         if fault := task.exception():
             why = sentence(fault)

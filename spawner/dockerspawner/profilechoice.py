@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import re
+import heapq
+import reprlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 # As the value of an option: the user's own text, in the option of the same name with this suffix, counts.
 UNLISTED = "unlisted-choice"
+# Characters of a text of a user's own.
+LONGEST_TEXT = 1000
+# Of what a user has sent, in a message: characters of a text, and how many names.
+_QUOTED, _NAMED = 80, 10
 # In the overrides of an unlisted choice: the user's text.
 PLACEHOLDER = "{value}"
 
@@ -108,7 +113,14 @@ def pick(profiles: Collection[Profile], options: Mapping[str, Any]) -> Profile:
     for profile in profiles:
         if profile.slug == slug:
             return profile
-    raise NotAllowed(f"There is no profile {slug}. There are: {', '.join(profile.slug for profile in profiles)}.")
+    are = ", ".join(profile.slug for profile in profiles)
+    raise NotAllowed(f"There is no profile {quoted(slug)}. There are: {are}.")
+
+
+def texts_of(profile: Profile, options: Mapping[str, Any]) -> list[tuple[Option, str]]:
+    """The user's own texts among the options, each of which has to match its regular expression: see mismatch()."""
+    found = [(option, _own_text(option, options)) for option in profile.options]
+    return [(option, text) for option, text in found if text is not None]
 
 
 def choose(profile: Profile, options: Mapping[str, Any], others: Collection[str] = ()) -> Chosen:
@@ -117,9 +129,9 @@ def choose(profile: Profile, options: Mapping[str, Any], others: Collection[str]
     `others` are options that somebody else sees to.
     """
     own = {key for option in profile.options for key in (option.key, option.text_key)}
-    if strangers := sorted(options.keys() - own - {"profile", *others}):
+    if strangers := options.keys() - own - {"profile", *others}:
         has = ", ".join([*(option.key for option in profile.options), *sorted(others)]) or "none"
-        raise NotAllowed(f"Profile {profile.slug} has no option {', '.join(strangers)}. It has: {has}.")
+        raise NotAllowed(f"Profile {profile.slug} has no option {names_of(strangers)}. It has: {has}.")
     taken, layers, typed = {"profile": profile.slug}, [profile.overrides], False
     for option in profile.options:
         text = _own_text(option, options)
@@ -134,11 +146,29 @@ def choose(profile: Profile, options: Mapping[str, Any], others: Collection[str]
     return Chosen(profile, taken, tuple(layers), typed)
 
 
+def mismatch(option: Option, text: str) -> NotAllowed:
+    """The refusal of a text that does not match the regular expression of its option."""
+    assert option.unlisted is not None
+    why = option.unlisted.message or f"It has to match {option.unlisted.regex}."
+    return NotAllowed(f"The option {option.key} can't be {quoted(text)}. {why}")
+
+
+def quoted(text: str) -> str:
+    """A text that a user has sent, as a part of a message: its beginning, if it is long."""
+    return text if len(text) <= _QUOTED else text[: _QUOTED - 1] + "…"
+
+
+def names_of(names: Collection[str]) -> str:
+    """Names that a user has sent, as a part of a message: the first of them, if they are many."""
+    first = ", ".join(quoted(str(name)) for name in heapq.nsmallest(_NAMED, names))
+    return first if len(names) <= _NAMED else f"{first} and {len(names) - _NAMED} more"
+
+
 def _text(options: Mapping[str, Any], key: str) -> str | None:
     value = options.get(key)
     if value is None or isinstance(value, str):
         return value
-    raise NotAllowed(f"The option {key} is not a text: {value!r}.")
+    raise NotAllowed(f"The option {key} is not a text: {reprlib.repr(value)}.")
 
 
 def _listed(option: Option, options: Mapping[str, Any]) -> Choice:
@@ -151,7 +181,7 @@ def _listed(option: Option, options: Mapping[str, Any]) -> Choice:
         if choice.key == key:
             return choice
     has = ", ".join(choice.key for choice in option.choices) or "none"
-    raise NotAllowed(f"The option {option.key} has no choice {key}. It has: {has}.")
+    raise NotAllowed(f"The option {option.key} has no choice {quoted(key)}. It has: {has}.")
 
 
 def _own_text(option: Option, options: Mapping[str, Any]) -> str | None:
@@ -163,17 +193,17 @@ def _own_text(option: Option, options: Mapping[str, Any]) -> str | None:
             raise NotAllowed(f"The option {option.key} takes only what is listed: there is no {option.text_key}.")
         return None
     if is_listed and text:
-        raise NotAllowed(f"The option {option.key} is given twice: as {listed}, and as {text} of your own.")
+        both = f"as {quoted(str(listed))}, and as {quoted(text)} of your own"
+        raise NotAllowed(f"The option {option.key} is given twice: {both}.")
     if is_listed or (listed is None and text is None):
         return None
     if not text:
         raise NotAllowed(f"The option {option.text_key} is empty. {option.unlisted.message}".rstrip())
-    if not re.fullmatch(option.unlisted.regex or r"(?s:.*)", text):
-        why = option.unlisted.message or f"It has to match {option.unlisted.regex}."
-        raise NotAllowed(f"The option {option.key} can't be {text}. {why}")
+    if len(text) > LONGEST_TEXT:
+        raise NotAllowed(f"The option {option.text_key} has {len(text)} characters; {LONGEST_TEXT} are allowed.")
     # A setting may be a template; of what it is filled with, nothing but the placeholder is known.
     if "{" in text or "}" in text:
-        raise NotAllowed(f"The option {option.key} can't be {text}: it may not contain braces.")
+        raise NotAllowed(f"The option {option.key} can't be {quoted(text)}: it may not contain braces.")
     return text
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from dockerspawner.profilechoice import UNLISTED, Option, Profile, default_of
+from dockerspawner.profilechoice import LONGEST_TEXT, UNLISTED, Option, Profile, default_of
 
 FIELD = "profile-option-"
 
@@ -119,7 +119,8 @@ def _option(place: str, prefix: str, option: Option, last: Mapping[str, Any]) ->
             class_="form-control",
             id=f"{place}-text",
             name=prefix + option.text_key,
-            value=str(text) if typed else "",
+            value=str(text)[:LONGEST_TEXT] if typed else "",
+            maxlength=str(LONGEST_TEXT),
             pattern=option.unlisted.regex or False,
             title=option.unlisted.message or False,
         )

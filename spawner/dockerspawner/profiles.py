@@ -11,11 +11,23 @@ from traitlets import Any as AnyTrait
 from traitlets import TraitError, validate
 from traitlets.config import LoggingConfigurable
 
-from dockerspawner import profileform
+from dockerspawner import profileform, textcheck
 from dockerspawner.failures import failure
 from dockerspawner.operatorcode import operator_code
 from dockerspawner.profilecache import ProfileCache
-from dockerspawner.profilechoice import Choice, Chosen, NotAllowed, Option, Profile, choose, open_to, pick
+from dockerspawner.profilechoice import (
+    Choice,
+    Chosen,
+    NotAllowed,
+    Option,
+    Profile,
+    choose,
+    mismatch,
+    names_of,
+    open_to,
+    pick,
+    texts_of,
+)
 from dockerspawner.profilelist import Mistakes, read
 from dockerspawner.records import save_options, saved_options
 
@@ -39,8 +51,9 @@ class Profiles(LoggingConfigurable):
 
         These are {option: {display_name, choices, default, unlisted_choice}}, where choices are {choice:
         {display_name, default, docker_override}}, and unlisted_choice, for a text of the user's own, has enabled,
-        display_name, display_name_in_choices, validation_regex, which has to match the whole text,
-        validation_message, and docker_override with {value} for the text.
+        display_name, display_name_in_choices, validation_regex, which has to match the whole text
+        within a second, validation_message, and docker_override with {value} for the text.
+        A text has 1,000 characters at most.
 
         The settings of a server can be overridden, for the server that is started. A mapping, such as
         environment or volumes, is merged into the configured one, and None in it takes an entry away; everything
@@ -134,7 +147,7 @@ class Profiles(LoggingConfigurable):
         self._chosen_options, self._own_image_option = None, False
         profiles = await self._all_profiles()
         if profiles:
-            chosen = self._choose(self._open(profiles))
+            chosen = await self._choose(self._open(profiles))
             await self._apply(chosen)
             self._chosen_options, self._accepted = chosen.options, self.user_options
             self._own_image_option = any(option.key == "image" for option in chosen.profile.options)
@@ -143,15 +156,41 @@ class Profiles(LoggingConfigurable):
             _note_options(self, self.user_options)
         self._profile_taken = True
 
-    def _choose(self, profiles: tuple[Profile, ...]) -> Chosen:
+    async def _choose(self, profiles: tuple[Profile, ...]) -> Chosen:
         if not profiles:
             raise failure("There is no profile for you on this hub.", reason="profile", status=403)
         try:
             profile = pick(profiles, self.user_options)
+            for option, text in texts_of(profile, self.user_options):
+                await self._check_text(profile, option, text)
             return choose(profile, self.user_options, self._other_options(profile))
         except NotAllowed as refusal:
             self._forget_refused()
             raise failure(str(refusal), reason="profile", status=400) from None
+
+    async def _check_text(self, profile: Profile, option: Option, text: str) -> None:
+        """NotAllowed where the user's own text does not match, or takes too long to."""
+        regex = option.unlisted.regex if option.unlisted else ""
+        where = f"validation_regex of option {option.key} in profile {profile.slug}"
+        try:
+            if regex and not await textcheck.matches(regex, text):
+                raise mismatch(option, text)
+        except textcheck.TooSlow:
+            self.log.error(
+                "%s took more than %g s for a text of %i characters, which was refused. Avoid nested repetitions: %s",
+                where,
+                textcheck.SECONDS,
+                len(text),
+                regex,
+            )
+            raise NotAllowed(
+                f"The text of option {option.key} takes too long to check. Shorten it, or ask an administrator."
+            ) from None
+        except OSError:
+            self.log.exception("%s could not be checked: Python can't be run", where)
+            raise NotAllowed(
+                f"The text of option {option.key} can't be checked now. Ask an administrator to read the hub's log."
+            ) from None
 
     def _forget_refused(self) -> None:
         """Have on record what was accepted before: else the hub would give the next start, which may say nothing,
@@ -231,12 +270,17 @@ class Profiles(LoggingConfigurable):
         def options_from_form(form: Mapping[str, list[Any]]) -> dict[str, Any]:
             options = profileform.options_of(form)
             # Without profiles, pages of others link here with arguments that are not for us.
-            return options if self.profile_list else {k: v for k, v in options.items() if k in ("image", "fresh")}
+            if not self.profile_list:
+                options = {k: v for k, v in options.items() if k in ("image", "fresh")}
+            if wrong := [name for name, value in options.items() if not isinstance(value, str | bool)]:
+                # A file that was uploaded.
+                raise failure(f"Not a text: {names_of(wrong)}.", reason="profile", status=400)
+            return options
 
         return options_from_form
 
 
 def _note_options(spawner: Any, options: Mapping[str, Any]) -> None:
     """The image is chosen after the pre_spawn_hook, which may see to the options itself; a profile before it."""
-    if not spawner.profile_list and (others := sorted(options.keys() - {"image", "fresh"})):
-        spawner.log.warning("Nothing is done with the options %s", ", ".join(others))
+    if not spawner.profile_list and (others := options.keys() - {"image", "fresh"}):
+        spawner.log.warning("Nothing is done with the options %s", names_of(others))

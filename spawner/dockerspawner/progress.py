@@ -4,47 +4,73 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
 Event = dict[str, Any]
 
+# Events of a spawn that are kept for readers to come; of more, the oldest go.
+MOST = 100
+
+
+@dataclass(frozen=True)
+class _Told:
+    number: int
+    series: str
+    event: Event
+
 
 class Story:
-    """The events of one spawn, in order, for any number of readers that may come at any time."""
+    """The last events of one spawn, in order, for any number of readers that may come at any time."""
 
     def __init__(self) -> None:
-        self._events: list[Event] = []
+        self._events: list[_Told] = []
+        self._number = self._progress = 0
         self.ended = False
         self._news = asyncio.Event()
 
-    def tell(self, progress: int, message: str) -> None:
-        """Add an event; progress (percent) never goes back, and what was said last is not said again."""
-        if self.ended or (self._events and self._events[-1]["message"] == message):
+    def tell(self, progress: int, message: str, series: str = "") -> None:
+        """Add an event; progress (percent) never goes back, and what was said last is not said again.
+
+        An event of a `series`, such as the megabytes of a pull, takes the place of the one before it in that series.
+        """
+        last = self._events[-1] if self._events else None
+        if self.ended or (last and last.event["message"] == message):
             return
-        progress = max([progress, *(event["progress"] for event in self._events)])
-        self._events.append({"progress": progress, "message": message})
-        self._wake()
+        if last and series and last.series == series:
+            self._events.pop()
+        self._progress = max(progress, self._progress)
+        self._add({"progress": self._progress, "message": message}, series)
 
     def end(self, reason: str = "") -> None:
         """No more events after this; `reason` is the last one where something failed."""
         if self.ended:
             return
-        if reason:
-            self._events.append({"message": reason})
         self.ended = True
+        if reason:
+            self._add({"message": reason})
         self._wake()
 
     async def follow(self) -> AsyncIterator[Event]:
-        """Every event from the first on, until the story ends."""
-        told = 0
+        """The events that are kept, and every one that comes, until the story ends."""
+        seen = 0
         while True:
             news = self._news
-            while told < len(self._events):
-                yield self._events[told]
-                told += 1
+            for told in [told for told in self._events if told.number > seen]:
+                seen = told.number
+                yield told.event
+            # More may have come while the reader was busy.
+            if self._number > seen:
+                continue
             if self.ended:
                 return
             await news.wait()
+
+    def _add(self, event: Event, series: str = "") -> None:
+        self._number += 1
+        self._events.append(_Told(self._number, series, event))
+        del self._events[:-MOST]
+        self._wake()
 
     def _wake(self) -> None:
         self._news.set()

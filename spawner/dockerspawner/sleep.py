@@ -40,6 +40,8 @@ class Sleep(LoggingConfigurable):
 
     # When it was frozen, in seconds since the epoch; 0 where it is not.
     _paused_at = 0.0
+    # How long it has to end, where it is ended in its sleep: that of the profile that it had.
+    _paused_stop_timeout: int | None = None
 
     @property
     def _sleepers(self) -> Sleepers:
@@ -51,7 +53,7 @@ class Sleep(LoggingConfigurable):
 
     def _listen(self) -> None:
         super()._listen()
-        self._sleepers.keep(self.max_sleeping, self.pause_max_age, self.stop_timeout)
+        self._sleepers.keep(self.max_sleeping, self.pause_max_age)
 
     async def _obtain(self) -> None:
         # Where a keeper is just ending the sleeper, that is waited for; it ends none that starts.
@@ -65,10 +67,15 @@ class Sleep(LoggingConfigurable):
     def load_state(self, state: dict[str, Any]) -> None:
         super().load_state(state)
         self._paused_at = state.get("paused_at", 0.0)
+        self._paused_stop_timeout = state.get("paused_stop_timeout")
 
     def get_state(self) -> dict[str, Any]:
         state: dict[str, Any] = super().get_state()
-        return state | {"paused_at": self._paused_at} if self._paused_at and self.object_id else state
+        if self._paused_at and self.object_id:
+            state["paused_at"] = self._paused_at
+            if self._paused_stop_timeout is not None:
+                state["paused_stop_timeout"] = self._paused_stop_timeout
+        return state
 
     async def _fall_asleep(self) -> bool:
         """Freeze the server; False where it can only be ended."""
@@ -81,10 +88,10 @@ class Sleep(LoggingConfigurable):
         except Conflict as error:
             if "already paused" not in str(error):
                 return False
-        self._paused_at = time.time()
+        self._paused_at, self._paused_stop_timeout = time.time(), self.stop_timeout
         self._watch.paused(self.object_id)
-        self._sleepers.keep(self.max_sleeping, self.pause_max_age, self.stop_timeout)
-        self._sleepers.add(self.object_id, Sleeper(self._paused_at, self._own_network))
+        self._sleepers.keep(self.max_sleeping, self.pause_max_age)
+        self._sleepers.add(self.object_id, Sleeper(self._paused_at, self._own_network, self.stop_timeout))
         self.log.info("%s sleeps", self.object_name)
         return True
 

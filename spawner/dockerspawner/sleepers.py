@@ -38,10 +38,19 @@ def overdue(since: Mapping[str, float], now: float, most: int, longest: float) -
 
 @dataclass(frozen=True)
 class Sleeper:
-    """A frozen server: since when, in seconds since the epoch, and the network that is its own, if any."""
+    """A frozen server: since when, in seconds since the epoch, and the network that is its own, if any.
+
+    `stop_timeout` is its own, too: how many seconds its processes have to end, None is what its image says.
+    """
 
     since: float
     network: str = ""
+    stop_timeout: int | None = None
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any]) -> Sleeper:
+        """A frozen server by its state on record."""
+        return cls(state["paused_at"], state.get("network") or "", state.get("paused_stop_timeout"))
 
 
 class Sleepers:
@@ -59,7 +68,7 @@ class Sleepers:
         self._session = session
         self._log = log
         self._loaded = False
-        self._limits: tuple[int, float, int | None] = (0, 0.0, None)
+        self._limits: tuple[int, float] = (0, 0.0)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._keeper: asyncio.Task[None] | None = None
         self._news: asyncio.Future[None] | None = None
@@ -76,9 +85,9 @@ class Sleepers:
         if self._news is not None and not self._news.done():
             self._news.set_result(None)
 
-    def keep(self, most: int, longest: float, stop_timeout: int | None) -> None:
+    def keep(self, most: int, longest: float) -> None:
         """Look from now on, by these limits, for who has slept enough; 0 is no limit."""
-        self._limits = most, longest, stop_timeout
+        self._limits = most, longest
         if (most or longest) and (self._keeper is None or self._keeper.done()):
             loop = asyncio.get_running_loop()
             self._news = loop.create_future()
@@ -102,7 +111,7 @@ class Sleepers:
         """True where somebody has just fallen asleep of whose pause the watch has not heard yet."""
         if not self._loaded:
             states = [state for _, state in servers_on_record(self._session) if state.get("paused_at")]
-            known = {one["object_id"]: Sleeper(one["paused_at"], one.get("network") or "") for one in states}
+            known = {one["object_id"]: Sleeper.of(one) for one in states}
             self.asleep, self._loaded = known | self.asleep, True
         watch = watch_of(self._engine, self._instance, self._log)
         await watch.expect(self.asleep)
@@ -110,7 +119,7 @@ class Sleepers:
         late = time.time() - _LATE
         self.asleep = {one: sleeper for one, sleeper in self.asleep.items() if one in frozen or sleeper.since > late}
         since = {one: sleeper.since for one, sleeper in self.asleep.items() if one in frozen}
-        for container_id in overdue(since, time.time(), *self._limits[:2]):
+        for container_id in overdue(since, time.time(), *self._limits):
             async with self.lock(container_id):
                 try:
                     await self._end(container_id)
@@ -126,7 +135,7 @@ class Sleepers:
             return
         self._log.info("%s has slept long enough: its server is ended", word.name)
         with contextlib.suppress(Gone, BeingRemoved):
-            await perform(self.docker, "stop", container_id, timeout=self._limits[2])
+            await perform(self.docker, "stop", container_id, timeout=sleeper.stop_timeout)
         watch.stopped(container_id)
         self.asleep.pop(container_id, None)
         if pool := self._engine.leases.get(self._instance):

@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-FACTOR = 4
-# Of a text FACTOR times as long a linear function takes FACTOR times as long, a quadratic one FACTOR squared.
-LINEAR = FACTOR * 2.2
+FACTOR = 16
+# Of a text FACTOR times as long a linear function takes FACTOR times as long, and more where a longer text takes
+# memory from the system; a quadratic one takes FACTOR squared.
+LINEAR = FACTOR * 5
 # Families of texts that make regular expressions go back: what a hostile process may print, or a user may send.
 FAMILIES: dict[str, str] = {
     "hex": "0a1b2c3d4e5f",
@@ -41,7 +42,7 @@ FAMILIES: dict[str, str] = {
 
 # Seconds of processor time below which a measurement is noise, and the longest text that is tried.
 _MEASURABLE = 0.002
-_LONGEST = 2**17
+_LONGEST = 2**14
 
 
 def growth(function: Callable[[str], Any], unit: str) -> float:

@@ -106,8 +106,8 @@ def test_one_option_in_full() -> None:
         '<select class="form-select" id="p" name="f--size"><option value="m" selected>M</option>'
         '<option value="l">L</option><option value="unlisted-choice">Other...</option></select>'
         '<fieldset class="mt-2" data-text><label class="form-label mb-1" for="p-text">Other</label>'
-        '<input type="text" class="form-control" id="p-text" name="f--size--unlisted-choice" value="" pattern="x+" '
-        'title="Only x."><div class="form-text">Only x.</div></fieldset></div>'
+        '<input type="text" class="form-control" id="p-text" name="f--size--unlisted-choice" value="" maxlength="1000" '
+        'pattern="x+" title="Only x."><div class="form-text">Only x.</div></fieldset></div>'
     )
 
 

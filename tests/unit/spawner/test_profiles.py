@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+import time
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -10,11 +13,18 @@ import pytest
 from traitlets import TraitError
 from traitlets.config import Config
 
-from dockerspawner import DockerSpawner, SwarmSystemUserSpawner, SystemUserSpawner, profiles
+from dockerspawner import DockerSpawner, SwarmSystemUserSpawner, SystemUserSpawner, profiles, textcheck
+from dockerspawner.errors import NoSuchNetwork, Refused, meaning
+from dockerspawner.failures import explain
+from dockerspawner.images import Reference
+from dockerspawner.naming import dns_escape, fit, legacy_escape
 from dockerspawner.overrides import SHARED
 from dockerspawner.profilecache import ProfileCache
+from dockerspawner.profilechoice import Choice, Option, Profile
+from dockerspawner.profileform import form, options_of
 from dockerspawner.profilelist import read
-from support.fake_engine import FakeClient, fake_engine
+from support.fake_engine import FakeClient, api_error, fake_engine
+from support.growth import FAMILIES, LINEAR, growth
 from support.spawners import make_spawner
 
 GIB = 1024**3
@@ -549,3 +559,101 @@ async def test_load_a_list_that_is_changed_is_read_again(reads: list[Any]) -> No
         await spawner.run_pre_spawn_hook()
         assert spawner.cmd == ["a"]
     assert len(reads) == 3
+
+
+CATASTROPHE = "(a+)+$"
+
+
+def with_regex(regex: str) -> list[dict[str, Any]]:
+    unlisted = {"enabled": True, "validation_regex": regex, "docker_override": {"environment": {"TEXT": "{value}"}}}
+    return [{"display_name": "A", "profile_options": {"text": {"unlisted_choice": unlisted}}}]
+
+
+async def test_start_a_regular_expression_that_takes_for_ever_holds_up_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    spawner = spawner_with(with_regex(CATASTROPHE), user_options={"text--unlisted-choice": "a" * 30 + "!"})
+    spawner.log.propagate = True
+    before = time.thread_time()
+    with pytest.raises(Exception, match="The text of option text takes too long to check") as refused:
+        await spawner.run_pre_spawn_hook()
+    assert time.thread_time() - before < 0.5
+    assert refused.value.status_code == 400
+    assert "validation_regex of option text in profile a took more than 1 s" in caplog.text
+    assert CATASTROPHE in caplog.text
+
+
+async def test_start_a_text_that_matches_is_taken_also_by_a_costly_expression() -> None:
+    spawner = spawner_with(with_regex(CATASTROPHE), user_options={"text--unlisted-choice": "a" * 30})
+    await spawner.run_pre_spawn_hook()
+    assert spawner.environment["TEXT"] == "a" * 30
+
+
+@pytest.mark.parametrize("text", ["reg/a b", "reg/a\n", "evil/reg/a", "\ud800"])
+async def test_start_a_text_has_to_match_as_a_whole(text: str) -> None:
+    spawner = spawner_with(with_regex(r"reg/\w+"), user_options={"text--unlisted-choice": text})
+    with pytest.raises(Exception, match=r"(?s)The option text can't be .* It has to match reg") as refused:
+        await spawner.run_pre_spawn_hook()
+    assert refused.value.status_code == 400
+
+
+async def test_start_without_a_python_to_run_the_text_is_refused_and_the_log_says_why(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    spawner = spawner_with(with_regex("a"), user_options={"text--unlisted-choice": "a"})
+    spawner.log.propagate = True
+    with pytest.raises(Exception, match=r"can't be checked now\. Ask an administrator"):
+        await spawner.run_pre_spawn_hook()
+    assert "/no/such/python" in caplog.text
+
+
+async def test_restart_a_text_that_was_accepted_is_not_checked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(regex: str, text: str) -> bool:
+        raise AssertionError(text)
+
+    monkeypatch.setattr(textcheck, "matches", never)
+    spawner = spawner_with(with_regex("other"))
+    spawner.load_state({"profile": {"profile": "a", "text--unlisted-choice": "a"}})
+    await spawner._recall_profile()
+    assert spawner.environment["TEXT"] == "a"
+
+
+def test_options_from_form_a_file_is_refused() -> None:
+    upload = {"x_file": [{"filename": "x", "body": b"1"}]}
+    with pytest.raises(Exception, match="Not a text: x_file") as refused:
+        spawner_with().options_from_form(upload)
+    assert refused.value.status_code == 400
+    assert spawner_with([]).options_from_form(upload) == {}
+
+
+async def test_choose_image_a_name_without_end_is_refused() -> None:
+    spawner = spawner_with([], allowed_images="*", user_options={"image": "a" * 1_001})
+    with pytest.raises(Exception, match="The option image has 1001 characters; 1000 are allowed"):
+        await spawner.run_pre_spawn_hook()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+async def test_no_text_of_a_user_costs_more_than_its_length(family: str) -> None:
+    """Whatever meets a template, a regular expression or a loop of ours: names, options, images, messages."""
+
+    def escaped(text: str) -> None:
+        dns_escape(text)
+        legacy_escape(text)
+        fit(text, 63)
+
+    def parsed(text: str) -> None:
+        with contextlib.suppress(ValueError):
+            Reference.parse(text)
+
+    def read_options(text: str) -> None:
+        options_of({text: [text], f"profile-option-{text}": [text], "profile": [text]})
+
+    def form_of(text: str) -> None:
+        form([Profile("a", text, options=(Option("o", text, (Choice("c", text),), "c"),))], {"o": text})
+
+    def explained(text: str) -> None:
+        explain(Refused(text))
+        explain(NoSuchNetwork(text))
+        meaning("create_service", api_error(500, text))
+
+    for function in (escaped, parsed, read_options, form_of, explained):
+        assert growth(function, FAMILIES[family]) < LINEAR, function.__name__

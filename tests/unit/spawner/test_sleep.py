@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from dockerspawner import sleepers
 from dockerspawner.sleep import TRIES
-from dockerspawner.sleepers import overdue
+from dockerspawner.sleepers import Sleeper, overdue
 from dockerspawner.watch import Watch
 from support.fake_engine import FakeClient, api_error, fake_engine
 from support.spawners import make_spawner
@@ -61,6 +61,7 @@ class Volumes(FakeClient):
     def __init__(self) -> None:
         super().__init__()
         self.held: set[str] = set()
+        self.timeouts: dict[str, int | None] = {}
         self.go_on = threading.Event()
 
     def create_container(self, **spec: Any) -> dict[str, Any]:
@@ -69,6 +70,7 @@ class Volumes(FakeClient):
         return created
 
     def stop(self, key: str, timeout: int | None) -> None:
+        self.timeouts[key] = timeout
         if key in self.held:
             self.calls.append("stop")
             assert self.go_on.wait(10)
@@ -130,11 +132,33 @@ async def test_who_is_woken_while_another_is_ended_goes_on(make: Any) -> None:
     assert cyd.object_id not in ann._sleepers.asleep
 
 
+async def test_expire_sleepers_have_their_own_stop_timeouts(make: Any) -> None:
+    client = Volumes()
+    ann, bob, cyd = await asleep(make, client, "ann", "bob", "cyd")
+    short = {"display_name": "Short", "docker_override": {"stop_timeout": 7}}
+    long = make(client, "dan", engine=ann.engine, stop_timeout=3, profile_list=[{"display_name": "Plain"}, short])
+    long.user_options = {"profile": "short"}
+    await long.start()
+    await long.stop()
+    # As the hub does after a stop, and when it starts: the profile's settings are no more.
+    long.clear_state()
+    assert long.stop_timeout == 3
+    assert long.get_state()["paused_stop_timeout"] == 7
+    loaded = make(client, "dan", before=long)
+    assert loaded.get_state()["paused_stop_timeout"] == 7
+    assert Sleeper.of(loaded.get_state()).stop_timeout == 7
+    eve = make(client, "eve", engine=ann.engine, max_sleeping=1, stop_timeout=9)
+    await eve.start()
+    await eve.stop()
+    await states(client, ann="exited", bob="exited", cyd="exited", dan="exited", eve="paused")
+    assert client.timeouts == {ann.object_id: None, bob.object_id: None, cyd.object_id: None, long.object_id: 7}
+
+
 async def test_a_start_waits_for_the_end_of_its_sleeper(make: Any) -> None:
     client = Volumes()
     ann, bob = await asleep(make, client, "ann", "bob")
     client.held.add(ann.object_id)
-    ann._sleepers.keep(1, 0, None)
+    ann._sleepers.keep(1, 0)
     ann._sleepers._news.set_result(None)
 
     async def ending() -> bool:
@@ -194,7 +218,7 @@ async def test_a_sleeper_that_somebody_has_ended_does_not_count(make: Any) -> No
     client = Volumes()
     ann, bob, _ = await asleep(make, client, "ann", "bob", "cyd")
     client.die("jupyter-cyd", 137)
-    ann._sleepers.keep(2, 0, None)
+    ann._sleepers.keep(2, 0)
     ann._sleepers._news.set_result(None)
 
     async def seen() -> bool:

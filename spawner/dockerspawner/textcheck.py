@@ -1,0 +1,63 @@
+"""Whether a text of a user's matches an operator's regular expression, found out in a process of its own.
+
+A regular expression such as (a+)+ takes hours for thirty characters. Python can't interrupt it, and no other thread
+runs meanwhile: only another process can be ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+# Processor time that one text may take, and time in all, of a machine that is busy.
+SECONDS, LATEST = 1, 30
+# Texts that are checked at once: a user can ask for many.
+_AT_ONCE = 2
+
+_MATCH, _NO_MATCH = 0, 3
+# The process ends by itself, even where the hub is killed.
+_PROGRAM = f"""
+import json, re, resource, sys
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+resource.setrlimit(resource.RLIMIT_CPU, ({SECONDS}, {SECONDS}))
+regex, text = json.load(sys.stdin)
+sys.exit({_MATCH} if re.fullmatch(regex, text) else {_NO_MATCH})
+"""
+# What an interpreter may need to find its libraries; nothing else of the hub's environment.
+_ENVIRONMENT = ("LD_LIBRARY_PATH", "PYTHONHOME")
+
+_threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="textcheck")
+
+
+class TooSlow(Exception):
+    """It was not found out in time."""
+
+
+async def matches(regex: str, text: str) -> bool:
+    """Does `regex` match all of `text`? TooSlow after a second, OSError where no process can be asked."""
+    return await asyncio.get_running_loop().run_in_executor(_threads, _matches, regex, text)
+
+
+def _matches(regex: str, text: str) -> bool:
+    environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", _PROGRAM],
+            input=json.dumps([regex, text]).encode(),
+            capture_output=True,
+            env=environment,
+            timeout=LATEST,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise TooSlow from None
+    if done.returncode < 0:
+        raise TooSlow
+    if done.returncode not in (_MATCH, _NO_MATCH):
+        said = done.stderr.decode(errors="replace")
+        raise OSError(f"{sys.executable} ended with exit code {done.returncode}: {said}")
+    return done.returncode == _MATCH
