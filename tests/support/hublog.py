@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-# How an entry of JupyterHub begins, one of its proxy, and a warning of Python's own.
-_BEGINS = re.compile(
-    r"(?m)^(?=\[[DIWEC] \d{4}-|\d{4}-\d\d-\d\dT\S+ \[ConfigProxy\]|\S[^\n]*:\d+: \w*Warning: |Traceback \(most recent)"
+# How an entry of JupyterHub begins, and one of its proxy.
+_ENTRY = r"\[[DIWEC] \d{4}-|\d{4}-\d\d-\d\dT\S+ \[ConfigProxy\]"
+# What Python, asyncio and aiohttp print by themselves.
+_PRINTED = (
+    r"\S[^\n]*:\d+: \w*Warning: |Traceback \(|Exception ignored|Task was destroyed|(?:Task|Future) exception|Unclosed "
 )
-_IS_PROBLEM = re.compile(
-    r"\[[WEC] |\S+ \[ConfigProxy\] \S*(?:warn|error)|\S[^\n]*:\d+: \w*Warning: |[\s\S]*Traceback \("
-)
+_BEGINS = re.compile(rf"(?m)^(?={_ENTRY}|{_PRINTED})")
+_IS_PROBLEM = re.compile(rf"\[[WEC] |\S+ \[ConfigProxy\] \S*(?:warn|error)|{_PRINTED}|[\s\S]*\n\s*Traceback \(")
 
 
 def problems(log: str, expected: Iterable[str] = ()) -> list[str]:
