@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+# Digits of a uid.
+_LONGEST_ID = 10
 ROOT_NAMES = ("", "0", "root")
 
 # The highest uid or gid that the engine takes.
@@ -54,7 +56,7 @@ def home_in(passwd: str, user: str) -> str:
 def _accounts(passwd: str) -> Iterator[tuple[str, Account]]:
     for line in passwd.splitlines():
         match line.split(":"):
-            case [name, _, uid, gid, _, home, *_] if uid.isdecimal() and gid.isdecimal():
+            case [name, _, uid, gid, _, home, *_] if _is_id(uid) and _is_id(gid):
                 yield name, Account(int(uid), int(gid), home)
 
 
@@ -63,9 +65,14 @@ def groups_in(group: str, name: str) -> list[int]:
     found = set()
     for line in group.splitlines():
         match line.split(":"):
-            case [_, _, gid, members, *_] if gid.isdecimal() and name in members.strip().split(","):
+            case [_, _, gid, members, *_] if _is_id(gid) and name in members.strip().split(","):
                 found.add(int(gid))
     return sorted(found - {0})
+
+
+def _is_id(text: str) -> bool:
+    # A container's user may write there what takes int() long, or makes it fail.
+    return text.isdecimal() and len(text) <= _LONGEST_ID
 
 
 def identity(user: str, passwd: str = "", group: str = "") -> Identity | None:
@@ -74,7 +81,7 @@ def identity(user: str, passwd: str = "", group: str = "") -> Identity | None:
     None where they don't have it.
     """
     name, _, group_name = user.partition(":")
-    if name.isdecimal() or not name:
+    if _is_id(name) or not name:
         uid = int(name or 0)
         gid = next((account.gid for _, account in _accounts(passwd) if account.uid == uid), 0)
     elif account := account_in(passwd, name):
@@ -85,11 +92,11 @@ def identity(user: str, passwd: str = "", group: str = "") -> Identity | None:
         return None
     if not group_name:
         return Identity(uid, gid)
-    if group_name.isdecimal():
+    if _is_id(group_name):
         return Identity(uid, int(group_name))
     for line in group.splitlines():
         match line.split(":"):
-            case [found, _, number, *_] if found == group_name and number.isdecimal():
+            case [found, _, number, *_] if found == group_name and _is_id(number):
                 return Identity(uid, int(number))
     return None
 
@@ -97,4 +104,4 @@ def identity(user: str, passwd: str = "", group: str = "") -> Identity | None:
 def notebook_user(environment: Mapping[str, str]) -> Identity | None:
     """Who a server becomes that is started as root, in images that follow Jupyter's: NB_UID and NB_GID."""
     uid, gid = environment.get("NB_UID", ""), environment.get("NB_GID", "")
-    return Identity(int(uid), int(gid) if gid.isdecimal() else 0) if uid.isdecimal() else None
+    return Identity(int(uid), int(gid) if _is_id(gid) else 0) if _is_id(uid) else None

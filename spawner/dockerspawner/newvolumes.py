@@ -340,7 +340,8 @@ class NewVolumes(LoggingConfigurable):
                 texts.append(await self._read_archive(files_of or container_id, path, archive.text_of))
             except Gone:
                 texts.append("")
-        return identity(user, *texts)
+        # In a thread: a container's user may have made them long.
+        return await asyncio.to_thread(identity, user, *texts)
 
     async def _not_writable(self) -> str:
         """A sentence on each mount of the container that its server can't write to, where settings say it may."""

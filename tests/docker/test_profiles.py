@@ -6,15 +6,18 @@ import re
 import secrets
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import docker
 import pytest
+import requests
 from playwright.sync_api import Page, expect
 
 from support import browser as do
 from support.engine import clean
 from support.jupyterhub import Hub
+from support.prompt import prompt
 from support.tiny import tiny_image
 from support.user import User
 from support.venvs import python_of
@@ -65,11 +68,24 @@ PROFILES = [
         "docker_override": {{"use_internal_ip": False, "stop_action": "stop", "remove": True}},
     }},
 ]
+TEXT = {{
+    "display_name": "Text",
+    "profile_options": {{
+        "text": {{
+            "unlisted_choice": {{
+                "enabled": True,
+                "validation_regex": "(a+)+$",
+                "docker_override": {{"environment": {{"SIZE": "{{value}}"}}}},
+            }},
+        }},
+    }},
+}}
 EVIL = "<script>document.title='owned'</script>\\"'><img src=x onerror=\\"document.title='owned'\\">"
 
 async def profile_list(spawner):
     return {{
         "mallory": [{{"display_name": EVIL, "slug": "evil", "description": EVIL}}],
+        "texter": [TEXT],
         "wrong": [{{"display_name": "A", "docker_override": {{"imgae": "a"}}}}],
     }}.get(spawner.user.name, PROFILES)
 
@@ -279,6 +295,23 @@ def test_by_rest(hub: Hub, client: Any, instance: str) -> None:
         wait_for_start(hub, "dora")
         assert made_of(client, instance, "dora") == made
     hub.halt("dora")
+
+
+@on_the_kits_hub
+def test_spawn_a_text_that_takes_for_ever_to_match_holds_up_nobody(hub: Hub) -> None:
+    hub.user("texter")
+    hostile = {"text--unlisted-choice": "a" * 30 + "!"}
+    with ThreadPoolExecutor() as threads, prompt(hub.http):
+        refusing = threads.submit(
+            requests.post, f"{hub.api}/users/texter/server", json=hostile, headers=hub.http.headers
+        )
+        while not refusing.done():
+            hub.http.get(f"{hub.api}/users/texter").raise_for_status()
+    refused = refusing.result()
+    assert (refused.status_code, "takes too long to check" in refused.json()["message"]) == (400, True)
+    assert "validation_regex of option text in profile text took more than 1 s" in hub.log
+    long = hub.http.post(f"{hub.api}/users/texter/server", json={"text--unlisted-choice": "a" * 100_000})
+    assert (long.status_code, len(long.text) < 1_000) == (400, True)
 
 
 def test_by_url(hub: Hub, client: Any, instance: str) -> None:

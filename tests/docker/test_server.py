@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import urllib.error
 import urllib.request
 from typing import Any
@@ -232,3 +233,26 @@ async def test_a_crash_shows_its_exit_code_and_its_container_goes(make: Any, cli
     assert await spawner.poll() == 137
     await spawner.run_post_stop_hook()
     assert containers() == []
+
+
+async def test_stop_a_server_has_the_stop_timeout_of_its_profile(make: Any, containers: Any) -> None:
+    """As process 1 the tiny server ignores SIGTERM: it is killed after the timeout, which is configured as a minute."""
+
+    def spawner_of(**traits: Any) -> Any:
+        short = {"display_name": "Short", "docker_override": {"stop_timeout": 1}}
+        signal = {"stop_signal": "SIGTERM"}
+        return make(remove=True, stop_timeout=60, profile_list=[short], extra_create_kwargs=signal, **traits)
+
+    first = spawner_of()
+    await first.start()
+    # As a hub that was restarted knows it.
+    again = spawner_of()
+    again.load_state(first.get_state())
+    for spawner in (again, first):
+        if spawner is first:
+            await spawner.start()
+        assert await spawner.poll() is None
+        before = time.monotonic()
+        await spawner.stop()
+        assert time.monotonic() - before < 30
+        assert containers() == []

@@ -64,6 +64,17 @@ def test_who_a_server_runs_as(user: str, who: Any) -> None:
     assert identity(user, PASSWD, GROUP) == who
 
 
+def test_identity_of_files_that_a_user_has_filled_with_digits() -> None:
+    """Python refuses to convert more than 4,300 digits, and takes long for fewer."""
+    digits = "9" * 5_000
+    passwd, group = f"ann:x:{digits}:100::/:\nbob:x:1:{digits}::/:\n{PASSWD}", f"many:x:{digits}:\n{GROUP}"
+    assert identity("jovyan:users", passwd, group) == (1000, 100)
+    for user in ("ann", "bob", "jovyan:many", digits, f"1000:{digits}"):
+        assert identity(user, passwd, group) is None
+    assert notebook_user({"NB_UID": digits}) is None
+    assert notebook_user({"NB_UID": "1000", "NB_GID": digits}) == (1000, 0)
+
+
 def test_who_a_server_becomes_that_starts_as_root() -> None:
     assert notebook_user({"NB_UID": "1234", "NB_GID": "5678"}) == (1234, 5678)
     assert notebook_user({"NB_UID": "1234"}) == (1234, 0)
