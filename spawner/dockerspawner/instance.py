@@ -53,8 +53,10 @@ class Instance(LoggingConfigurable):
 
     def get_state(self) -> dict[str, Any]:
         state: dict[str, Any] = super().get_state()
-        # They tell whose a container or a volume is, and go with the last of these.
-        if self._owners_on_record and (self.object_id or self._used_volumes):
+        # They tell whose a container or a volume is, and go with the last of these. A container alone that was made for
+        # the names of today is known by its id and its labels: its state stays that of dockerspawner 14.
+        several = self._owners_on_record not in ((), (self._owner,))
+        if (several and self.object_id) or (self._owners_on_record and self._used_volumes):
             state["owners"] = [[owner.instance, owner.user, owner.server] for owner in self._owners_on_record]
         return state
 

@@ -117,7 +117,7 @@ class Leftovers(LoggingConfigurable):
             container = await self._inspect(self._known_id)
             if container:
                 owner, name = ownership.made_for(container, self._owner), container["Name"].lstrip("/")
-                if owner != self._owner and name == self.object_name:
+                if owner != self._owner:
                     self._rename()
                 found.append(Word(container["Id"], name, owner, container["State"]["Running"]))
         return found

@@ -50,6 +50,15 @@ def test_owners_of_earlier_starts_are_in_the_state_while_something_is_theirs() -
     assert not {owner.user for owner in after._owners} - {"bob"}
 
 
+def test_state_of_a_container_without_volumes_is_that_of_dockerspawner_14() -> None:
+    spawner = make_spawner()
+    spawner._record_owner(spawner._owner)
+    spawner.object_id = "1"
+    assert sorted(spawner.get_state()) == ["object_id", "object_name"]
+    spawner._used_volumes = {"/home": "a"}
+    assert "owners" in spawner.get_state()
+
+
 def test_owners_on_record_are_few_and_keep_the_first() -> None:
     spawner = make_spawner()
     for number in range(100):
