@@ -41,6 +41,9 @@ def before(spawner):
         spawner.cmd, spawner.start_timeout = ["sleep", "60"], 2
     if spawner.user.name == "kept":
         spawner.remove = False
+    if spawner.user.name in ("ida", "ina"):
+        name = spawner.user.name
+        spawner.volumes = {{f"{{spawner.prefix}}-hook-{{name}}": "/data", f"{{spawner.prefix}}-hooked": "/shared"}}
 
 c.DockerSpawner.pre_spawn_hook = before
 """
@@ -179,6 +182,18 @@ def test_a_deleted_server_and_a_deleted_user_take_their_volumes_along(hub: Hub, 
     assert volumes() == [f"{instance}-home-gus", f"{instance}-of-gus-work"]
     hub.http.delete(f"{hub.api}/users/gus").raise_for_status()
     assert volumes() == []
+
+
+def test_a_deleted_user_takes_along_the_volume_that_a_hook_has_named(hub: Hub, client: Any, instance: str) -> None:
+    def volumes() -> list[str]:
+        return sorted(one.name for one in client.volumes.list(filters={"name": f"{instance}-hook"}))
+
+    for user in ("ida", "ina"):
+        assert hub.spawn(user)[-1].get("ready")
+        hub.halt(user)
+    hub.http.delete(f"{hub.api}/users/ida").raise_for_status()
+    # What the same hook names for all users stays.
+    assert volumes() == [f"{instance}-hook-ina", f"{instance}-hooked"]
 
 
 def test_a_server_that_took_over_a_renamed_servers_name_does_not_take_its_volume_along(
