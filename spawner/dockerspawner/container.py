@@ -225,8 +225,15 @@ class Container(LoggingConfigurable):
         self._restart_policy, spec["host_config"] = specs.without_restarts(spec.get("host_config") or {})
         self._asked_user = str(spec.get("user") or "")
         self._environment = specs.as_dict(spec["environment"])
+        self._check_hub(spec)
         labels = {**specs.as_dict(spec.get("labels")), **self._owner.labels(self._spec), **self._port_label()}
         return {**spec, "labels": labels}
+
+    def _check_hub(self, spec: Mapping[str, Any]) -> None:
+        host, command = spec["host_config"], str([spec.get("entrypoint"), spec.get("command")])
+        # A command may correct the URL by itself.
+        if not is_shared(str(host.get("NetworkMode") or "")) and "JUPYTERHUB_API_URL" not in command:
+            self._check_hub_url(self._environment, host.get("ExtraHosts") or ())
 
     def _overrides(self, name: str) -> bool:
         """Has a subclass, or somebody for this spawner alone, replaced a method of this class?"""

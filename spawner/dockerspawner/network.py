@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from jupyterhub.utils import url_path_join
 from traitlets import Bool, Dict, List, Unicode
 from traitlets.config import LoggingConfigurable
 
 from dockerspawner.engine import perform
 from dockerspawner.errors import Gone
+from dockerspawner.failures import misconfigured
+from dockerspawner.readycheck import JUPYTERHUB
 
 # How often a start is tried again for networks that somebody removes meanwhile, as `make down` of another kit does.
 MENDS = 3
@@ -20,14 +23,15 @@ MENDS = 3
 _EVERY_ADDRESS = ("", "0.0.0.0", "::")
 
 
-def internal_address(container: dict[str, Any], network: str) -> str:
-    """Address of an inspected container on `network`; Gone where it is not on it."""
+def internal_address(container: dict[str, Any], network: str, ipv6: bool = False) -> str:
+    """Address of an inspected container on `network`, that of IPv6 if wanted and it has one; Gone where it has none."""
     networks: dict[str, Any] = container["NetworkSettings"]["Networks"]
     entry = networks.get(network)
     if entry is None:
         attached = ", ".join(sorted(networks)) or "none"
         raise Gone(f"the container is not on network {network} (it is on: {attached})")
-    address = entry.get("IPAddress") or entry.get("GlobalIPv6Address")
+    families = ("GlobalIPv6Address", "IPAddress") if ipv6 else ("IPAddress", "GlobalIPv6Address")
+    address = next((entry[family] for family in families if entry.get(family)), "")
     if not address:
         raise Gone(f"the container has no address on network {network}")
     return str(address)
@@ -54,6 +58,15 @@ def _is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def is_own(host: str) -> bool:
+    """Does a host's name or address mean, in every network namespace, the namespace itself?"""
+    if not _is_address(host):
+        return host.lower().rstrip(".") == "localhost"
+    address = ipaddress.ip_address(host)
+    mapped = getattr(address, "ipv4_mapped", None) or address
+    return bool(mapped.is_loopback or mapped.is_unspecified)
 
 
 class Networking(LoggingConfigurable):
@@ -141,7 +154,47 @@ class Networking(LoggingConfigurable):
 
     def get_network_ip(self, network_settings: dict[str, Any]) -> str:
         """The container's address on the hub's way to it, from an inspected container's NetworkSettings."""
-        return internal_address({"NetworkSettings": network_settings}, self._network)
+        # A server on an IPv6 address, as Jupyter's on ::, does not listen to IPv4.
+        return internal_address({"NetworkSettings": network_settings}, self._network, ipv6=":" in self.ip)
+
+    def _check_hub_url(self, environment: Mapping[str, str], hosts: Iterable[str]) -> None:
+        """Fail where the hub's URL, as a server gets it, leads to the server's own container.
+
+        `hosts` are entries of the container's /etc/hosts, as name:address, or address and name.
+        """
+        url = environment.get("JUPYTERHUB_API_URL") or ""
+        host = urlsplit(url).hostname or ""
+        is_elsewhere = any(entry.startswith(f"{host}:") or entry.endswith(f" {host}") for entry in hosts)
+        if self.ready_check != JUPYTERHUB or not is_own(host) or is_elsewhere:
+            return
+        path = urlsplit(self.hub.api_url).path
+        given = self.hub.api_url if self.hub_connect_url is None else url_path_join(self.hub_connect_url, path)
+        if url != given:
+            change = "Correct JUPYTERHUB_API_URL in the setting environment"
+        elif self.hub_connect_url is not None:
+            change = "Set Spawner.hub_connect_url to an address of the hub that servers reach"
+        else:
+            change = "Set JupyterHub.hub_ip and hub_connect_ip to addresses that servers reach"
+        raise misconfigured(
+            f"Servers can't reach the hub at {url}: in a container, {host} is that container. {change}."
+        )
+
+    def _why_silent(self, host: str) -> str:
+        """What keeps the hub from a server that runs and does not answer at `host`."""
+        if self._host_port:
+            return (
+                "If it does answer there, ask an administrator to set host_ip to an address of the Docker host that "
+                "the hub reaches."
+            )
+        if self.ip in ("", "0.0.0.0"):
+            return f"If it does answer there, the hub can't reach network {self._network}."
+        if self.ip != "::" and is_own(self.ip):
+            why = f"The setting ip is {self.ip!r}: the server listens inside its container only. Set ip to 0.0.0.0."
+        elif ":" in self.ip and ":" not in host:
+            why = f"The setting ip is {self.ip!r}, but the hub calls the server by IPv4. Set ip to 0.0.0.0."
+        else:
+            why = f"The setting ip is {self.ip!r}: it has to be an address inside the container, such as 0.0.0.0."
+        return f"{why} Please contact an administrator."
 
     @property
     def internal_hostname(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from typing import Any
+from urllib.parse import urlsplit
 
 from jupyterhub.utils import fmt_ip_url, url_path_join
 from traitlets import CaselessStrEnum
@@ -97,12 +98,8 @@ class ReadyCheck(LoggingConfigurable):
 
     async def _not_ready(self, url: str, error: NotReady) -> Exception:
         if error.answer is None:
-            unreachable = f"the hub can't reach network {self._network}"
-            if self._host_port:
-                unreachable = (
-                    "ask an administrator to set host_ip to an address of the Docker host that the hub reaches"
-                )
-            sentence = f"The server is running, but nothing answers at {url}. If it does answer there, {unreachable}."
+            host = urlsplit(url).hostname or ""
+            sentence = f"The server is running, but nothing answers at {url}. {self._why_silent(host)}"
         else:
             sentence = (
                 f"The server is running, but is not ready: it answers with status {error.answer.status} at {url}."

@@ -220,6 +220,10 @@ class Service(LoggingConfigurable):
         hashed = {**container, "Env": None, "Secrets": None}
         task = {**spec["task_template"], "ContainerSpec": hashed}
         self._spec = specs.spec_hash({**spec, "task_template": task, "environment": self._environment})
+        networks = [network.get("Target") for network in spec["task_template"].get("Networks") or ()]
+        command = str([container.get("Command"), container.get("Args")])
+        if "host" not in networks and "JUPYTERHUB_API_URL" not in command:
+            self._check_hub_url(self._environment, container.get("Hosts") or ())
         labels = self._owner.labels(self._spec)
         # On the container, too: tasks are told apart by it, and an operator finds it on its node.
         container["Labels"] = {**(container.get("Labels") or {}), **labels}

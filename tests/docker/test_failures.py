@@ -267,3 +267,17 @@ async def test_start_of_a_kept_container_with_a_restart_policy_and_a_crash_fails
     assert (spawner.object_id, policy()) == (made, "always")
     await spawner.stop()
     client.containers.get(made).remove(force=True)
+
+
+@pytest.mark.parametrize(
+    ("ip", "why"),
+    [
+        ("127.0.0.1", "The setting ip is '127.0.0.1': the server listens inside its container only."),
+        ("::", "The setting ip is '::', but the hub calls the server by IPv4."),
+    ],
+)
+async def test_start_of_a_server_that_listens_elsewhere_names_the_setting(make: Any, ip: str, why: str) -> None:
+    # As Jupyter's server, which does not take IPv4 on ::.
+    listen = f"exec httpd -f -p {ip}:8888 -h /www" if ip != "::" else "exec httpd -f -p [::1]:8888 -h /www"
+    error = await failure_of(make(remove=True, ip=ip, start_timeout=2, cmd=["sh", "-c", listen]))
+    assert f"{why} Set ip to 0.0.0.0. Please contact an administrator." in error.jupyterhub_message
