@@ -88,7 +88,7 @@ class Attachments:
         self.missing: list[str] = []
 
     def docker(self, method: str, *args: Any, **kwargs: Any) -> asyncio.Future[Any]:
-        return asyncio.wrap_future(self._engine.call(method, args, kwargs))
+        return self._engine.send(method, args, kwargs)
 
     async def look(self, anew: bool = False) -> list[Attached]:
         """The containers that are attached; asked for once, or where it is `anew`."""

@@ -16,7 +16,7 @@ from dockerspawner.compat import OldNames, old_name
 from dockerspawner.container import Container
 from dockerspawner.deletion import Deletion
 from dockerspawner.deprecations import Deprecations, takes
-from dockerspawner.engine import EngineAccess, perform
+from dockerspawner.engine import EngineAccess, impatient, perform
 from dockerspawner.errors import EngineError, Gone, NoSuchImage, Refused, Unavailable, meaning_outside, understood
 from dockerspawner.failures import Died, explain, failure
 from dockerspawner.folders import Folders
@@ -317,7 +317,8 @@ class DockerSpawner(
         try:
             if await self._known_to_run():
                 return None
-            container = await understood("inspect_container", self.get_object())
+            with impatient():
+                container = await understood("inspect_container", self.get_object())
         except Unavailable as error:
             if not self._engine_silent:
                 self.log.warning("The Docker engine can't say whether %s runs: %s", self.object_name, error)
@@ -354,8 +355,9 @@ class DockerSpawner(
         if self._engine_silent:
             return str(self.server.url)
         try:
-            await self._reach()
-            host, port = await understood("inspect_container", self.get_ip_and_port())
+            with impatient():
+                await self._reach()
+                host, port = await understood("inspect_container", self.get_ip_and_port())
         except (EngineError, Died) as error:
             self.log.warning("The address of %s can't be had: %s", self.object_name, error)
             return str(self.server.url)

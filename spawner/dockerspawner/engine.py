@@ -9,8 +9,11 @@ import json
 import os
 import random
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -23,7 +26,7 @@ from traitlets import Dict, Float, Integer
 from traitlets.config import LoggingConfigurable
 
 from dockerspawner import metrics
-from dockerspawner.errors import QUESTIONS, Gone, Unavailable, mark_at_door, meaning, understood
+from dockerspawner.errors import QUESTIONS, Gone, Unavailable, mark_at_door, meaning, never_sent, understood
 
 T = TypeVar("T")
 Client = Any
@@ -51,6 +54,13 @@ QUICK = (QUESTIONS - {"events", "logs", "service_logs"}) | {
 }
 # Connections for streams of events that a client keeps; more are made as they are needed.
 _STREAMS = 8
+
+# Seconds that an engine may be out of reach, as while it restarts, until calls that can't be sent fail. From the first
+# of all its calls on, so that one start does not wait for each of its own.
+RETRY_FOR = 10.0
+# Seconds between two tries to send a call.
+_SOON, _LATER = 0.1, 1.0
+_impatient: ContextVar[bool] = ContextVar("impatient", default=False)
 
 # Seconds between the tries of a question that nobody answered.
 _PAUSES = (0.1, 0.4)
@@ -140,14 +150,47 @@ class Lane:
                 _, _, future, call = heapq.heappop(self._waiting)
             if not future.set_running_or_notify_cancel():
                 continue
+            client = None
             try:
-                future.set_result(call(self.client()))
+                client = self.client()
+                future.set_result(call(client))
             except BaseException as error:
                 if isinstance(error, Exception):
-                    mark_at_door(error)
+                    mark_at_door(error, connecting=client is None)
                 future.set_exception(error)
             # An idle thread must not keep the last caller's objects alive.
             del future, call
+
+
+class Outage:
+    """How long an engine has been out of reach, as far as calls show that could not be sent."""
+
+    def __init__(self) -> None:
+        self._began = self._last = float("-inf")
+
+    def note(self, error: BaseException | None) -> None:
+        """A call has ended with this error, or well."""
+        now = time.monotonic()
+        if error is None or not never_sent(error):
+            self._began = float("-inf")
+        elif self._began == float("-inf") or now - self._last > RETRY_FOR:
+            # Nothing has been asked for a while: it may have been back meanwhile.
+            self._began = now
+        self._last = now
+
+    def left(self) -> float:
+        """Seconds for which calls that can't be sent are still to be repeated; all where it is over."""
+        return RETRY_FOR if self._began == float("-inf") else self._began + RETRY_FOR - time.monotonic()
+
+
+@contextmanager
+def impatient() -> Iterator[None]:
+    """Repeat no call that could not be sent: whoever asks prefers no answer to a late one."""
+    token = _impatient.set(True)
+    try:
+        yield
+    finally:
+        _impatient.reset(token)
 
 
 class Engine:
@@ -188,6 +231,7 @@ class Engine:
         self.networks: dict[str, Any] = {}
         # Ports of the host, by the spawner whose start has chosen them.
         self.reserved_ports: dict[int, Any] = {}
+        self.outage = Outage()
 
     def admission(self) -> asyncio.Semaphore:
         """To be held from the creation of a container until it is started."""
@@ -201,7 +245,35 @@ class Engine:
             with metrics.call(method, lambda error: type(meaning(method, error)).__name__):
                 return getattr(client, method)(*args, **kwargs)
 
-        return lane.submit(observed, rank)
+        future = lane.submit(observed, rank)
+        future.add_done_callback(self._note)
+        return future
+
+    def send(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any], rank: int = 0) -> asyncio.Future[Any]:
+        """As `call`, which is running already, for the event loop.
+
+        What provably was not sent is sent again, until the engine has been out of reach for RETRY_FOR seconds. No
+        thread waits meanwhile.
+        """
+        first = asyncio.wrap_future(self.call(method, args, kwargs, rank))
+        return asyncio.ensure_future(self._sent(first, lambda: self.call(method, args, kwargs, rank)))
+
+    async def _sent(self, sending: asyncio.Future[T], again: Callable[[], Future[T]]) -> T:
+        pause, end = _SOON, time.monotonic() + RETRY_FOR
+        while True:
+            try:
+                return await sending
+            except Exception as error:
+                left = min(self.outage.left(), end - time.monotonic())
+                if _impatient.get() or left <= 0 or not never_sent(error):
+                    raise
+            await asyncio.sleep(min(left, pause * random.uniform(0.5, 1.0)))
+            pause = min(2 * pause, _LATER)
+            sending = asyncio.wrap_future(again())
+
+    def _note(self, done: Future[Any]) -> None:
+        if not done.cancelled():
+            self.outage.note(done.exception())
 
 
 class _BoundedClient(APIClient):
@@ -292,6 +364,7 @@ class EngineAccess(LoggingConfigurable):
     def docker(self, method: str, *args: Any, **kwargs: Any) -> asyncio.Future[Any]:
         """Call a method of docker.APIClient in a thread; the Future returned is already running.
 
-        Raises what the SDK raises.
+        Raises what the SDK raises. A call that could not be sent is repeated for about ten seconds.
         """
-        return asyncio.wrap_future(self.engine.call(method, args, kwargs, self._stage))
+        engine: Engine = self.engine
+        return engine.send(method, args, kwargs, self._stage)

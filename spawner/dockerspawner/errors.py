@@ -21,7 +21,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import Awaitable
+import socket
+from collections.abc import Awaitable, Iterator
 from inspect import isawaitable
 from typing import TypeVar
 
@@ -55,6 +56,16 @@ QUESTIONS = frozenset(
     }
 )
 
+# Raised only before anything is sent: the socket is missing, nothing listens, its queue is full, the name is unknown.
+_NOT_CONNECTED = (
+    requests.exceptions.ConnectTimeout,
+    urllib3.exceptions.ConnectTimeoutError,
+    urllib3.exceptions.NewConnectionError,
+    FileNotFoundError,
+    ConnectionRefusedError,
+    BlockingIOError,
+    socket.gaierror,
+)
 # asyncio's time-out is one of its own before Python 3.11.
 _TIMED_OUT = (requests.exceptions.Timeout, TimeoutError, asyncio.TimeoutError)
 _OF_A_SWARM = re.compile(r"service|task|node|secret")
@@ -130,7 +141,7 @@ def meaning(method: str, error: Exception) -> Exception:
             return NoLeader(message, error.response, timed_out=True)
         return _kind(method, status, message, error)(message, error.response)
     if isinstance(error, _LOST) or type(error) is DockerException:
-        timed_out = isinstance(error.__cause__ or error, _TIMED_OUT)
+        timed_out = isinstance(error.__cause__ or error, _TIMED_OUT) and not never_sent(error)
         return Unavailable(str(error) or "no answer in time", timed_out=timed_out)
     if isinstance(error, DockerException):
         return Refused(str(error))
@@ -170,10 +181,31 @@ async def translating(method: str, awaiting: Awaitable[T]) -> T:
         raise meant from error
 
 
-def mark_at_door(error: Exception) -> None:
-    """Note that a call of the engine has raised this, whatever it is."""
+def mark_at_door(error: Exception, connecting: bool = False) -> None:
+    """Note that a call of the engine has raised this, whatever it is; `connecting`: before there was a client."""
     with contextlib.suppress(AttributeError):
         error.came_through_door = True  # type: ignore[attr-defined]
+        error.while_connecting = connecting  # type: ignore[attr-defined]
+
+
+def never_sent(error: BaseException) -> bool:
+    """Is this proof that the engine has not got the call, and of a kind that passes, as while an engine restarts?"""
+    chain = list(_causes(error))
+    if any(isinstance(one, requests.exceptions.SSLError | urllib3.exceptions.SSLError) for one in chain):
+        return False
+    if getattr(error, "while_connecting", False):
+        return any(isinstance(one, OSError) for one in chain)
+    return any(isinstance(one, _NOT_CONNECTED) for one in chain)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, and those that the SDK and its libraries have wrapped in it."""
+    yield error
+    # In urllib3 and requests, they are arguments or the reason.
+    wrapped = [error.__cause__, getattr(error, "reason", None), *error.args]
+    for one in wrapped:
+        if isinstance(one, BaseException):
+            yield from _causes(one)
 
 
 def came_through_door(error: Exception) -> bool:

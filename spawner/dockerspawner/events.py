@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dockerspawner.engine import Client, Engine
-from dockerspawner.errors import EngineError, Unavailable, meaning
+from dockerspawner.errors import EngineError, Unavailable, mark_at_door, meaning
 
 # Seconds of silence after which an open stream is taken for dead. What a deaf stream has missed shows in the next list.
 SILENCE = 900.0
@@ -110,6 +110,8 @@ class Stream:
             if not self._closed:
                 self._read(self._engine.events_client())
         except Exception as raised:
+            mark_at_door(raised)
+            self._engine.outage.note(raised)
             meant = meaning("events", raised)
             error = meant if isinstance(meant, EngineError) else Unavailable(f"unreadable events: {raised!r}")
             _log.debug("A stream of events has ended: %s", error)

@@ -74,7 +74,7 @@ class Sleepers:
         self._news: asyncio.Future[None] | None = None
 
     def docker(self, method: str, *args: Any, **kwargs: Any) -> asyncio.Future[Any]:
-        return asyncio.wrap_future(self._engine.call(method, args, kwargs))
+        return self._engine.send(method, args, kwargs)
 
     def lock(self, container_id: str) -> asyncio.Lock:
         """To be held while a container is obtained for a start, and while a sleeper is ended: never both."""

@@ -105,7 +105,7 @@ class UserNetworks:
         return fit(f"{self._instance}-egress", DNS_LABEL)
 
     def docker(self, method: str, *args: Any, **kwargs: Any) -> asyncio.Future[Any]:
-        return asyncio.wrap_future(self._engine.call(method, args, kwargs, rank=1))
+        return self._engine.send(method, args, kwargs, rank=1)
 
     async def make(self, name: str, owner: Owner) -> None:
         """Have the network of a server; a failure where there is one of somebody else, or the pool is used up."""
