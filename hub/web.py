@@ -8,7 +8,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from jupyterhub.auth import Authenticator
-from jupyterhub.log import CoroutineLogFormatter
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerRequest
 from tornado.web import HTTPError
@@ -33,13 +32,23 @@ _IN_ADDRESS = re.compile(
 )
 _IN_HEADER = re.compile(
     r"""(?ix)
-    (?P<name> (?:authorization | (?P<cookie>cookie) | x-(?:[a-z]{1,20}-){0,4}(?:xsrftoken|csrftoken|token|key|secret)) )
+    (?P<name>
+        authorization | (?P<cookie>cookie) | x-(?:[a-z]{1,20}-){0,4}(?:xsrftoken|csrftoken|token|key|secret)
+        # What a sign-in service answers.
+        | (?:access|refresh|id)_token | client_secret
+    )
     (?P<colon> ["']? [ ]? : [ ]? )
     (?: "(?P<double> (?:[^"\\\n] | \\.)+ )" | '(?P<single> (?:[^'\\\n] | \\.)+ )' | (?P<bare> [^\s"'] [^\n]* ) )
     """
 )
-# JupyterHub logs for whom it sets this cookie: the value of another one, by which it knows the browser.
-_SESSION = re.compile(r"(xsrf cookie for b?')[^']+")
+# Values of cookies, by which a browser is known, that JupyterHub and its authenticators log as a part of a sentence.
+_IN_SENTENCE = re.compile(
+    r"""(?ix)
+    (xsrf[ ]cookie[ ]for[ ]b?' | oauth[ ]state[ ]argument[ ]' | oauth-state[\w-]{0,40}=b?'
+        | state[ ]mismatch:[ ] | decode[ ]state:[ ])
+    [^'\n]+
+    """
+)
 
 
 def tornado_settings(public_url: str) -> dict[str, Any]:
@@ -64,7 +73,7 @@ def limit_bodies() -> None:
 def mask(text: str) -> str:
     """`text` without secrets in addresses and headers, which JupyterHub and Tornado log when a request fails."""
     text = _IN_HEADER.sub(_hide_header, text)
-    text = _SESSION.sub(rf"\g<1>{HIDDEN}", text)
+    text = _IN_SENTENCE.sub(rf"\g<1>{HIDDEN}", text)
     return _IN_ADDRESS.sub(lambda found: f"{found['name']}{found['plain'] or found['encoded']}{HIDDEN}", text)
 
 
@@ -89,6 +98,8 @@ class Masked(logging.Filter):
         record.msg, record.args = mask(record.getMessage()), ()
         if record.exc_info and not record.exc_text:
             # Formatters take what is here already.
+            from jupyterhub.log import CoroutineLogFormatter
+
             record.exc_text = CoroutineLogFormatter().formatException(record.exc_info)
         if record.exc_text:
             record.exc_text = mask(record.exc_text)

@@ -83,6 +83,16 @@ def test_forms_of_others(headers: dict[str, str]) -> None:
             "Set-Cookie: a=[secret]; Path=[secret]\nX-API-Key: [secret]\nHost: x",
         ),
         ("new xsrf cookie for b'ab:cd==' {'path': '/hub/'}", "new xsrf cookie for b'[secret]' {'path': '/hub/'}"),
+        (
+            "oauth state argument 'ab' != cookie u-oauth-state-x='cd'",
+            "oauth state argument '[secret]' != cookie u-oauth-state-x='[secret]'",
+        ),
+        ("OAuth state mismatch: ab != cd", "OAuth state mismatch: [secret]"),
+        ("Failed to b64-decode state: ab", "Failed to b64-decode state: [secret]"),
+        (
+            "answered {'access_token': 'ab', \"id_token\": \"cd\"}",
+            "answered {'access_token': '[secret]', \"id_token\": \"[secret]\"}",
+        ),
         ("Proxy-Authorization: Basic YTpi", "Proxy-Authorization: Basic [secret]"),
         ("X-Forwarded-Access-Token: ab", "X-Forwarded-Access-Token: [secret]"),
     ],
@@ -106,7 +116,20 @@ def test_masked_a_traceback_with_secrets_hides_them() -> None:
 
 
 @pytest.mark.parametrize(
-    "unit", ["a", "token", "&code", "?codecodecode", "%25", "%2525263D", "token%3D", "x-a-", "cookie:", '"cookie": "\\']
+    "unit",
+    [
+        "a",
+        "token",
+        "&code",
+        "?codecodecode",
+        "%25",
+        "%2525263D",
+        "token%3D",
+        "x-a-",
+        "cookie:",
+        '"cookie": "\\',
+        "oauth-state",
+    ],
 )
 def test_mask_a_text_four_times_as_long_takes_no_sixteen_times_as_long(unit: str) -> None:
     def seconds(length: int) -> float:
