@@ -30,13 +30,14 @@ class Later(MetaPathFinder):
         return spec
 
 
-def fence() -> None:
-    """On a swarm whose nodes share the homes: fence.py, beside this file, where no module is looked for by its name."""
-    spec = spec_from_file_location("fence", os.path.join(os.path.dirname(__file__), "fence.py"))
-    if spec and spec.loader:
-        module = module_from_spec(spec)
-        spec.loader.exec_module(module)
-        module.start(os.environ)
+def beside(name: str) -> Any:
+    """A module beside this file, where no module is looked for by its name."""
+    spec = spec_from_file_location(name, os.path.join(os.path.dirname(__file__), f"{name}.py"))
+    assert spec
+    assert spec.loader
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 # What an import makes stays: looking for garbage meanwhile, and ever again after that, is in vain.
@@ -49,6 +50,8 @@ from jupyterhub.singleuser import main  # noqa: E402
 
 gc.freeze()
 gc.enable()
+beside("unreachable").install()
+# On a swarm whose nodes share the homes.
 if os.environ.get("DOCKYARD_FENCE_AFTER"):
-    fence()
+    beside("fence").start(os.environ)
 main()

@@ -28,7 +28,7 @@ from dockerspawner.isolation import Isolation
 from dockerspawner.leftovers import Leftovers
 from dockerspawner.limits import Limits
 from dockerspawner.linklocal import LinkLocal
-from dockerspawner.masking import LINES, excerpt, secrets_of, sentence
+from dockerspawner.masking import excerpt, secrets_of, sentence
 from dockerspawner.naming import Naming
 from dockerspawner.network import Networking
 from dockerspawner.newvolumes import NewVolumes
@@ -45,8 +45,8 @@ from dockerspawner.startattempt import StartAttempt
 from dockerspawner.startclock import StartClock
 from dockerspawner.volumes import Volumes
 
-# Entries of a log to ask for: the first may be the end of a longer line, which is not shown.
-LOG_ENTRIES = LINES + 1
+# Entries of a log to ask for: a traceback of a hundred lines is shown as one.
+LOG_ENTRIES = 150
 SLOW_START = 10.0
 CHECK_EVERY = 0.5
 
@@ -274,9 +274,17 @@ class DockerSpawner(
             log: bytes = await perform(self.docker, "logs", self.object_id, tail=LOG_ENTRIES)
         except EngineError as error:
             return f"(its log can't be read: {sentence(error)})"
-        return await self._excerpt(log, tail=LOG_ENTRIES)
+        return await self._end_of_log(log)
 
-    async def _excerpt(self, text: bytes, **limits: int) -> str:
+    async def _end_of_log(self, log: bytes) -> str:
+        """The end of a log for users, with the last lines of tracebacks only; the hub's log has what it ends with."""
+        shown = await self._excerpt(log, tail=LOG_ENTRIES, condense=True)
+        whole = await self._excerpt(log, tail=LOG_ENTRIES)
+        if whole != shown:
+            self.log.info("The log of %s ends with:\n%s", self.object_name, whole)
+        return shown
+
+    async def _excerpt(self, text: bytes, **limits: Any) -> str:
         """The end of what a process in the container has printed, for users and logs."""
         # In a thread: the process may print whatever takes longest.
         return await asyncio.to_thread(excerpt, text, self._secrets(), **limits)

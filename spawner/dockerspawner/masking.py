@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from dockerspawner.tracebacks import condensed
+
 HIDDEN = "[hidden]"
 # The end of a line that was cut.
 CUT = "…"
@@ -75,12 +77,19 @@ def mask(text: str, secrets: Iterable[str] = ()) -> str:
 
 
 def excerpt(
-    text: str | bytes, secrets: Iterable[str] = (), *, lines: int = LINES, width: int = WIDTH, tail: int | None = None
+    text: str | bytes,
+    secrets: Iterable[str] = (),
+    *,
+    lines: int = LINES,
+    width: int = WIDTH,
+    tail: int | None = None,
+    condense: bool = False,
 ) -> str:
     """The end of `text` without its secrets: so many lines, of so many characters each, 8 KiB in all.
 
     `tail` is the number of entries that a log was asked for: a log that has as many may begin in the middle of a
-    line, and of a secret. Takes milliseconds for the longest log: call it in a thread.
+    line, and of a secret. With `condense`, Python's tracebacks are reduced to their last lines before. Takes
+    milliseconds for the longest log: call it in a thread.
     """
     raw = text if isinstance(text, bytes) else text.encode(errors="replace")
     raw = raw.strip()
@@ -88,7 +97,12 @@ def excerpt(
     raw = raw[-_LOOKED_AT:]
     begun = begun or (tail is not None and raw.count(b"\n") + len(raw) // _ENTRY + 1 >= tail)
     # Before anything is cut: half of a secret would not be recognized.
-    shown = _without_values(raw.decode(errors="replace"), secrets).rsplit("\n", lines)
+    whole = _without_values(raw.decode(errors="replace"), secrets)
+    if condense:
+        # The first line is looked at below where it may have a beginning that was cut.
+        first, newline, rest = whole.partition("\n")
+        whole = f"{first}\n{condensed(rest)}" if begun and newline else condensed(whole)
+    shown = whole.rsplit("\n", lines)
     if len(shown) > lines:
         del shown[0]
     elif begun:

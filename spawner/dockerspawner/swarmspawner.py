@@ -172,7 +172,7 @@ class SwarmSpawner(NotForSwarms, SwarmCerts, SwarmHomes, Service, DockerSpawner)
             log = await asyncio.wait_for(self._log_of_task(), LOG_TIMEOUT)
         except (EngineError, asyncio.TimeoutError) as error:
             return f"(its log can't be read: {sentence(error) or 'its node does not send it'})"
-        return await self._excerpt(log, tail=LOG_ENTRIES)
+        return await self._end_of_log(log)
 
     async def _log_of_task(self) -> bytes:
         asked = {"stdout": True, "stderr": True, "tail": LOG_ENTRIES, "is_tty": False}

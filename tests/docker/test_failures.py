@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from dockerspawner import readiness
+from support.notebook import notebook_image
 from support.wait import until
 
 pytestmark = pytest.mark.needs("engine")
@@ -281,3 +282,26 @@ async def test_start_of_a_server_that_listens_elsewhere_names_the_setting(make: 
     listen = f"exec httpd -f -p {ip}:8888 -h /www" if ip != "::" else "exec httpd -f -p [::1]:8888 -h /www"
     error = await failure_of(make(remove=True, ip=ip, start_timeout=2, cmd=["sh", "-c", listen]))
     assert f"{why} Set ip to 0.0.0.0. Please contact an administrator." in error.jupyterhub_message
+
+
+async def test_start_of_the_real_image_that_can_not_reach_the_hub_shows_address_and_reason(make: Any) -> None:
+    settings = {"image": notebook_image(), "ready_check": "jupyterhub", "start_timeout": 20, "remove": True}
+    message = (await failure_of(make(hub_connect_url="http://no-such-hub:8081", **settings))).jupyterhub_message
+    unreachable = "The hub can't be reached at http://no-such-hub:8081/hub/api: the name is not known"
+    assert message.count(unreachable) == 1
+    assert "Traceback" not in message
+    assert "^^^" not in message
+
+
+async def test_start_that_fails_with_a_traceback_shows_its_last_line(
+    make: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    frames = "\n".join(f'  File "x.py", line {n}, in f\\n    f()\\n    ~^^' for n in range(40))
+    said = f"starting\nTraceback (most recent call last):\n{frames}\nValueError: no such thing"
+    spawner = make(remove=True, cmd=["printf", said])
+    spawner.log.propagate = True
+    with caplog.at_level("INFO", spawner.log.name):
+        message = (await failure_of(spawner)).jupyterhub_message
+    assert message.split("\n")[1:] == ["starting", "ValueError: no such thing"]
+    # An operator has the whole end of it.
+    assert 'File "x.py", line 39, in f' in caplog.text

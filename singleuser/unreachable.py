@@ -1,0 +1,55 @@
+"""One line in the log where the server can't reach the hub: at which address, and what failed."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+
+# What JupyterHub logs for each try, with a traceback of a hundred lines; its arguments are address, number, tries.
+_BEGINS = "Failed to connect to my Hub at"
+
+
+def reason(error: BaseException) -> str:
+    """What has failed, by the cause of an exception that is known, else by the exception itself."""
+    seen: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in seen:
+        seen.append(cause)
+        if isinstance(cause, socket.gaierror):
+            return f"the name is not known ({cause.strerror})"
+        # aiohttp's, where its own resolver has looked.
+        if type(cause).__name__ == "ClientConnectorDNSError":
+            return "the name is not known"
+        if isinstance(cause, ConnectionRefusedError):
+            return "connection refused"
+        if isinstance(cause, TimeoutError):
+            return "no answer in time"
+        if isinstance(cause, ssl.SSLError):
+            return f"TLS failed ({cause.reason if hasattr(cause, 'reason') else cause})"
+        cause = cause.__cause__ or cause.__context__
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+class OneLine(logging.Filter):
+    """Replaces the traceback of a failed try by its reason; a try that fails as the one before is not logged again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said = ""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not str(record.msg).startswith(_BEGINS) or not record.exc_info or record.exc_info[1] is None:
+            return True
+        address, number, tries = (*(record.args if isinstance(record.args, tuple) else ()), "?", 0, 0)[:3]
+        said = f"The hub can't be reached at {address}: {reason(record.exc_info[1])}."
+        is_last, is_new = number == tries, said != self._said
+        self._said = said
+        record.msg, record.args, record.exc_info, record.exc_text = said, (), None, None
+        if is_last:
+            record.msg += f" The server ends after {tries} tries."
+        return is_new or is_last
+
+
+def install() -> None:
+    logging.getLogger("JupyterHubSingleUser").addFilter(OneLine())
