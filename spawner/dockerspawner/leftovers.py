@@ -251,7 +251,8 @@ class Leftovers(LoggingConfigurable):
             passwd = await self._read_archive(container["Id"], "/etc/passwd", archive.text_of)
         except Gone:
             passwd = ""
-        return home_in(passwd, name) or "/"
+        # In a thread: the container's user may have made the file long.
+        return await asyncio.to_thread(home_in, passwd, name) or "/"
 
     def _home(self) -> str:
         return self.format_string(self.notebook_dir) if self.notebook_dir else ""

@@ -173,7 +173,7 @@ class Profiles(LoggingConfigurable):
         regex = option.unlisted.regex if option.unlisted else ""
         where = f"validation_regex of option {option.key} in profile {profile.slug}"
         try:
-            if regex and not await textcheck.matches(regex, text):
+            if regex and not await textcheck.matches(regex, text, self.user.name):
                 raise mismatch(option, text)
         except textcheck.TooSlow:
             self.log.error(

@@ -81,7 +81,11 @@ def own_server(base_url: str, client_id: str = "") -> Judge:
     asked = f"{base_url}api"
 
     def leads_here(location: str) -> bool:
-        target = urlsplit(urljoin(asked, location))
+        try:
+            target = urlsplit(urljoin(asked, location))
+        except ValueError:
+            # Of an address such as http://[
+            return False
         if target.path.startswith(base_url):
             return target.path != asked
         return client_id in parse_qs(target.query).get("client_id", ())

@@ -12,11 +12,12 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from weakref import WeakValueDictionary
 
 # Processor time that one text may take, and time in all, of a machine that is busy.
 SECONDS, LATEST = 1, 30
-# Texts that are checked at once: a user can ask for many.
-_AT_ONCE = 2
+# Texts that are checked at once, each of another user: one user can ask for many.
+_AT_ONCE = 4
 
 _MATCH, _NO_MATCH = 0, 3
 # The process ends by itself, even where the hub is killed.
@@ -31,15 +32,17 @@ sys.exit({_MATCH} if re.fullmatch(regex, text) else {_NO_MATCH})
 _ENVIRONMENT = ("LD_LIBRARY_PATH", "PYTHONHOME")
 
 _threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="textcheck")
+_turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
 
 class TooSlow(Exception):
     """It was not found out in time."""
 
 
-async def matches(regex: str, text: str) -> bool:
-    """Does `regex` match all of `text`? TooSlow after a second, OSError where no process can be asked."""
-    return await asyncio.get_running_loop().run_in_executor(_threads, _matches, regex, text)
+async def matches(regex: str, text: str, user: str) -> bool:
+    """Does `regex` match all of the user's `text`? TooSlow after a second, OSError where no process can be asked."""
+    async with _turns.setdefault(user, asyncio.Lock()):
+        return await asyncio.get_running_loop().run_in_executor(_threads, _matches, regex, text)
 
 
 def _matches(regex: str, text: str) -> bool:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sys
+import threading
 import time
+from collections import Counter
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -26,6 +29,7 @@ from dockerspawner.profilelist import read
 from support.fake_engine import FakeClient, api_error, fake_engine
 from support.growth import FAMILIES, LINEAR, growth
 from support.spawners import make_spawner
+from support.wait import until
 
 GIB = 1024**3
 
@@ -595,6 +599,32 @@ async def test_start_a_text_has_to_match_as_a_whole(text: str) -> None:
     assert refused.value.status_code == 400
 
 
+async def test_start_the_texts_of_one_user_are_checked_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def check(regex: str, text: str) -> bool:
+        with lock:
+            at_once[text] += 1
+            most[text] = max(most[text], at_once[text])
+            together.append(len([one for one in at_once.values() if one]))
+        may_end.wait(10)
+        with lock:
+            at_once[text] -= 1
+        return True
+
+    lock, may_end, together = threading.Lock(), threading.Event(), list[int]()
+    at_once, most = Counter[str](), Counter[str]()
+    monkeypatch.setattr(textcheck, "_matches", check)
+    asked = [textcheck.matches("", name, name) for name in ("ann", "bob") for _ in range(5)]
+    waiting = asyncio.gather(*asked)
+
+    async def both() -> bool:
+        return 2 in together
+
+    await until(both, timeout=10)
+    may_end.set()
+    assert all(await waiting)
+    assert most == {"ann": 1, "bob": 1}
+
+
 async def test_start_without_a_python_to_run_the_text_is_refused_and_the_log_says_why(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -607,8 +637,8 @@ async def test_start_without_a_python_to_run_the_text_is_refused_and_the_log_say
 
 
 async def test_restart_a_text_that_was_accepted_is_not_checked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def never(regex: str, text: str) -> bool:
-        raise AssertionError(text)
+    async def never(*_: str) -> bool:
+        raise AssertionError
 
     monkeypatch.setattr(textcheck, "matches", never)
     spawner = spawner_with(with_regex("other"))

@@ -140,6 +140,7 @@ async def test_ask_an_answer_without_end_is_given_up(more: bytes) -> None:
         (302, "/user/bob/lab", Verdict.OTHER_SERVER),
         (302, "/user/annabel/lab", Verdict.OTHER_SERVER),
         (302, "", Verdict.OTHER_SERVER),
+        (302, "http://[", Verdict.OTHER_SERVER),
         (302, "/hub/api/oauth2/authorize?client_id=jupyterhub-user-ann&response_type=code", Verdict.READY),
         (302, "https://hub.example.org/hub/api/oauth2/authorize?client_id=jupyterhub-user-ann", Verdict.READY),
         (302, "/hub/api/oauth2/authorize?client_id=jupyterhub-user-bob", Verdict.OTHER_SERVER),
