@@ -103,13 +103,22 @@ class Connection:
         self._lock = threading.Lock()
 
     def client(self) -> Client:
-        """The client. Blocks; raises what connecting raises."""
-        if self._connected is None:
+        """The client, another one where its connection by SSH was cut. Blocks; raises what connecting raises."""
+        connected = self._connected
+        if connected is None or _is_cut(connected):
             # Not under the lock: an engine that hangs would make the callers wait for each other's time-out.
             client = self._connect()
             with self._lock:
-                self._connected = self._connected or client
+                if self._connected is connected:
+                    self._connected = client
         return self._connected
+
+
+def _is_cut(client: Client) -> bool:
+    """Has the client's connection by SSH ended? The SDK makes one for all calls, and no other later."""
+    ssh = getattr(getattr(client, "_custom_adapter", None), "ssh_client", None)
+    transport = ssh.get_transport() if ssh is not None else None
+    return ssh is not None and (transport is None or not transport.is_active())
 
 
 class Lane:

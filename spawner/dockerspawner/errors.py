@@ -140,7 +140,7 @@ def meaning(method: str, error: Exception) -> Exception:
         if status >= 500 and _OF_A_SWARM.search(method) and _NO_LEADER.search(message):
             return NoLeader(message, error.response, timed_out=True)
         return _kind(method, status, message, error)(message, error.response)
-    if isinstance(error, _LOST) or type(error) is DockerException:
+    if isinstance(error, _LOST) or type(error) is DockerException or _is_of_ssh(error):
         timed_out = isinstance(error.__cause__ or error, _TIMED_OUT) and not never_sent(error)
         return Unavailable(str(error) or "no answer in time", timed_out=timed_out)
     if isinstance(error, DockerException):
@@ -181,6 +181,11 @@ async def translating(method: str, awaiting: Awaitable[T]) -> T:
         raise meant from error
 
 
+def _is_of_ssh(error: BaseException) -> bool:
+    """Did SSH fail under the call? Its library, which is optional, has exceptions of its own."""
+    return isinstance(error, EOFError) or type(error).__module__.startswith("paramiko.")
+
+
 def mark_at_door(error: Exception, connecting: bool = False) -> None:
     """Note that a call of the engine has raised this, whatever it is; `connecting`: before there was a client."""
     with contextlib.suppress(AttributeError):
@@ -195,7 +200,8 @@ def never_sent(error: BaseException) -> bool:
         return False
     if getattr(error, "while_connecting", False):
         return any(isinstance(one, OSError) for one in chain)
-    return any(isinstance(one, _NOT_CONNECTED) for one in chain)
+    # SSH raises this where a call wants to open its channel.
+    return any(isinstance(one, _NOT_CONNECTED) or str(one) == "SSH session not active" for one in chain)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
