@@ -174,15 +174,17 @@ _ELSEWHERE = {
         "TaskTemplate",
     ),
     "docker.utils": ("kwargs_from_env",),
+    "jupyterhub.spawner": ("Spawner",),
     "jupyterhub.traitlets": ("ByteSpecification", "Callable"),
     "tornado": ("web",),
     "traitlets": (
-        "CaselessStrEnum", "Dict", "Float", "Int", "Integer", "List", "Unicode", "default", "observe", "validate",
+        "Any", "Bool", "CaselessStrEnum", "Dict", "Float", "Int", "Integer", "List", "Unicode", "Union", "default",
+        "observe", "validate",
     ),
     "dockerspawner.volumenamingstrategy": ("default_format_volume_name",),
 }  # fmt: skip
 _SOURCES = {name: module for module, names in _ELSEWHERE.items() for name in names}
-_MODULES = ("docker", "jupyterhub")
+_MODULES = ("asyncio", "docker", "jupyterhub")
 
 
 def old_name(module: str, name: str) -> Any:
