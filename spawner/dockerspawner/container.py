@@ -24,6 +24,11 @@ from dockerspawner.network import MENDS
 from dockerspawner.operatorcode import operator_code
 from dockerspawner.ownership import token_of
 
+# Seconds between two looks at a container that takes long to stop, where it can't be waited for.
+STOP_PAUSE = 0.5
+# Seconds that the engine may take to kill a container whose time to stop is over.
+KILLED_WITHIN = 10.0
+
 
 class Container(LoggingConfigurable):
     """Settings of the container, and the calls that make, start, stop and remove it."""
@@ -319,7 +324,36 @@ class Container(LoggingConfigurable):
     async def _end(self, container_id: str) -> None:
         """Stop a container, which stays."""
         with contextlib.suppress(Gone, BeingRemoved):
-            await perform(self.docker, "stop", container_id, timeout=self.stop_timeout)
+            await self._stop_container(container_id, self.stop_timeout)
+
+    async def _stop_container(self, container_id: str, seconds: int | None) -> None:
+        """Return when the container has ended. It may take `seconds`, or where that is None, its own stop timeout."""
+        began = time.monotonic()
+        try:
+            await perform(self.docker, "stop", container_id, timeout=seconds)
+        except Unavailable as error:
+            # The SDK waits for slow_timeout and `seconds`, or 10 seconds where it does not know them.
+            if not error.timed_out or not await self._stops_late(container_id, seconds, began):
+                raise
+
+    async def _stops_late(self, container_id: str, seconds: int | None, began: float) -> bool:
+        """Wait for a container whose stop has no answer yet; False where it has taken longer than it may."""
+        while True:
+            container = await self._inspect(container_id)
+            if container is None or not container["State"]["Running"]:
+                return True
+            allowed = container["Config"].get("StopTimeout") if seconds is None else seconds
+            if allowed is None:
+                return False
+            # The engine takes a negative number for no limit.
+            left = began + allowed + KILLED_WITHIN - time.monotonic() if allowed >= 0 else self.slow_timeout
+            if left <= 0:
+                return False
+            try:
+                await perform(self.docker, "wait", container_id, timeout=min(left, self.slow_timeout))
+            except EngineError:
+                # Out of time, or forbidden by a proxy: how the container is shows whether to go on.
+                await asyncio.sleep(STOP_PAUSE)
 
     async def _end_and_remove(self, container_id: str, running: bool) -> None:
         """Stop a container with the configured grace, then remove it with the volumes that have no name."""
@@ -331,7 +365,7 @@ class Container(LoggingConfigurable):
         """End the server's processes; they are killed after `timeout` seconds (default: stop_timeout)."""
         seconds = self.stop_timeout if timeout is None else timeout
         try:
-            await perform(self.docker, "stop", self.object_id, timeout=seconds)
+            await self._stop_container(self.object_id, seconds)
         except (Gone, BeingRemoved):
             self.log.debug("%s is gone already", self.object_name)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import reprlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -180,6 +181,11 @@ class Images(LoggingConfigurable):
 
     # Choice
 
+    @validate("image")  # type: ignore[untyped-decorator]
+    def _validate_image(self, proposal: Any) -> str:
+        # As read from a file, with the end of its line.
+        return str(proposal["value"]).strip()
+
     @validate("allowed_images")  # type: ignore[untyped-decorator]
     def _validate_allowed_images(self, proposal: Any) -> Any:
         return _images_by_choice(proposal["value"])
@@ -211,7 +217,7 @@ class Images(LoggingConfigurable):
             raise HTTPError(400, "The option image is not a text: %s", reprlib.repr(choice))
         if len(choice) > LONGEST_TEXT:
             raise HTTPError(400, "The option image has %i characters; %i are allowed", len(choice), LONGEST_TEXT)
-        image = await maybe_future(self.check_allowed(choice))
+        image = await maybe_future(self.check_allowed(choice.strip()))
         self._begin_overrides()
         self.image = image
 
@@ -255,7 +261,7 @@ class Images(LoggingConfigurable):
 
     async def _have_image(self) -> None:
         await self._choose_image()
-        if self._image_at_hand != self.image:
+        if not self.image or self._image_at_hand != self.image:
             await self._pull()
             self._image_at_hand = self.image
 
@@ -276,6 +282,10 @@ class Images(LoggingConfigurable):
         EngineErrors, which are the Docker SDK's too, with a sentence that names the image; Unavailable where
         the engine can't be asked.
         """
+        try:
+            reference = Reference.parse(image)
+        except ValueError as error:
+            raise Refused(f"The server's image can't be used: {error}.") from None
         if self.pull_policy == "skip":
             return
         if self.pull_policy != "always":
@@ -286,10 +296,6 @@ class Images(LoggingConfigurable):
             except Gone as gone:
                 if self.pull_policy == "never":
                     raise self._image_missing(image, gone) from None
-        try:
-            reference = Reference.parse(image)
-        except ValueError as error:
-            raise Refused(f"The server's image can't be pulled: {error}.") from None
         self.log.info("Pulling image %s", image)
         pull, task = pull_once(self.engine, reference, self.pull_timeout)
         while not task.done():
@@ -324,4 +330,10 @@ def _images_by_choice(allowed: Any) -> Any:
         return {}
     if isinstance(allowed, str) and allowed != "*":
         raise TraitError(f'allowed_images takes one text only, "*" for any image; for one image, [{allowed!r}]')
-    return {image: image for image in allowed} if isinstance(allowed, list | tuple | set) else allowed
+    if isinstance(allowed, list | tuple | set):
+        allowed = {image: image for image in allowed}
+    return {_stripped(k): _stripped(v) for k, v in allowed.items()} if isinstance(allowed, Mapping) else allowed
+
+
+def _stripped(text: Any) -> Any:
+    return text.strip() if isinstance(text, str) else text

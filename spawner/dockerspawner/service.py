@@ -326,18 +326,26 @@ class Service(LoggingConfigurable):
 
     async def _remove(self, container_id: str, volumes: bool) -> None:
         task = await self._task_of(container_id)
+        grace = float(_STOP_TIMEOUT)
         if task is not None:
             await self._note_end(task)
+            grace = await self._grace(container_id)
         with contextlib.suppress(Gone):
             await perform(self.docker, "remove_service", container_id)
         self._watch.stopped(container_id)
         if task is not None and task.alive:
-            await self._until_ended(task)
+            await self._until_ended(task, grace)
         await self._remove_secrets()
 
-    async def _until_ended(self, task: Task) -> None:
+    async def _grace(self, service_id: str) -> float:
+        """Seconds that the swarm gives the service's task to end."""
+        service = await described(self.docker, "inspect_service", service_id)
+        container = service["Spec"]["TaskTemplate"]["ContainerSpec"] if service else {}
+        period = container.get("StopGracePeriod")
+        return float(_STOP_TIMEOUT) if period is None else period / servicespecs.BILLION
+
+    async def _until_ended(self, task: Task, seconds: float) -> None:
         """Wait for the task of a removed service: its server may still write. Not for one that nobody hears of."""
-        seconds = _STOP_TIMEOUT if self.stop_timeout is None else self.stop_timeout
         deadline, pause = time.monotonic() + seconds + GRACE, 0.05
         while time.monotonic() < deadline:
             try:

@@ -256,3 +256,14 @@ async def test_stop_a_server_has_the_stop_timeout_of_its_profile(make: Any, cont
         await spawner.stop()
         assert time.monotonic() - before < 30
         assert containers() == []
+
+
+async def test_stop_of_a_container_with_a_long_stop_timeout_waits_for_its_end(make: Any, client: Any) -> None:
+    # The SDK gives up after slow_timeout and 10 seconds.
+    script = "trap 'sleep 12; exit 7' TERM; httpd -p 8888 -h /www; while :; do sleep 0.1; done"
+    spawner = make(
+        slow_timeout=1, extra_create_kwargs={"stop_timeout": 60, "stop_signal": "SIGTERM"}, cmd=["sh", "-c", script]
+    )
+    await spawner.start()
+    await spawner.stop()
+    assert client.containers.get(spawner.object_id).attrs["State"]["ExitCode"] == 7

@@ -12,6 +12,7 @@ import pytest
 import requests
 
 import dockerspawner
+from dockerspawner.errors import Unavailable
 from support.fake_engine import FakeClient, api_error, fake_engine
 from support.spawners import make_spawner
 from support.wait import until
@@ -496,3 +497,47 @@ async def test_a_log_of_320_kib_in_one_line_costs_the_hub_next_to_nothing(unit: 
     shown = await spawner._excerpt(unit * (320 * 1024 // len(unit)))
     assert time.thread_time() - before < 0.05
     assert len(shown) <= 500
+
+
+class Slow(FakeClient):
+    """Its only container ends when `ended` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ended = threading.Event()
+
+    def wait(self, name: str, timeout: float) -> dict[str, Any]:
+        self._call("wait")
+        assert self.ended.wait(10)
+        return {"StatusCode": 0}
+
+
+@pytest.mark.parametrize(("configured", "own"), [(None, 600), (None, -1), (600, None), (-1, None)])
+async def test_stop_of_a_container_that_has_longer_than_its_call_waits(
+    port: int, configured: int | None, own: int | None
+) -> None:
+    client = Slow()
+    spawner = spawner_on(client, port, stop_timeout=configured, remove=False)
+    await spawner.start()
+    client.existing["jupyter-ann"]["Config"]["StopTimeout"] = own
+    client.fail["stop"] = [requests.ReadTimeout("slow")]
+    client.fail["wait"] = [requests.ReadTimeout("slow")]
+    stopping = asyncio.create_task(spawner.stop())
+
+    async def waiting() -> bool:
+        return client.calls.count("wait") == 2
+
+    await until(waiting, timeout=10, interval=0.01)
+    client.die("jupyter-ann", 0)
+    client.ended.set()
+    await stopping
+
+
+async def test_stop_of_a_container_that_has_no_longer_fails(port: int) -> None:
+    client = FakeClient()
+    spawner = spawner_on(client, port, remove=False)
+    await spawner.start()
+    client.fail["stop"] = [requests.ReadTimeout("slow")]
+    with pytest.raises(Unavailable):
+        await spawner.stop()
+    assert "wait" not in client.calls

@@ -224,3 +224,28 @@ async def test_an_overridden_pull_that_fails_in_the_sdks_way_is_explained() -> N
 
     with pytest.raises(Exception, match="manifest unknown"):
         await make_spawner(cls=Custom, engine=fake_engine(FakeClient())).run_pre_spawn_hook()
+
+
+def test_image_with_blanks_or_a_line_end_around_it_is_stripped() -> None:
+    assert make_spawner(image=" repo/name:1 \r\n").image == "repo/name:1"
+
+
+@pytest.mark.parametrize(
+    "allowed", [["repo/name:1 "], {"repo/name:1 ": "repo/name:1\n"}, lambda spawner: [" repo/name:1"]]
+)
+async def test_allowed_images_with_blanks_around_them_are_stripped(allowed: Any) -> None:
+    spawner = make_spawner(allowed_images=allowed, user_options={"image": "repo/name:1\n"})
+    await spawner._choose_image()
+    assert spawner.image == "repo/name:1"
+
+
+@pytest.mark.parametrize("policy", ["always", "ifnotpresent", "never", "skip"])
+@pytest.mark.parametrize("image", ["repo /name", "Repo/Name:1", "repo/name:", "", "repo\u200b/name"])
+async def test_image_that_is_no_reference_is_named_before_the_engine_is_asked(policy: str, image: str) -> None:
+    client = FakeClient()
+    spawner = make_spawner(engine=fake_engine(client), image=image, pull_policy=policy)
+    with pytest.raises(Exception, match="is not an image reference") as failed:
+        await spawner.start()
+    error: Any = failed.value
+    assert repr(image) in error.jupyterhub_message
+    assert client.calls == []

@@ -327,3 +327,17 @@ async def test_progress_tells_where_it_runs(port: int) -> None:
         "Node host-n1 fetches the image and makes the container",
         "Waiting for the server to answer",
     ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "seconds"),
+    [
+        ({}, 10),
+        ({"stop_timeout": 40}, 40),
+        ({"extra_container_spec": {"stop_grace_period": 300_000_000_000}}, 300),
+    ],
+)
+async def test_stop_of_a_service_waits_as_long_as_its_task_may_take(port: int, settings: Any, seconds: float) -> None:
+    spawner = spawner_on(FakeSwarm(), port, **settings)
+    await spawner.start()
+    assert await spawner._grace(spawner.object_id) == seconds
