@@ -60,14 +60,14 @@ class ReadyCheck(LoggingConfigurable):
         try:
             await readiness.ready(host, port, path, self._watch_over, timeout, self._tls(), self._judge())
         except WrongServer as error:
-            raise await self._wrong_server(url, error) from None
+            raise self._wrong_server(url, error) from None
         except NotReady as error:
             if other_address or self._hub_waits_longer(started):
                 self.log.warning("%s does not answer yet; the hub waits for it for http_timeout", self.object_name)
                 return
             raise await self._not_ready(url, error) from None
 
-    async def _wrong_server(self, url: str, error: WrongServer) -> Exception:
+    def _wrong_server(self, url: str, error: WrongServer) -> Exception:
         if error.verdict is Verdict.NOT_JUPYTERHUB:
             self.log.error(
                 "%s (image %s, command %s) answers at %s with status %i, but without the header X-JupyterHub-Version. "
@@ -94,7 +94,8 @@ class ReadyCheck(LoggingConfigurable):
                 f"A JupyterHub server answers at {url}, but it is not yours. "
                 "Ask an administrator to look for another server on that port, or for a changed base_url in the image."
             )
-        return failure(sentence, reason="wrong-server", details=await self._details())
+        # Without its log, which is full of what it was asked here.
+        return failure(sentence, reason="wrong-server")
 
     async def _not_ready(self, url: str, error: NotReady) -> Exception:
         if error.answer is None:
