@@ -54,9 +54,9 @@ class Deletion(LoggingConfigurable):
         config=True,
         help="""What becomes of the volumes of a user, or of a named server, that is deleted from the hub. keep: they
         stay, and so does a container that holds its user's files. delete: they are deleted, if this hub has made
-        them and their templates hold {username}; with a named server only those go whose templates hold
-        {servername} too. Volumes that several users share, host paths, volumes whose files are elsewhere (NFS, a
-        device) and volumes that somebody else has made always stay.""",
+        them and their names are that user's, by {username} or as code computes them; with a named server only those
+        go whose templates hold {servername} too. Volumes that several users share, host paths, volumes whose files
+        are elsewhere (NFS, a device) and volumes that somebody else has made always stay.""",
     )
 
     async def delete_forever(self) -> None:

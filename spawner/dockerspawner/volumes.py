@@ -137,9 +137,9 @@ class Volumes(LoggingConfigurable):
         help="""Volumes and host paths to mount: {source: path in the container}, or
         {source: {"bind": path, "mode": "rw", "propagation": "rshared"}}, or a list of these for one source at
         several places. With "groups": ["staff"] it is for members of one of these groups of the hub; of
-        entries of one source at one place, the first that is for the user counts. A source without a leading /
-        is the name of a volume, made when it is missing.
-        Placeholders as in name_template.""",
+        entries of one source at one place, the first that is for the user counts. A source that is not an
+        absolute path is the name of a volume, made when it is missing. A folder of the user's own that is missing
+        on the host is made for the server's uid. Placeholders as in name_template.""",
     )
 
     read_only_volumes = Dict(config=True, help="As `volumes`, mounted read-only.")
