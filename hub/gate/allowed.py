@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from typing import Any
+
+from gate import patience
+
+log = logging.getLogger("gate")
 
 # What an escaped name of a user, of a server or of whatever else a template has in braces may consist of.
 _PLACEHOLDER = re.compile(r"\{[^{}]*\}")
@@ -34,6 +39,16 @@ def filled(template: str, **values: str) -> str:
 
 def matched(pattern: str, text: str) -> re.Match[str] | None:
     return re.fullmatch(pattern, text, re.ASCII) if len(text) <= _LONGEST else None
+
+
+def _fits(regex: str, text: str) -> bool:
+    """Does a user's text match as the spawner has it: with flags, and ends of its own?"""
+    try:
+        return patience.fullmatch(regex, text) is not None
+    except patience.TooSlow:
+        # It may be the regular expression of another profile than the user's.
+        log.warning("validation_regex %s takes too long for a text of %i characters: simplify it", regex, len(text))
+        return False
 
 
 def _with_value(template: str) -> str:
@@ -67,8 +82,7 @@ class Allowed:
         name = canonical(reference)
         spellings = {reference, name, name.removesuffix(":latest")}
         return any(matched(pattern, one) for pattern in self.images for one in spellings) or any(
-            # As the spawner does it: with flags, and ends of its own.
-            re.fullmatch(regex, found["value"])
+            _fits(regex, found["value"])
             for pattern, regex in self.typed
             for one in spellings
             if (found := matched(pattern, one))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
+import time
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from dockerspawner import newvolumes, ownership, profilechoice, profilelist, subnets
+from dockerspawner import newvolumes, ownership, profilechoice, profilelist, subnets, textcheck
 from gate import checks, models
 from gate.__main__ import SETTINGS as SETTINGS_READ
 from gate.__main__ import from_settings
@@ -122,13 +122,32 @@ def test_volumes_of_settings_and_profiles(volume: str, may: bool) -> None:
         ("{value}:{prefix}", "[a-z]+", "r", True),
     ],
 )
-def test_an_image_that_a_user_writes_is_what_the_spawner_takes(template: str, regex: str, text: str, may: bool) -> None:
+async def test_an_image_that_a_user_writes_is_what_the_spawner_takes(
+    template: str, regex: str, text: str, may: bool
+) -> None:
     unlisted = {"enabled": True, "validation_regex": regex, "docker_override": {"image": template}}
     profile = {"display_name": "Any", "profile_options": {"image": {"unlisted_choice": unlisted}}}
     assert rules([profile]).image(template.format(value=text, prefix="kit")) is may
     (read,) = profilelist.read([profile], lambda setting, value: "")
-    with contextlib.nullcontext() if may else pytest.raises(profilechoice.NotAllowed):
-        profilechoice.choose(read, {"image--unlisted-choice": text})
+    ((option, own),) = profilechoice.texts_of(read, {"image--unlisted-choice": text})
+    assert option.unlisted is not None
+    assert (not regex or await textcheck.matches(regex, own, "ann")) is may
+
+
+def test_image_an_expression_of_another_profile_that_takes_for_ever_is_given_up(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def profile(regex: str) -> dict[str, Any]:
+        unlisted = {"enabled": True, "validation_regex": regex, "docker_override": {"image": "{value}"}}
+        return {"display_name": regex, "profile_options": {"image": {"unlisted_choice": unlisted}}}
+
+    image = "a" * 40 + ":1"
+    before = time.thread_time()
+    assert rules([profile("(a+)+$"), profile("a+:1")]).image(image)
+    assert not rules([profile("(a+)+$")]).image(image)
+    # Each of the image's spellings has a quarter of a second.
+    assert time.thread_time() - before < 3
+    assert "validation_regex (a+)+$ takes too long for a text of 42 characters" in caplog.text
 
 
 def test_of_a_text_that_is_there_twice_both_are_one() -> None:
