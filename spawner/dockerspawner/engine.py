@@ -27,6 +27,7 @@ from traitlets.config import LoggingConfigurable
 
 from dockerspawner import metrics
 from dockerspawner.errors import QUESTIONS, Gone, Unavailable, mark_at_door, meaning, never_sent, understood
+from dockerspawner.failures import misconfigured
 
 T = TypeVar("T")
 Client = Any
@@ -294,9 +295,20 @@ class _BoundedClient(APIClient):
         return super().request(*args, **kwargs)
 
 
-# By settings, or by the client that a subclass has.
+# By settings, or by a subclass and the endpoint of the client that it has of its own.
 _engines: dict[Any, Engine] = {}
 _engines_lock = threading.Lock()
+
+
+def _endpoint(client: Client) -> str | None:
+    """Where a client of the SDK finds its engine, and by which credentials; None where that can't be read."""
+    base_url = getattr(client, "base_url", None)
+    if not isinstance(base_url, str):
+        return None
+    adapter = getattr(client, "_custom_adapter", None)
+    places = [getattr(adapter, name, None) for name in ("socket_path", "ssh_host", "npipe_path")]
+    credentials = [getattr(client, name, None) for name in ("cert", "verify", "auth")]
+    return repr((base_url, places, credentials, sorted(dict(getattr(client, "headers", None) or {}).items())))
 
 
 class EngineAccess(LoggingConfigurable):
@@ -345,10 +357,7 @@ class EngineAccess(LoggingConfigurable):
         names = ("quick_threads", "slow_threads", "starts_at_once", "quick_timeout", "slow_timeout")
         sizes = {name: getattr(self, name) for name in names}
         if type(self).client is not EngineAccess.client:
-            # A subclass has a client of its own: everything goes there.
-            own = self.client
-            with _engines_lock:
-                return _engines.setdefault(own, Engine(lambda timeout, pool_size: own, **sizes))
+            return self._engine_of_own_client(sizes)
         settings = dict(self.client_kwargs)
         if (timeout := settings.pop("timeout", None)) is not None:
             sizes |= {"quick_timeout": timeout, "slow_timeout": timeout}
@@ -364,6 +373,22 @@ class EngineAccess(LoggingConfigurable):
         key = json.dumps([settings, tls, environment, sizes], sort_keys=True, default=lambda o: f"{type(o)}{vars(o)}")
         with _engines_lock:
             return _engines.setdefault(key, Engine(connect, **sizes))
+
+    def _engine_of_own_client(self, sizes: dict[str, Any]) -> Engine:
+        """The engine of a subclass with a client of its own: one for all its spawners that reach the same endpoint.
+
+        A client that does not show its endpoint has an engine of its own; it has to be the same one at each access.
+        """
+        own = self.client
+        endpoint = _endpoint(own)
+        if endpoint is None and self.client is not own:
+            raise misconfigured(
+                f"The property client of {type(self).__name__} gives another client at each access. "
+                "It has to keep its client, or to give a docker.APIClient, whose endpoint can be read."
+            )
+        key = (type(self), id(own)) if endpoint is None else (type(self), endpoint)
+        with _engines_lock:
+            return _engines.setdefault(key, Engine(lambda timeout, pool_size: own, **sizes))
 
     @property
     def client(self) -> Client:

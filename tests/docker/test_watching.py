@@ -5,8 +5,11 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+import docker
 import pytest
+from docker.utils import kwargs_from_env
 
+from dockerspawner import DockerSpawner
 from dockerspawner import watch as watching
 from dockerspawner.swarmwatch import SwarmWatch
 from dockerspawner.watch import watch_of
@@ -66,6 +69,33 @@ async def test_five_instances_of_one_engine_hear_of_every_end(
         spawner._watch._follower.cancel()
     swarm._follower.cancel()
     await seen(lambda: not set(threads()) - before, "the streams have ended")
+
+
+async def test_subclass_that_makes_a_client_at_each_access_has_one_engine_and_one_stream(
+    make: Any, containers: Any
+) -> None:
+    class Own(DockerSpawner):
+        @property
+        def client(self) -> docker.APIClient:
+            return docker.APIClient(**kwargs_from_env())
+
+    before = set(threading.enumerate())
+    one = make("u0", remove=True, cls=Own)
+    await one.start()
+    await seen(lambda: one._watch.following, "it is followed")
+    others = [make(f"u{number}", remove=True, cls=Own) for number in range(1, 4)]
+    for spawner in others:
+        await spawner.start()
+    assert {spawner.engine for spawner in others} == {one.engine}
+    new = {thread for thread in threading.enumerate() if thread.name.startswith("docker-")} - before
+    assert sum(thread.name.startswith("docker-events") for thread in new) == 1
+    # Those of its lanes: quick calls, slow ones and pulls.
+    assert len(new) <= 1 + 3 * 8
+    for spawner in (one, *others):
+        assert await spawner.poll() is None
+        await spawner.stop()
+    assert containers() == []
+    one._watch._follower.cancel()
 
 
 async def test_streams_broken_twenty_times_leave_no_thread(

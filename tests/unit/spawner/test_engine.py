@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import requests
 from docker.errors import DockerException, InvalidArgument
 
+from dockerspawner import DockerSpawner
 from dockerspawner.engine import Lane, perform
 from dockerspawner.errors import (
     BeingRemoved,
@@ -192,6 +195,50 @@ def test_spawners_with_the_same_settings_share_an_engine() -> None:
     other = make_spawner("c", client_kwargs={"base_url": "tcp://127.0.0.1:1"})
     assert one.engine is two.engine
     assert one.engine is not other.engine
+
+
+class Remembered:
+    """As much of docker.APIClient as tells where its engine is."""
+
+    def __init__(self, url: str, **more: Any) -> None:
+        self.base_url = url
+        self.headers = {"User-Agent": "test"}
+        vars(self).update(more)
+
+
+def spawners_with(make_client: Callable[[Any], Any], cls: type[DockerSpawner] = DockerSpawner) -> Any:
+    """Makes spawners of a subclass whose property `client` gives what `make_client(spawner)` makes."""
+    own = type("Own", (cls,), {"client": property(make_client)})
+    return lambda name: make_spawner(name, cls=own)
+
+
+def test_new_client_at_each_access_is_one_engine_for_each_endpoint() -> None:
+    made: list[Remembered] = []
+
+    def client(spawner: Any) -> Remembered:
+        made.append(
+            Remembered("http+docker://localhost", _custom_adapter=SimpleNamespace(socket_path=spawner.user.name[0]))
+        )
+        return made[-1]
+
+    make = spawners_with(client)
+    engines = {make(name).engine for name in ("a1", "a2", "a3", "b1", "b2")}
+    assert len(engines) == 2
+    assert len(made) == 5
+    # Other credentials may do other things; another class has other settings.
+    certs = spawners_with(lambda spawner: Remembered("https://engine:2376", cert=spawner.user.name))
+    assert certs("a").engine is not certs("b").engine
+    assert certs("a").engine is certs("a").engine
+    assert spawners_with(client)("a1").engine not in engines
+
+
+def test_client_that_shows_no_endpoint_is_an_engine_where_it_is_kept() -> None:
+    kept = object()
+    make = spawners_with(lambda spawner: kept)
+    assert make("a").engine is make("b").engine
+    refused = spawners_with(lambda spawner: object())
+    with pytest.raises(Exception, match="The property client of Own gives another client at each access"):
+        refused("a").engine  # noqa: B018
 
 
 async def test_docker_returns_a_future_that_is_running() -> None:
