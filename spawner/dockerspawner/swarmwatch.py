@@ -114,7 +114,9 @@ class SwarmWatch(Words):
 
     async def _ask_for(self, ids: list[str]) -> dict[str, Task | EngineError | None]:
         try:
-            tasks, unreadable = await self._tasks({"service": ids})
+            # A start waits for the answer: what can't be sent is sent again.
+            answers = await translating("tasks", self._engine.send("tasks", (), {"filters": {"service": ids}}))
+            tasks, unreadable = await self._read(answers)
         except Gone as error:
             # One of them is gone, and the engine tells of none.
             if len(ids) == 1:
@@ -133,8 +135,10 @@ class SwarmWatch(Words):
         }
 
     async def _tasks(self, filters: Mapping[str, Any]) -> tuple[list[Task], bool]:
+        return await self._read(await self._question("tasks", filters=filters))
+
+    async def _read(self, answers: Any) -> tuple[list[Task], bool]:
         """Tasks, and whether there are more that can't be read, which are logged once."""
-        answers = await self._question("tasks", filters=filters)
         # Thousands of them would hold up the hub.
         tasks, faults = await asyncio.to_thread(_read_tasks, answers)
         for answer, error in faults:

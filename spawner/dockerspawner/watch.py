@@ -295,7 +295,7 @@ class Watch(Words):
         call = self._engine.call("containers", (), {"all": True, "filters": filters})
         answered = asyncio.wait_for(asyncio.wrap_future(call), deadline - time.monotonic())
         found = await translating("containers", answered)
-        listed = {str(summary.get("Id")) for summary in found or () if isinstance(summary, dict)}
+        listed = {_id_of(summary) for summary in found or ()} if isinstance(found or [], list) else set()
         return self._take(found or [], await self._list_expected(listed, deadline))
 
     async def _list_expected(self, listed: Set[str], deadline: float) -> list[Container]:
@@ -313,8 +313,8 @@ class Watch(Words):
                 self._touched.update(missing)
                 return []
         # The engine takes an id for the beginning of one.
-        found = [summary for summary in found if summary["Id"] in self._expected]
-        self._expected -= set(missing) - {summary["Id"] for summary in found}
+        found = [summary for summary in found if _id_of(summary) in self._expected]
+        self._expected -= set(missing) - {_id_of(summary) for summary in found}
         return found
 
     async def _open(self) -> Stream | None:
@@ -372,10 +372,9 @@ class Watch(Words):
         listed: dict[str, Word] = {}
         for summary in found:
             try:
-                if not isinstance(summary["Id"], str) or not summary["Id"]:
+                if not (container_id := _id_of(summary)):
                     raise ValueError("no id")
-                word = _listed_word(summary, self._words.get(summary["Id"]))
-                listed[word.id] = word
+                listed[container_id] = _listed_word(summary, self._words.get(container_id))
             except Exception as error:
                 self._log_once("entry in the list of containers", error, summary)
         return listed
@@ -451,6 +450,12 @@ class Watch(Words):
     def _list_soon(self) -> None:
         if self._doubt is not None and not self._doubt.done():
             self._doubt.set_result(None)
+
+
+def _id_of(summary: Any) -> str:
+    """The id of a listed container, empty where it has none that can be read."""
+    found = summary.get("Id") if isinstance(summary, Mapping) else ""
+    return found if isinstance(found, str) else ""
 
 
 def _age(stream: Stream) -> float:

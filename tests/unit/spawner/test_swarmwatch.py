@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import requests
 
 from dockerspawner import swarmwatch
 from dockerspawner.errors import Gone, Unavailable
@@ -244,6 +245,17 @@ async def test_task_of_unexpected_shape_is_logged_once_and_ends_no_server(
         await asyncio.wait_for(watch.look(one), 10)
     assert task in swarm.tasks_there
     assert [record.levelname for record in caplog.records if "unexpected shape" in record.getMessage()] == ["WARNING"]
+
+
+async def test_look_that_could_not_be_sent_is_sent_again(slow: None) -> None:
+    """As while a manager restarts: a start waits for the answer."""
+    swarm = FakeSwarm()
+    one = add(swarm, "one")
+    watch = watch_on(swarm)
+    await watch.word(one)
+    cause = ConnectionRefusedError(111, "Connection refused")
+    swarm.fail["tasks"] = [requests.ConnectionError(cause), requests.ConnectionError(cause)]
+    assert isinstance(await watch.look(one), Task)
 
 
 @pytest.mark.parametrize("answer", [{"message": "?"}, 7, "text"])

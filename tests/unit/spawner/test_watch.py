@@ -513,6 +513,17 @@ async def test_list_with_an_unreadable_entry_ends_no_server(entry: Any, caplog: 
     assert await watch.owners() == {ANN}
 
 
+async def test_unreadable_entry_of_a_list_by_id_ends_no_server() -> None:
+    client = Listing()
+    one = add(client, "one", owner=Owner("former", "ann", ""))
+    watch = watch_on(client)
+    await watch.expect([one])
+    client.shaped = lambda found: [*found, None, {"Id": ["x"]}]
+    assert (await watch.word(one)).running  # type: ignore[union-attr]
+    await watch._sync()
+    assert (await watch.word(one)).running  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize("answer", [{"message": "?"}, "text", 7])
 async def test_answer_that_is_not_a_list_is_no_answer(answer: Any, caplog: pytest.LogCaptureFixture) -> None:
     client = Listing()
