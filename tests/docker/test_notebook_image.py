@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import secrets
 import tarfile
 import zipfile
 from collections.abc import Iterator
@@ -12,12 +13,14 @@ from typing import Any
 
 import docker
 import pytest
+import requests
 from websockets.sync.client import connect
 
 from support.engine import marked
 from support.jupyterhub import Hub
 from support.notebook import notebook_image
 from support.user import User
+from support.wait import wait_until
 
 pytestmark = pytest.mark.needs("engine")
 
@@ -102,8 +105,22 @@ def test_what_the_server_does_without_is_not_loaded(container: Any) -> None:
     assert {"jupyterhub", "jupyterlab", "jsonschema"} <= packages
     # The first two are what the optional checkers load.
     assert not packages & {"lark", "arrow", "urllib3", "IPython"}
-    ours = {"dockyard_cookies", "dockyard_memory", "jupyterhub"}
+    ours = {"dockyard_cookies", "dockyard_log", "dockyard_memory", "jupyterhub"}
     assert loaded(container) == {*ours, "jupyterlab", "jupyter_lsp", "jupyter_server_terminals"}
+
+
+def test_requests_that_fail_leave_no_secret_in_the_log(ann: User, hub: Hub, container: Any) -> None:
+    secret = secrets.token_urlsafe(24)
+    query = "&".join(f"{name}={secret}" for name in ("_xsrf", "code", "state", "access_token"))
+    address = f"{hub.url}/user/{ann.name}/%s?{query}&next=%%2Fx%%3Ftoken%%3D{secret}"
+    headers = {"Cookie": f"_xsrf={secret}", "X-XSRFToken": secret, "Authorization": f"Bearer {secret}"}
+    for method, page in [("POST", "api/contents"), ("DELETE", "api/sessions/x"), ("GET", "oauth_callback")]:
+        answer = requests.request(method, address % page, headers=headers, allow_redirects=False, timeout=30)
+        assert answer.status_code == 403
+    wait_until(lambda: b"oauth state argument" in container.logs(), timeout=10)
+    log = container.logs().decode()
+    assert "403 POST /user/ann/api/contents?_xsrf=[secret]" in log
+    assert [line for line in log.splitlines() if secret in line] == []
 
 
 def test_no_schema_has_a_format_that_is_not_checked(container: Any) -> None:

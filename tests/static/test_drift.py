@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from importlib import metadata
 from pathlib import Path
@@ -64,6 +65,18 @@ def test_hub_and_single_user_server_have_one_jupyterhub() -> None:
     hub, singleuser, tests = pins("hub"), pins("singleuser"), pins("tests")
     assert hub["jupyterhub"] == singleuser["jupyterhub"] == tests["jupyterhub"]
     assert f"jupyterhub=={hub['jupyterhub']}\n" in (ROOT / "hub/requirements.in").read_text()
+
+
+def test_the_logs_of_the_hub_and_of_servers_leave_out_the_same() -> None:
+    def code(path: str) -> dict[str, str]:
+        body = ast.parse((ROOT / path).read_text()).body
+        named = {getattr(node, "name", None) or getattr(node, "targets", [node])[0]: node for node in body}
+        return {key if isinstance(key, str) else ast.dump(key): ast.dump(node) for key, node in named.items()}
+
+    hub, server = code("hub/logmask.py"), code("singleuser/dockyard_log.py")
+    shared = {name for name, node in hub.items() if not node.startswith(("Expr", "Import"))}
+    assert {"mask", "Masked"} <= shared
+    assert {name: server.get(name) for name in shared} == {name: hub[name] for name in shared}
 
 
 def test_every_requirement_has_its_hashes() -> None:

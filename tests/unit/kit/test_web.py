@@ -10,6 +10,7 @@ from urllib.parse import urlparse
 import pytest
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 
+import logmask
 import web
 
 
@@ -100,8 +101,14 @@ def test_forms_of_others(headers: dict[str, str]) -> None:
 def test_secrets_in_addresses_and_headers_are_masked(said: str, shown: str) -> None:
     for message, arguments in ((said, ()), ("%s", (said,))):
         record = logging.LogRecord("hub", logging.INFO, "", 1, message, arguments, None)
-        assert web.Masked().filter(record)
+        assert logmask.Masked().filter(record)
         assert record.getMessage() == shown
+
+
+def test_masked_a_call_whose_arguments_do_not_fit_is_left_to_the_handler() -> None:
+    record = logging.LogRecord("hub", logging.INFO, "", 1, "%s of %s", ("one",), None)
+    assert logmask.Masked().filter(record)
+    assert (record.msg, record.args) == ("%s of %s", ("one",))
 
 
 def test_masked_a_traceback_with_secrets_hides_them() -> None:
@@ -109,7 +116,7 @@ def test_masked_a_traceback_with_secrets_hides_them() -> None:
         raise RuntimeError("no answer from https://x.test/?code=ab12")
     except RuntimeError:
         record = logging.LogRecord("hub", logging.ERROR, "", 1, "failed", (), sys.exc_info())
-    assert web.Masked().filter(record)
+    assert logmask.Masked().filter(record)
     shown = logging.Formatter().format(record)
     assert "RuntimeError: no answer from https://x.test/?code=[secret]" in shown
     assert "ab12" not in shown
@@ -134,7 +141,7 @@ def test_masked_a_traceback_with_secrets_hides_them() -> None:
 def test_mask_a_text_four_times_as_long_takes_no_sixteen_times_as_long(unit: str) -> None:
     def seconds(length: int) -> float:
         text = unit * (length // len(unit))
-        return min(timeit.repeat(lambda: web.mask(text), number=1, repeat=3))
+        return min(timeit.repeat(lambda: logmask.mask(text), number=1, repeat=3))
 
     assert seconds(2**18) < 10 * seconds(2**16) + 0.01
 

@@ -1,0 +1,97 @@
+"""A server extension: the log of a server has no secret of a request, as the hub's has none (`hub/logmask.py`).
+
+Tornado logs the whole address of a request that fails, and JupyterHub all headers of one that fails with 500.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any
+
+HIDDEN = "[secret]"
+# What these match grows with the text, not with its square: anyone may send an address of 64 KiB.
+_IN_ADDRESS = re.compile(
+    r"""(?ix)
+    (?P<name>
+        token | _xsrf | secret | password
+        # Words that mean something else outside of an address; an address may be a parameter of another one.
+        | (?:[?&\#] | %(?:25)*(?:3F|26|23)) [\w.-]* (?:code|code_verifier|state|auth|key|ticket|assertion|response)
+    )
+    (?:
+        (?P<plain> = ) [^\s&;,"'<>()\[\]{}\#\\]+
+        | (?P<encoded> %(?P<depth>(?:25)*)3D ) (?: (?!%(?P=depth)26) [^\s&;,"'<>()\[\]{}\#\\] )+
+    )
+    """
+)
+_IN_HEADER = re.compile(
+    r"""(?ix)
+    (?P<name>
+        authorization | (?P<cookie>cookie) | x-(?:[a-z]{1,20}-){0,4}(?:xsrftoken|csrftoken|token|key|secret)
+        # What a sign-in service answers.
+        | (?:access|refresh|id)_token | client_secret
+    )
+    (?P<colon> ["']? [ ]? : [ ]? )
+    (?: "(?P<double> (?:[^"\\\n] | \\.)+ )" | '(?P<single> (?:[^'\\\n] | \\.)+ )' | (?P<bare> [^\s"'] [^\n]* ) )
+    """
+)
+# Values of cookies, by which a browser is known, that JupyterHub and its authenticators log as a part of a sentence.
+_IN_SENTENCE = re.compile(
+    r"""(?ix)
+    (xsrf[ ]cookie[ ]for[ ]b?' | oauth[ ]state[ ]argument[ ]' | oauth-state[\w-]{0,40}=b?'
+        | state[ ]mismatch:[ ] | decode[ ]state:[ ])
+    [^'\n]+
+    """
+)
+
+
+def mask(text: str) -> str:
+    """`text` without secrets in addresses and headers, which JupyterHub and Tornado log when a request fails."""
+    text = _IN_HEADER.sub(_hide_header, text)
+    text = _IN_SENTENCE.sub(rf"\g<1>{HIDDEN}", text)
+    return _IN_ADDRESS.sub(lambda found: f"{found['name']}{found['plain'] or found['encoded']}{HIDDEN}", text)
+
+
+def _hide_header(found: re.Match[str]) -> str:
+    kind = next(kind for kind in ("double", "single", "bare") if found[kind] is not None)
+    quote = {"double": '"', "single": "'", "bare": ""}[kind]
+    value = found[kind]
+    if found["cookie"]:
+        # The names of cookies stay, as in JupyterHub's own log.
+        names = [pair.partition("=")[0].strip() for pair in value.split(";") if "=" in pair]
+        hidden = "; ".join(f"{name}={HIDDEN}" for name in names) or HIDDEN
+    else:
+        scheme, space, _ = value.partition(" ")
+        hidden = f"{scheme} {HIDDEN}" if space else HIDDEN
+    return f"{found['name']}{found['colon']}{quote}{hidden}{quote}"
+
+
+class Masked(logging.Filter):
+    """Hides secrets in addresses and headers from the log. A token in an address is not accepted, but is a secret."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        try:
+            text = record.getMessage()
+        except Exception:
+            # The handler reports a call whose arguments do not fit its message.
+            return True
+        record.msg, record.args = mask(text), ()
+        if record.exc_info and not record.exc_text:
+            # Formatters take what is here already.
+            from jupyterhub.log import CoroutineLogFormatter
+
+            record.exc_text = CoroutineLogFormatter().formatException(record.exc_info)
+        if record.exc_text:
+            record.exc_text = mask(record.exc_text)
+        return True
+
+
+def _jupyter_server_extension_points() -> list[dict[str, str]]:
+    return [{"module": __name__}]
+
+
+def _load_jupyter_server_extension(_: Any) -> None:
+    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
+    handlers = {handler for logger in loggers if isinstance(logger, logging.Logger) for handler in logger.handlers}
+    for handler in handlers:
+        handler.addFilter(Masked())
