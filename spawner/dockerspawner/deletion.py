@@ -14,18 +14,25 @@ from dockerspawner.engine import perform
 from dockerspawner.errors import EngineError, Gone, Refused
 from dockerspawner.failures import failure
 from dockerspawner.ownership import Owner
-from dockerspawner.records import volumes_of_others
+from dockerspawner.records import containers_of_other_users, instances_on_record, volumes_of_others
 
 
 def staying(
-    volume: Mapping[str, Any], owner: Owner, used: Collection[str] = (), used_by_others: Collection[str] = ()
+    volume: Mapping[str, Any],
+    owner: Owner,
+    used: Collection[str] = (),
+    used_by_others: Collection[str] = (),
+    instances: Collection[str] = (),
+    former_users: Collection[str] = (),
 ) -> str | None:
     """Why a listed volume outlives its server, or its user where that is the unnamed one; None where it does not.
 
-    `used` are those that the server has on record, whatever it was called when they were made.
+    `used` are those that the server has on record, whatever it was called when they were made. `instances` are the
+    hub's former ones. `former_users` are the user's former names, which count only for what is on record.
     """
     name, labels = volume["Name"], volume.get("Labels") or {}
-    if (labels.get(ownership.INSTANCE), labels.get(ownership.USER)) != (owner.instance, owner.user):
+    users = {owner.user, *former_users} if name in used else {owner.user}
+    if labels.get(ownership.INSTANCE) not in {owner.instance, *instances} or labels.get(ownership.USER) not in users:
         return "it was not made for this user by this hub"
     if owner.server and labels.get(ownership.SERVER) != owner.server:
         if ownership.SERVER not in labels:
@@ -81,16 +88,7 @@ class Deletion(LoggingConfigurable):
 
     async def _delete_containers(self, left: list[str]) -> None:
         owner = self._owner
-        # The user's other servers, if any, are deleted as well: they would hold on to volumes.
-        labels = {ownership.INSTANCE: owner.instance, ownership.USER: owner.user}
-        if owner.server:
-            labels[ownership.SERVER] = owner.server
-        try:
-            found = await self._ids(labels)
-        except (Gone, Refused) as error:
-            # By a proxy in front of the engine. The container on record can be removed without a list.
-            self.log.debug("Containers of %s can't be listed: %s", self.user.name, error)
-            found = []
+        found = await self._containers_of_user()
         for container_id in dict.fromkeys([*found, *([self.object_id] if self.object_id else [])]):
             container = await self._inspect(container_id)
             if container is None:
@@ -114,12 +112,30 @@ class Deletion(LoggingConfigurable):
             self._give_gpus_back()
         await self._leave_network()
 
+    async def _containers_of_user(self) -> list[str]:
+        """Ids of the server's containers by their labels; of the unnamed server, those of all servers of the user."""
+        found: list[str] = []
+        for instance in self._instances:
+            labels = {ownership.INSTANCE: instance, ownership.USER: self.user.name}
+            # The user's other servers, if any, are deleted as well: they would hold on to volumes.
+            if self.name:
+                labels[ownership.SERVER] = self.name
+            try:
+                found += await self._ids(labels)
+            except (Gone, Refused) as error:
+                # By a proxy in front of the engine. The container on record can be removed without a list.
+                self.log.debug("Containers of %s can't be listed: %s", self.user.name, error)
+        # A user who was renamed keeps containers with labels of the name that this user has now.
+        theirs = containers_of_other_users(self) if found else set()
+        return [container_id for container_id in found if container_id not in theirs]
+
     async def _delete_volumes(self, left: list[str]) -> None:
         used = set(self._used_volumes.values())
         others = volumes_of_others(self)
-        for volume in await self._volumes_of_user():
+        instances = {*self._instances, *instances_on_record(self)}
+        for volume in await self._volumes_of_user(instances):
             name = volume["Name"]
-            if reason := staying(volume, self._owner, used, others):
+            if reason := staying(volume, self._owner, used, others, instances, self._former_users):
                 self.log.info("Volume %s stays: %s", name, reason)
                 continue
             try:
@@ -133,12 +149,20 @@ class Deletion(LoggingConfigurable):
     async def _remove_volume(self, name: str) -> None:
         await perform(self.docker, "remove_volume", name)
 
-    async def _volumes_of_user(self) -> Iterable[Mapping[str, Any]]:
-        """Volumes that this hub has made for the user, and others with the names that settings give now."""
-        labels = {ownership.INSTANCE: self.instance, ownership.USER: self.user.name}
-        answer = await perform(self.docker, "volumes", filters=self._labels(labels))
-        found = {volume["Name"]: volume for volume in answer.get("Volumes") or ()}
-        for name in self._own_volumes() - found.keys():
+    async def _volumes_of_user(self, instances: Collection[str]) -> Iterable[Mapping[str, Any]]:
+        """Volumes that this hub has made for the user, and those on record, and of the names that settings give now."""
+        found: dict[str, Mapping[str, Any]] = {}
+        for instance in {self.instance, *instances}:
+            labels = {ownership.INSTANCE: instance, ownership.USER: self.user.name}
+            try:
+                answer = await perform(self.docker, "volumes", filters=self._labels(labels))
+            except Refused:
+                if instance == self.instance:
+                    raise
+                # A proxy in front of the engine knows one instance.
+                continue
+            found |= {volume["Name"]: volume for volume in answer.get("Volumes") or ()}
+        for name in {*self._own_volumes(), *self._used_volumes.values()} - found.keys():
             try:
                 found[name] = await perform(self.docker, "inspect_volume", name)
             except Gone:

@@ -90,8 +90,9 @@ class Gpus(LoggingConfigurable):
         return state | {"last_gpus": self._last_leased} if self._last_leased else state
 
     @property
-    def _holder(self) -> tuple[str, str]:
-        return self.user.name, self.name
+    def _holder(self) -> Hashable:
+        # Not the user's name, which may change.
+        return getattr(self.user, "id", self.user.name), self.name
 
     @property
     def _pool(self) -> Pool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Mapping
 from typing import Any
 
 from traitlets import Unicode
@@ -81,13 +82,18 @@ class Instance(LoggingConfigurable):
         return tuple(Owner(instance, self.user.name, self.name) for instance in self._instances)
 
     @property
+    def _former_users(self) -> set[str]:
+        """The names that the user had at earlier starts of this server: another user may have them by now."""
+        return {owner.user for owner in self._owners_on_record} - {self.user.name}
+
+    @property
     def _is_renamed(self) -> bool:
         """Did the user, or the server, have another name at the last start?"""
         last = self._owners_on_record[-1] if self._owners_on_record else self._owner
         return (last.user, last.server) != (self.user.name, self.name)
 
 
-def owners_of(state: dict[str, Any]) -> tuple[Owner, ...]:
+def owners_of(state: Mapping[str, Any]) -> tuple[Owner, ...]:
     """The owners of a server's starts, as its state has them, oldest first."""
     entries = state.get("owners")
     whole = [entry for entry in entries if isinstance(entry, list)] if isinstance(entries, list) else []

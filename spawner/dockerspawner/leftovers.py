@@ -16,7 +16,7 @@ from dockerspawner.errors import Conflict, EngineError, Gone, NameTaken, Refused
 from dockerspawner.failures import failure
 from dockerspawner.naming import DNS_LABEL, fit
 from dockerspawner.ownership import Owner
-from dockerspawner.records import replace_state, states_of_others
+from dockerspawner.records import containers_of_others, replace_state
 from dockerspawner.watch import Word
 
 # Seconds for which a container is looked for whose creation nobody has answered.
@@ -112,6 +112,10 @@ class Leftovers(LoggingConfigurable):
         except Refused:
             # A proxy in front of the engine refuses lists.
             found = []
+        if any(word.id != self._known_id for word in found):
+            # A server that was renamed keeps a container with labels of the name that this one has now.
+            theirs = containers_of_others(self)
+            found = [word for word in found if word.id == self._known_id or word.id not in theirs]
         if self._known_id and self._known_id not in (word.id for word in found):
             # Labels of a former name or instance, or none at all.
             container = await self._inspect(self._known_id)
@@ -193,9 +197,7 @@ class Leftovers(LoggingConfigurable):
 
     def _is_of_another_server(self, container_id: str) -> bool:
         """Is the container on the hub's record of another server, which had this server's name earlier?"""
-        return any(
-            container_id in (state.get("object_id"), state.get("container_id")) for state in states_of_others(self)
-        )
+        return container_id in containers_of_others(self)
 
     async def _move_aside(self, container: dict[str, Any]) -> None:
         """Rename another server's container, which that server finds by its id."""

@@ -24,15 +24,18 @@ to be changed by a conditional UPDATE, because the replica that runs the server 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from jupyterhub import orm
 from jupyterhub.utils import url_escape_path, url_path_join
+from sqlalchemy import UnicodeText, cast
 from sqlalchemy.exc import SQLAlchemyError
 
-from dockerspawner.ownership import Owner
+from dockerspawner.instance import owners_of
 
 
 def session_of(spawner: Any) -> Any:
@@ -91,13 +94,13 @@ def save_options(spawner: Any, options: Mapping[str, Any]) -> None:
         save(spawner)
 
 
-def servers_on_record(session: Any) -> list[tuple[tuple[str, str], dict[str, Any]]]:
-    """Every server that runs or sleeps, as the names of its user and its own, with its state; none without a hub."""
+def servers_on_record(session: Any) -> list[tuple[tuple[int, str], dict[str, Any]]]:
+    """Every server that runs or sleeps, as the id of its user and its own name, with its state; none without a hub."""
     if session is None:
         return []
-    columns = orm.User.name, orm.Spawner.name, orm.Spawner.state, orm.Spawner.server_id
+    columns = orm.Spawner.user_id, orm.Spawner.name, orm.Spawner.state, orm.Spawner.server_id
     with _operation(session):
-        rows = _columns(session, *columns).join(orm.Spawner.user).all()
+        rows = _columns(session, *columns).all()
     return [
         ((user, name), state)
         for user, name, state, server in rows
@@ -105,54 +108,99 @@ def servers_on_record(session: Any) -> list[tuple[tuple[str, str], dict[str, Any
     ]
 
 
-def forget_sleep(session: Any, owner: Owner, container_id: str) -> None:
-    """A server whose state says that it sleeps in that container does so no more; nothing without a hub."""
+def forget_sleep(session: Any, container_id: str) -> None:
+    """The server whose state says that it sleeps in that container does so no more; nothing without a hub.
+
+    By the id: the user, or the server, may have had another name when the container was made.
+    """
     if session is None:
         return
-    whose = orm.User.name == owner.user, orm.Spawner.name == owner.server
     with _operation(session):
-        row = session.query(orm.Spawner).join(orm.Spawner.user).filter(*whose).first()
-        if row is not None and (row.state or {}).get("object_id") == container_id:
-            row.state = {name: value for name, value in row.state.items() if name != "paused_at"}
+        asleep = _columns(session, orm.Spawner.id, orm.Spawner.state).filter(_mentions(container_id)).all()
+        ids = [row for row, state in asleep if state.get("object_id") == container_id]
+        for record in session.query(orm.Spawner).filter(orm.Spawner.id.in_(ids)):
+            record.state = {name: value for name, value in record.state.items() if name != "paused_at"}
             session.commit()
 
 
-def _all_states(session: Any) -> list[tuple[int, str, dict[str, Any]]]:
-    """The states of all servers, by the ids of their users and their own names."""
-    with _operation(session):
-        rows = _columns(session, orm.Spawner.user_id, orm.Spawner.name, orm.Spawner.state).all()
-    return [(user, name, state or {}) for user, name, state in rows]
+def _mentions(text: str) -> Any:
+    """A condition on the state, for the database: it has this text somewhere, as JSON."""
+    return cast(orm.Spawner.state, UnicodeText).contains(json.dumps(text), autoescape=True)
 
 
-def _others(spawner: Any) -> list[tuple[int, str, dict[str, Any]]]:
-    session = session_of(spawner)
-    if session is None:
+@dataclass(frozen=True)
+class Record:
+    """What the hub has on record of one server."""
+
+    user: int
+    name: str
+    state: Mapping[str, Any]
+
+    @property
+    def container(self) -> str:
+        return str(self.state.get("object_id") or self.state.get("container_id") or "")
+
+    @property
+    def volumes(self) -> set[str]:
+        return set((self.state.get("volumes") or {}).values())
+
+
+def _others(spawner: Any, *conditions: Any) -> list[Record]:
+    """The hub's other servers, running or not; none without a hub."""
+    session, user = session_of(spawner), getattr(spawner.user, "orm_user", None)
+    if session is None or user is None:
         return []
-    own = spawner.user.orm_user.id, spawner.name
-    return [record for record in _all_states(session) if record[:2] != own]
+    columns = orm.Spawner.user_id, orm.Spawner.name, orm.Spawner.state
+    with _operation(session):
+        rows = _columns(session, *columns).filter(*conditions).all()
+    own = user.id, spawner.name
+    return [Record(one, name, state or {}) for one, name, state in rows if (one, name) != own]
 
 
-def states_of_others(spawner: Any) -> list[dict[str, Any]]:
-    """The states of the hub's other servers, running or not; none without a hub."""
-    return [state for _, _, state in _others(spawner)]
+def _other_users(spawner: Any, *conditions: Any) -> list[Record]:
+    return [record for record in _others(spawner, *conditions) if record.user != spawner.user.orm_user.id]
 
 
 def names_of_others(spawner: Any) -> set[str]:
     """The names of the user's other servers, running or not; none without a hub."""
-    session = session_of(spawner)
-    if session is None:
+    session, user = session_of(spawner), getattr(spawner.user, "orm_user", None)
+    if session is None or user is None:
         return set()
     with _operation(session):
-        rows = _columns(session, orm.Spawner.name).filter_by(user_id=spawner.user.orm_user.id).all()
+        rows = _columns(session, orm.Spawner.name).filter_by(user_id=user.id).all()
     return {name for (name,) in rows} - {spawner.name}
+
+
+def containers_of_others(spawner: Any) -> set[str]:
+    """Ids of containers on record of the hub's other servers."""
+    return {record.container for record in _others(spawner)} - {""}
+
+
+def containers_of_other_users(spawner: Any) -> set[str]:
+    """Ids of containers on record of other users' servers."""
+    return {record.container for record in _other_users(spawner)} - {""}
 
 
 def volumes_of_others(spawner: Any) -> set[str]:
     """Volumes on record of the hub's other servers; where `spawner` is the unnamed one, of other users' servers."""
-    found = _others(spawner)
-    if not spawner.name:
-        found = [record for record in found if record[0] != spawner.user.orm_user.id]
-    return {volume for _, _, state in found for volume in (state.get("volumes") or {}).values()}
+    found = _others(spawner) if spawner.name else _other_users(spawner)
+    return {volume for record in found for volume in record.volumes}
+
+
+def volumes_of_former_namesakes(spawner: Any) -> set[str]:
+    """Volumes on record of users who once had the name that this user has now."""
+    name = spawner.user.name
+    found = [
+        record
+        for record in _other_users(spawner, _mentions(name))
+        if name in (owner.user for owner in owners_of(record.state))
+    ]
+    return {volume for record in found for volume in record.volumes}
+
+
+def instances_on_record(spawner: Any) -> set[str]:
+    """The values that `instance` had at starts of this hub's other servers."""
+    return {owner.instance for record in _others(spawner, _mentions("owners")) for owner in owners_of(record.state)}
 
 
 def forget_tokens(spawner: Any, but: str = "") -> None:

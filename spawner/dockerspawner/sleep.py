@@ -91,7 +91,7 @@ class Sleep(LoggingConfigurable):
         self._paused_at, self._paused_stop_timeout = time.time(), self.stop_timeout
         self._watch.paused(self.object_id)
         self._sleepers.keep(self.max_sleeping, self.pause_max_age)
-        self._sleepers.add(self.object_id, Sleeper(self._paused_at, self._own_network, self.stop_timeout))
+        self._sleepers.add(self.object_id, Sleeper(self._paused_at, self._own_network, self.stop_timeout, self._holder))
         self.log.info("%s sleeps", self.object_name)
         return True
 

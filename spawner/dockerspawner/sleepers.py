@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakValueDictionary
@@ -40,17 +40,19 @@ def overdue(since: Mapping[str, float], now: float, most: int, longest: float) -
 class Sleeper:
     """A frozen server: since when, in seconds since the epoch, and the network that is its own, if any.
 
-    `stop_timeout` is its own, too: how many seconds its processes have to end, None is what its image says.
+    `holder` holds its GPUs. `stop_timeout` is its own, too: how many seconds its processes have to end, None is what
+    its image says.
     """
 
     since: float
     network: str = ""
     stop_timeout: int | None = None
+    holder: Hashable = None
 
     @classmethod
-    def of(cls, state: Mapping[str, Any]) -> Sleeper:
+    def of(cls, state: Mapping[str, Any], holder: Hashable = None) -> Sleeper:
         """A frozen server by its state on record."""
-        return cls(state["paused_at"], state.get("network") or "", state.get("paused_stop_timeout"))
+        return cls(state["paused_at"], state.get("network") or "", state.get("paused_stop_timeout"), holder)
 
 
 class Sleepers:
@@ -110,8 +112,8 @@ class Sleepers:
     async def _end_overdue(self) -> bool:
         """True where somebody has just fallen asleep of whose pause the watch has not heard yet."""
         if not self._loaded:
-            states = [state for _, state in servers_on_record(self._session) if state.get("paused_at")]
-            known = {one["object_id"]: Sleeper.of(one) for one in states}
+            found = [(server, state) for server, state in servers_on_record(self._session) if state.get("paused_at")]
+            known = {state["object_id"]: Sleeper.of(state, server) for server, state in found}
             self.asleep, self._loaded = known | self.asleep, True
         watch = watch_of(self._engine, self._instance, self._log)
         await watch.expect(self.asleep)
@@ -139,8 +141,8 @@ class Sleepers:
         watch.stopped(container_id)
         self.asleep.pop(container_id, None)
         if pool := self._engine.leases.get(self._instance):
-            pool.give_back((word.owner.user, word.owner.server))
-        forget_sleep(self._session, word.owner, container_id)
+            pool.give_back(sleeper.holder)
+        forget_sleep(self._session, container_id)
         networks = self._engine.networks.get(self._instance)
         if networks and sleeper.network:
             await networks.attachments.detach(sleeper.network)

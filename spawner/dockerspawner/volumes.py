@@ -18,7 +18,7 @@ from dockerspawner.failures import misconfigured
 from dockerspawner.mounts import Mounted, is_host_path, is_relative_path, normal, replaced, typed
 from dockerspawner.naming import VOLUME_NAME, case_suffix, fit, hash_suffix
 from dockerspawner.operatorcode import operator_code
-from dockerspawner.records import names_of_others
+from dockerspawner.records import names_of_others, volumes_of_former_namesakes
 from dockerspawner.templates import TemplateError
 from dockerspawner.volumenamingstrategy import default_format_volume_name, escaped_format_volume_name
 
@@ -200,16 +200,21 @@ class Volumes(LoggingConfigurable):
         self._older_names = {}
         older = {}
         alike = {name for name in names_of_others(self) if name.lower() == self.name.lower()} if self.name else set()
+        namesakes = set() if self._used_volumes else volumes_of_former_namesakes(self)
         for bind in self._named_volumes():
-            found = await self._older_volume(bind, alike)
+            found, own_name = await self._older_volume(bind, alike), self._name_of_its_own(bind.source)
             named = await self._volume(bind.source) if found or alike else None
-            if _is_of_server(named, alike):
-                older[bind.source] = found or fit(bind.source + hash_suffix(self.name), VOLUME_NAME)
+            if _is_of_server(named, alike) or bind.source in namesakes or found == own_name:
+                older[bind.source] = found or own_name
                 self.log.warning("Volume %s is another server's: %s is used", bind.source, older[bind.source])
             elif found and named is None:
                 older[bind.source] = found
                 self.log.warning("Volume %s is used, since there is no %s as settings name it", found, bind.source)
         self._older_names = older
+
+    def _name_of_its_own(self, name: str) -> str:
+        """Another name for a volume: the name that settings give is that of another server's, or another user's."""
+        return fit(name + hash_suffix(f"{getattr(self.user, 'id', self.user.name)}/{self.name}"), VOLUME_NAME)
 
     async def _older_volume(self, bind: Bind, alike: Collection[str]) -> str:
         """The name of the volume that this server had under a former name; empty if there is none.

@@ -53,6 +53,20 @@ def test_volumes_that_stay(found: dict[str, Any], owner: Owner, why: str) -> Non
     assert why in (staying(found, owner, used_by_others={"in-use"}) or "")
 
 
+def test_volumes_of_a_former_instance_of_this_hub_go_and_those_of_another_hub_stay() -> None:
+    former = volume(instance="former")
+    assert staying(former, ANN, instances={"former"}) is None
+    assert staying(former, ANN, used={"v"}, instances={"another"}) is not None
+
+
+def test_volumes_of_a_renamed_user_go_where_they_are_on_record() -> None:
+    bob = Owner("hub", "bob", "")
+    assert staying(volume("home"), bob, used={"home"}, former_users={"ann"}) is None
+    # Those of a new user of the former name.
+    assert staying(volume("home"), bob, used={"other"}, former_users={"ann"}) is not None
+    assert staying(volume("home"), bob, used={"home"}) is not None
+
+
 @pytest.mark.parametrize(("policy", "said"), [("keep", ""), ("delete", "; volumes home-ann")])
 async def test_an_engine_that_is_away_leaves_what_the_error_names(policy: str, said: str) -> None:
     client = FakeClient()

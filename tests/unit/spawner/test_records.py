@@ -14,7 +14,6 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from dockerspawner import records
-from dockerspawner.ownership import Owner
 from dockerspawner.records import forget_tokens
 from support.fake_engine import FakeClient, fake_engine
 from support.spawners import make_spawner
@@ -125,7 +124,7 @@ def test_servers_on_record_has_those_that_run_or_sleep(db: Any, row: Callable[..
     row("ann", "lab", paused_at=1.0)
     row("bob", object_id="2")
     row("cleo", running=True)
-    assert records.servers_on_record(db) == [(("ann", ""), {"object_id": "1"}), (("ann", "lab"), {"paused_at": 1.0})]
+    assert records.servers_on_record(db) == [((1, ""), {"object_id": "1"}), ((1, "lab"), {"paused_at": 1.0})]
     assert records.servers_on_record(None) == []
 
 
@@ -139,6 +138,18 @@ def test_volumes_of_others_leaves_out_what_goes_along(
     row("bob", volumes={"a": "of-bob"})
     row("cleo")
     assert records.volumes_of_others(of("ann", server)) == names
+
+
+def test_volumes_of_former_namesakes_are_those_of_users_who_had_that_name(
+    db: Any, of: Callable[..., Any], row: Callable[..., Any]
+) -> None:
+    row("bob", object_id="1", volumes={"a": "home-ann"}, owners=[["hub", "ann", ""], ["hub", "bob", ""]])
+    # A teacher, who has a look into ann's files.
+    row("cleo", object_id="2", volumes={"a": "notes-ann"}, owners=[["hub", "cleo", ""]])
+    assert records.volumes_of_former_namesakes(of("ann")) == {"home-ann"}
+    assert records.volumes_of_former_namesakes(of("bob")) == set()
+    assert records.instances_on_record(of("ann")) == {"hub"}
+    assert records.containers_of_other_users(of("ann")) == records.containers_of_others(of("ann")) == {"1", "2"}
 
 
 @pytest.mark.parametrize(
@@ -157,12 +168,10 @@ def test_a_read_writes_nothing_that_others_have_changed(
 
 def test_forget_sleep_changes_no_other_container(db: Any, row: Callable[..., Any]) -> None:
     row("ann", object_id="1", paused_at=1.0)
-    owner = Owner("hub", "ann", "")
-    records.forget_sleep(db, owner, "2")
-    records.forget_sleep(db, Owner("hub", "bob", ""), "1")
-    records.forget_sleep(None, owner, "1")
+    records.forget_sleep(db, "2")
+    records.forget_sleep(None, "1")
     assert saved(db) == [{"object_id": "1", "paused_at": 1.0}]
-    records.forget_sleep(db, owner, "1")
+    records.forget_sleep(db, "1")
     assert saved(db) == [{"object_id": "1"}]
 
 
@@ -182,7 +191,7 @@ def test_what_is_saved_is_there_when_the_hub_is_killed(
     [
         lambda spawner: records.save_state(spawner, more=1),
         lambda spawner: records.save_options(spawner, {"profile": "small"}),
-        lambda spawner: records.forget_sleep(spawner.user.db, Owner("hub", "ann", ""), "1"),
+        lambda spawner: records.forget_sleep(spawner.user.db, "1"),
         forget_tokens,
     ],
     ids=["state", "options", "sleep", "tokens"],

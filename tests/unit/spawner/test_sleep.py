@@ -298,7 +298,7 @@ async def test_a_hub_that_was_restarted_ends_who_has_slept_too_long(
     bob = make(client, "bob", instance=ann.instance, **limits)
     bob.user.db = db
     bob.log.propagate = True
-    assert bob._pool.holders == {"0": ("ann", "")}
+    assert bob._pool.holders == {"0": (user.id, "")}
     monkeypatch.setattr(sleepers, "overdue", fails_once(sleepers.overdue))
     await bob.start()
     await states(client, ann="exited", bob="running")
