@@ -10,7 +10,7 @@ from traitlets import Any as AnyTrait
 from traitlets import List, Unicode
 from traitlets.config import LoggingConfigurable
 
-from dockerspawner.failures import failure
+from dockerspawner.failures import failure, misconfigured
 from dockerspawner.records import servers_on_record, session_of
 
 ALL = "all"
@@ -152,6 +152,4 @@ def _valid(value: Any) -> Any:
     is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
     if value is None or value == ALL or is_number or is_ids:
         return value
-    raise failure(
-        f"The setting gpus is {value!r}: it takes 'all', a number, or a list of device ids.", reason="settings"
-    )
+    raise misconfigured(f"The setting gpus is {value!r}: it takes 'all', a number, or a list of device ids.")

@@ -11,7 +11,7 @@ from jupyterhub.utils import maybe_future
 from traitlets import Bool, Float, HasTraits, TraitError, TraitType, Union
 from traitlets.config import LoggingConfigurable
 
-from dockerspawner.failures import failure
+from dockerspawner.failures import misconfigured
 from dockerspawner.operatorcode import operator_code
 
 
@@ -94,7 +94,7 @@ class Limits(LoggingConfigurable):
                 with operator_code(f"the setting {name}", self.log):
                     self._pinned[name] = await trait.evaluate(self)
             except TraitError as error:
-                raise failure(f"The server can't be started: {error}", reason="settings") from error
+                raise misconfigured(f"Wrong value for the setting {name}: {str(error).rstrip('.')}.") from error
         limit, guarantee = self._pinned["mem_limit"], self._pinned["mem_guarantee"]
         if limit and guarantee and guarantee > limit:
             # As where a profile's limit is smaller than all others'. The engine would refuse it.

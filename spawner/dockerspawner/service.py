@@ -161,7 +161,7 @@ class Service(LoggingConfigurable):
         if not gpus:
             return {}
         if not isinstance(gpus, int):
-            raise failure(f"The setting gpus is {gpus!r}: on a swarm it takes a number.", reason="settings")
+            raise misconfigured(f"The setting gpus is {gpus!r}: on a swarm it takes a number.")
         return {self.gpu_resource: gpus}
 
     def _container_settings(self, extra: dict[str, Any]) -> dict[str, Any]:

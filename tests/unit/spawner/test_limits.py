@@ -59,3 +59,10 @@ async def test_a_callable_that_gives_no_number_fails_the_start_by_name(name: str
     with pytest.raises(Exception, match=name) as failed:
         await make_spawner(**{name: lambda spawner: value})._pin_limits()
     assert failed.value.reason == "settings"
+
+
+@pytest.mark.parametrize(("setting", "value"), [("mem_limit", "2 gigs"), ("cpu_limit", "two"), ("mem_guarantee", True)])
+async def test_start_with_a_wrong_limit_of_a_callable_names_the_setting(setting: str, value: Any) -> None:
+    spawner = make_spawner(**{setting: lambda spawner: value})
+    with pytest.raises(Exception, match=f"Wrong value for the setting {setting}: .* Please contact an administrator"):
+        await spawner._pin_limits()
