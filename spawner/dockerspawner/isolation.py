@@ -162,7 +162,7 @@ class Isolation(LoggingConfigurable):
                 raise outcome
 
     async def _have_networks(self, name: str, anew: bool = False) -> None:
-        await self._networks.make(name, self._owner)
+        await self._networks.make(name, self._owner, self._owners)
         # From now on a start that fails removes it.
         self._own_network = name
         if self.allow_internet:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Network, ip_network
 from typing import Any
 
@@ -107,30 +107,30 @@ class UserNetworks:
     def docker(self, method: str, *args: Any, **kwargs: Any) -> asyncio.Future[Any]:
         return self._engine.send(method, args, kwargs, rank=1)
 
-    async def make(self, name: str, owner: Owner) -> None:
+    async def make(self, name: str, owner: Owner, former: Collection[Owner] = ()) -> None:
         """Have the network of a server; a failure where there is one of somebody else, or the pool is used up."""
         await self._listed()
         is_new = name not in self._held
         self._held.setdefault(name, None)
         try:
-            await self._make(name, owner)
+            await self._make(name, owner, former)
         except BaseException:
             if is_new:
                 self._held.pop(name, None)
             raise
 
-    async def _make(self, name: str, owner: Owner) -> None:
+    async def _make(self, name: str, owner: Owner, former: Collection[Owner]) -> None:
         for anew in (False, True):
             if anew:
                 await self._listed(anew=True)
             while subnet := self._subnets.take():
-                if await self._create(user_network(name, subnet, labels_of(owner)), subnet, owner):
+                if await self._create(user_network(name, subnet, labels_of(owner)), subnet, [owner, *former]):
                     return
         raise failure(
             f"The pool {self._said()} is used up: {self._subnets.count} networks. {MEND}", reason="network", status=503
         )
 
-    async def _create(self, network: dict[str, Any], subnet: IPv4Network, owner: Owner | None) -> bool:
+    async def _create(self, network: dict[str, Any], subnet: IPv4Network, owners: Collection[Owner]) -> bool:
         """False where somebody else has the subnet. True: the network is there, made now or before."""
         name = network["name"]
         creating = asyncio.ensure_future(perform(self.docker, "create_network", **network))
@@ -138,7 +138,7 @@ class UserNetworks:
             await asyncio.shield(creating)
         except Conflict:
             self._subnets.give_back(subnet)
-            self._held[name] = await self._subnet_of_ours(name, owner)
+            self._held[name] = await self._subnet_of_ours(name, owners)
             return True
         except (Refused, Failed) as error:
             self._subnets.give_back(subnet)
@@ -166,12 +166,11 @@ class UserNetworks:
         self._held[name] = subnet
         return True
 
-    async def _subnet_of_ours(self, name: str, owner: Owner | None) -> IPv4Network | None:
+    async def _subnet_of_ours(self, name: str, owners: Collection[Owner]) -> IPv4Network | None:
         """The subnet of a network that is there already; a failure where it is not this server's, or not the hub's."""
         network = await perform(self.docker, "inspect_network", name)
         labels = network.get("Labels") or {}
-        expected = owner or Owner(self._instance, "", "")
-        if ownership.INSTANCE not in labels or Owner.of(labels) != expected:
+        if ownership.INSTANCE not in labels or Owner.of(labels) not in owners:
             raise failure(
                 f"There is already a Docker network named {name} that does not belong to this server. "
                 "It has to be removed by whoever made it.",
@@ -190,7 +189,7 @@ class UserNetworks:
         for subnet in egress_candidates(self._pool):
             network = egress_network(self.egress, subnet, {ownership.INSTANCE: self._instance})
             self._subnets.block(subnet)
-            if await self._create(network, subnet, None):
+            if await self._create(network, subnet, [Owner(self._instance, "", "")]):
                 used = self._held.pop(self.egress)
                 self._subnets.block(used or subnet)
                 return

@@ -368,3 +368,14 @@ async def test_an_engine_that_tells_of_no_containers_does_not_hold_up_a_start(po
     assert "left" not in client.made
     for one in (spawner, second):
         await one.stop()
+
+
+async def test_network_of_a_former_instance_is_this_servers(port: int) -> None:
+    client = FakeNetworks()
+    spawner = isolated(client, port, instance="ours")
+    spawner._record_owner(Owner("former", "ann", ""))
+    labels = {f"dockyard.{key}": value for key, value in {"instance": "former", "user": "ann", "server": ""}.items()}
+    client.made[spawner.object_name] = {"Name": spawner.object_name, "Labels": labels, "IPAM": None, "Id": "left"}
+    await spawner.start()
+    assert client.made[spawner.object_name]["Id"] == "left"
+    await spawner.stop()
