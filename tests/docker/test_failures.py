@@ -123,7 +123,7 @@ async def test_start_an_image_of_another_server_fails(
     make: Any, containers: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(readiness, "WRONG_FOR", 1)
-    spawner = make(remove=True, ready_check="jupyterhub")
+    spawner = make(remove=True, ready_check="jupyterhub", hub_connect_url="http://hub:8081")
     spawner.log.propagate = True
     error = await failure_of(spawner)
     assert "the image's command is not jupyterhub-singleuser. Ask an administrator" in error.jupyterhub_message
