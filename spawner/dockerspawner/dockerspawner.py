@@ -358,6 +358,13 @@ class DockerSpawner(
             return True
         return False
 
+    async def _still_runs(self) -> bool:
+        """Does it run? Asked for unless the watch says so, since the watch may not have heard of a start yet."""
+        if await self._known_to_run():
+            return True
+        container = await understood("inspect_container", self.get_object())
+        return container is not None and bool(container["State"]["Running"])
+
     async def get_url(self) -> str:
         """Where the server is now; what the hub has on record where that can't be asked."""
         if self._engine_silent:
@@ -404,7 +411,7 @@ class DockerSpawner(
             return
         try:
             # It runs on where it could not be stopped.
-            if self.remove or not await self._known_to_run():
+            if self.remove or not await self._still_runs():
                 await self._remove_if_wanted()
         except EngineError as error:
             self.log.warning("Container %s can't be removed now: %s", self.object_name, error)

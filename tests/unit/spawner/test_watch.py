@@ -556,13 +556,13 @@ def test_listed_container_of_an_old_engine_has_a_status_only() -> None:
 async def test_engine_that_lists_but_opens_no_stream_is_asked_each_time() -> None:
     class Reticent(FakeClient):
         def events(self, filters: Any, decode: bool) -> Any:
-            assert self.may_pull.wait(10)
+            assert self.may_pull.wait(60)
             return super().events(filters, decode)
 
     client = Reticent()
     client.may_pull.clear()
     one = add(client, "one")
-    watch = watch_on(client, quick_timeout=0.5)
+    watch = watch_on(client, quick_timeout=3)
     assert (await watch.word(one)).running  # type: ignore[union-attr]
     client.die("one", 1)
     assert not (await watch.word(one)).running  # type: ignore[union-attr]
