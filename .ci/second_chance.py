@@ -26,13 +26,13 @@ def passes(test: str) -> bool:
 def second_chance(failed: Sequence[str], passes: Callable[[str], bool]) -> tuple[bool, str]:
     """Whether the whole run counts as passed, and the reason. `passes` runs one test by its id."""
     if not failed:
-        return False, "No list of failed tests: the test run has not reached its end."
+        return False, "No list of failed tests: the test run did not finish."
     if final := [test for test in failed if not test.startswith(LAYERS)]:
-        return False, f"Failed, and not run again, because they need no engine:{_listed(final)}"
+        return False, f"Failed and not repeated, because these tests use no engine:{_listed(final)}"
     if len(failed) > MOST_FLAKY:
-        return False, f"{len(failed)} tests failed. Up to {MOST_FLAKY} are run again:{_listed(failed)}"
+        return False, f"{len(failed)} tests failed. CI repeats at most {MOST_FLAKY}:{_listed(failed)}"
     flaky = [test for test in failed if passes(test)]
-    lines = [f"FLAKY ({len(flaky)}): passed at the second run:{_listed(flaky)}"] if flaky else []
+    lines = [f"FLAKY ({len(flaky)}): passed when repeated:{_listed(flaky)}"] if flaky else []
     if broken := [test for test in failed if test not in flaky]:
         lines.append(f"Failed twice:{_listed(broken)}")
     return not broken, "\n".join(lines)

@@ -17,10 +17,10 @@ def reason(error: BaseException) -> str:
     while cause is not None and cause not in seen:
         seen.append(cause)
         if isinstance(cause, socket.gaierror):
-            return f"the name is not known ({cause.strerror})"
+            return f"unknown host name ({cause.strerror})"
         # aiohttp's, where its own resolver has looked.
         if type(cause).__name__ == "ClientConnectorDNSError":
-            return "the name is not known"
+            return "unknown host name"
         if isinstance(cause, ConnectionRefusedError):
             return "connection refused"
         if isinstance(cause, TimeoutError):
@@ -42,12 +42,12 @@ class OneLine(logging.Filter):
         if not str(record.msg).startswith(_BEGINS) or not record.exc_info or record.exc_info[1] is None:
             return True
         address, number, tries = (*(record.args if isinstance(record.args, tuple) else ()), "?", 0, 0)[:3]
-        said = f"The hub can't be reached at {address}: {reason(record.exc_info[1])}."
+        said = f"The server can't reach the hub at {address}: {reason(record.exc_info[1])}."
         is_last, is_new = number == tries, said != self._said
         self._said = said
         record.msg, record.args, record.exc_info, record.exc_text = said, (), None, None
         if is_last:
-            record.msg += f" The server ends after {tries} tries."
+            record.msg += f" The server stops after {tries} tries."
         return is_new or is_last
 
 

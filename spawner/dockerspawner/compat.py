@@ -72,7 +72,7 @@ class OldNames(LoggingConfigurable):
         super().__init__(**kwargs)
         for name in UNCALLED:
             if is_replaced(self, name):
-                self._log_once(name, "%s.%s is not called: use %s instead")
+                self._log_once(name, "The spawner does not call %s.%s: use %s instead")
 
     def _log_once(self, name: str, message: str) -> None:
         if (type(self), name) not in _logged:

@@ -43,8 +43,8 @@ class Container(LoggingConfigurable):
     port = Integer(
         8888,
         config=True,
-        help="""Port that the server listens on inside the container; on the network host, the
-        first of the host's ports that it may have.""",
+        help="""Port that the server listens on inside the container. With network_name "host":
+        the first port of the host that the spawner tries.""",
     )
 
     cmd = Command(
@@ -144,7 +144,7 @@ class Container(LoggingConfigurable):
             raise misconfigured(f"{mistake}.") from None
         if unread := sdkkeys.unread(filled.get("host_config") or {}):
             self.log.warning(
-                "Docker disregards %s in host_config of %s: use the setting extra_host_config",
+                "Docker ignores %s in host_config of %s: use the setting extra_host_config",
                 ", ".join(unread),
                 setting,
             )
@@ -163,9 +163,9 @@ class Container(LoggingConfigurable):
         with operator_code("the setting modify_spec_hook", self.log):
             spec = await maybe_future(self.modify_spec_hook(self, spec)) or spec
         if not isinstance(spec, Mapping):
-            raise misconfigured(f"The setting modify_spec_hook gives {type(spec).__name__}: it has to give a dict.")
+            raise misconfigured(f"The setting modify_spec_hook returned {type(spec).__name__}: it must return a dict.")
         if unknown := sorted(spec.keys() - self._sdk_keys["extra_create_kwargs"]):
-            raise misconfigured(f'The setting modify_spec_hook gives an unknown argument "{unknown[0]}".')
+            raise misconfigured(f'The setting modify_spec_hook returned an unknown argument "{unknown[0]}".')
         return {**spec, "name": self.object_name}
 
     def _refused(self, error: Refused) -> Exception:

@@ -59,11 +59,11 @@ class Deletion(LoggingConfigurable):
         ["keep", "delete"],
         "keep",
         config=True,
-        help="""What becomes of the volumes of a user, or of a named server, that is deleted from the hub. keep: they
-        stay, and so does a container that holds its user's files. delete: they are deleted, if this hub has made
-        them and their names are that user's, by {username} or as code computes them; with a named server only those
-        go whose templates hold {servername} too. Volumes that several users share, host paths, volumes whose files
-        are elsewhere (NFS, a device) and volumes that somebody else has made always stay.""",
+        help="""Treatment of volumes when the hub deletes their user or named server. keep: the volumes stay, and so
+        does a container that holds its user's files. delete: the spawner deletes volumes that this hub created and
+        whose names belong to that user, by {username} or by code. With a named server, it deletes only volumes
+        whose templates also contain {servername}. Volumes that several users share, host paths, volumes whose
+        files are elsewhere (NFS, a device) and third-party volumes always stay. Default: keep.""",
     )
 
     async def delete_forever(self) -> None:

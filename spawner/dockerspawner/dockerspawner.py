@@ -249,7 +249,7 @@ class DockerSpawner(
             try:
                 self._fail_if_dead(await self._existing())
             except Unavailable:
-                self.log.debug("Nobody can tell how %s is", self.object_name)
+                self.log.debug("State of %s is unknown: the Docker engine does not answer", self.object_name)
 
     # Failures
 
@@ -374,11 +374,11 @@ class DockerSpawner(
                 await self._reach()
                 host, port = await understood("inspect_container", self.get_ip_and_port())
         except (EngineError, Died) as error:
-            self.log.warning("The address of %s can't be had: %s", self.object_name, error)
+            self.log.warning("The address of %s can't be determined: %s", self.object_name, error)
             return str(self.server.url)
         except Exception:
             # Of a subclass. The hub asks this of all servers when it starts.
-            self.log.exception("The address of %s can't be had", self.object_name)
+            self.log.exception("The address of %s can't be determined", self.object_name)
             return str(self.server.url)
         return f"{self.scheme}://{fmt_ip_url(host)}:{port}{self.server.base_url}"
 

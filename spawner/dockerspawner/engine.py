@@ -383,8 +383,8 @@ class EngineAccess(LoggingConfigurable):
         endpoint = _endpoint(own)
         if endpoint is None and self.client is not own:
             raise misconfigured(
-                f"The property client of {type(self).__name__} gives another client at each access. "
-                "It has to keep its client, or to give a docker.APIClient, whose endpoint can be read."
+                f"The property client of {type(self).__name__} returns a new client at each access. "
+                "It must return the same client, or a docker.APIClient, whose endpoint can be read."
             )
         key = (type(self), id(own)) if endpoint is None else (type(self), endpoint)
         with _engines_lock:

@@ -114,7 +114,7 @@ class Stream:
             self._engine.outage.note(raised)
             meant = meaning("events", raised)
             error = meant if isinstance(meant, EngineError) else Unavailable(f"unreadable events: {raised!r}")
-            _log.debug("A stream of events has ended: %s", error)
+            _log.debug("An event stream has ended: %s", error)
         self._on_loop(self._finish, error)
 
     def _finish(self, error: EngineError | None) -> None:
@@ -174,7 +174,7 @@ def hang_up(events: Any) -> None:
             # The SDK's own close() raises for a channel of SSH.
             channel.close()
     except Exception as error:
-        _log.debug("A stream of events can't be closed: %r", error)
+        _log.debug("An event stream can't be closed: %r", error)
 
 
 def allow_silence(events: Any, seconds: float) -> None:

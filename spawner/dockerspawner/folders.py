@@ -88,9 +88,9 @@ class Folders(LoggingConfigurable):
         for mount in self._partial_mounts:
             subpath = subpath_of(mount)
             if mistake := subpath_mistake(subpath):
-                raise misconfigured(f"A mount at {mount['Target']} has the subpath {subpath!r}: {mistake}.")
+                raise misconfigured(f"A mount at {mount['Target']} has the invalid subpath {subpath!r}: {mistake}.")
             if not mount.get("Source"):
-                raise misconfigured(f"A mount at {mount['Target']} has a subpath, but no source.")
+                raise misconfigured(f"A mount at {mount['Target']} has a subpath, but lacks a source.")
         if self._partial_mounts:
             await self._check_subpaths()
         return spec
@@ -101,9 +101,9 @@ class Folders(LoggingConfigurable):
         )
         if tuple(int(part) for part in re.findall(r"\d+", str(version))[:2]) < SUBPATHS:
             raise misconfigured(
-                f"The setting mounts has a subpath, which takes version {'.'.join(map(str, SUBPATHS))} of Docker's API "
-                f"(Docker 26). The hub uses version {version}, which would show the whole volume. Update Docker, or "
-                "remove an older version from client_kwargs."
+                f"The setting mounts has a subpath, which requires version {'.'.join(map(str, SUBPATHS))} of Docker's "
+                f"API (Docker 26). The hub uses version {version}, which would mount the whole volume. Docker is too "
+                "old, or client_kwargs sets an older version."
             )
 
     async def _prepare_volumes(self) -> None:
@@ -126,7 +126,7 @@ class Folders(LoggingConfigurable):
         if is_personal and not self.volume_owner:
             owner = await self._who_will_run(container_id)
         whole = Mount(MOUNTED, volume, type="volume", no_copy=True)
-        why = f"user {self._asked_user or 'of the image'} is unknown in it"
+        why = f"user {self._asked_user or 'of the image'} does not exist in the image"
         if owner:
             spec = folder_helper(
                 self.image,
@@ -140,7 +140,7 @@ class Folders(LoggingConfigurable):
             why = await self._run_helper(spec)
         if why:
             raise misconfigured(
-                f"Folder {subpath} of volume {volume} could not be created by image {self.image}: {why}. The image "
+                f"Image {self.image} could not create folder {subpath} of volume {volume}: {why}. The image "
                 "needs sh, mkdir, mv and chown, unless the folder exists."
             )
 
@@ -194,15 +194,15 @@ class Folders(LoggingConfigurable):
         )
         if why := await self._run_helper(spec):
             text = (
-                f"Folder {path} of the host did not exist. Docker created it, owned by root, and it could not be given "
-                f"to uid {owner}: {why}. Give the folder to that uid."
+                f"Folder {path} of the host did not exist. Docker created it as root, and its owner could not be "
+                f"changed to uid {owner}: {why}. The folder must belong to that uid."
             )
             if str(container["Config"].get("User") or "").partition(":")[0] not in ROOT_NAMES:
                 raise misconfigured(text)
             # Its server may do that itself.
             self.log.warning("%s", text)
         else:
-            self.log.info("Folder %s of the host is new, and belongs to uid %s", path, owner)
+            self.log.info("Docker created folder %s of the host; it belongs to uid %s now", path, owner)
         self._forget_mark(path)
 
     async def _lone_entry(self, container_id: str, path: str) -> tuple[Any, int] | None:
@@ -213,7 +213,7 @@ class Folders(LoggingConfigurable):
         except Unavailable:
             raise
         except EngineError as error:
-            self.log.debug("Whose %s is can't be read: %s", path, error)
+            self.log.debug("The owner of %s can't be read: %s", path, error)
             return None
         return (entry, nanoseconds(about["mtime"])) if entry is not None and entry.isdir() else None
 

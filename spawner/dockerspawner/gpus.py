@@ -152,4 +152,4 @@ def _valid(value: Any) -> Any:
     is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
     if value is None or value == ALL or is_number or is_ids:
         return value
-    raise misconfigured(f"The setting gpus is {value!r}: it takes 'all', a number, or a list of device ids.")
+    raise misconfigured(f"The setting gpus is {value!r}: it must be 'all', a number, or a list of device ids.")

@@ -131,13 +131,15 @@ class HostNetwork(LoggingConfigurable):
         if mode != HOST:
             raise misconfigured(
                 f"The hub can't reach a server whose network mode is {mode}. "
-                "Set network_name to a Docker network that the hub reaches."
+                "The setting network_name must name a Docker network that the hub reaches."
             )
         if self._is_isolated or self.block_link_local or self.extra_networks:
             setting = next(
                 name for name in ("network_isolation", "block_link_local", "extra_networks") if self._is_set(name)
             )
-            raise misconfigured(f"A server on the host's network can't be on others: {setting} excludes it.")
+            raise misconfigured(
+                f"A server on the host's network can't join other networks, but {setting} requires one."
+            )
 
     def _is_set(self, name: str) -> bool:
         return bool(self._is_isolated if name == "network_isolation" else getattr(self, name))
@@ -210,7 +212,7 @@ class HostNetwork(LoggingConfigurable):
         is_lost = await in_use(self._published_on(), self._host_port, self.ip)
         if not is_lost and not _IN_USE.search(await self._details()):
             return False
-        self.log.warning("%s %s: another process has port %i of the host", self.object_name, died, self._host_port)
+        self.log.warning("%s %s: another process took port %i of the host", self.object_name, died, self._host_port)
         self._lost_ports |= {self._host_port}
         self._has_port = False
         return True

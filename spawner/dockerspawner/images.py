@@ -206,7 +206,7 @@ class Images(LoggingConfigurable):
         if not allowed:
             raise HTTPError(400, "There is no image to choose here")
         if image not in allowed:
-            raise HTTPError(400, "Image %s is not allowed. Allowed are: %s", quoted(image), ", ".join(allowed))
+            raise HTTPError(400, "Image %s is not allowed. Allowed images: %s", quoted(image), ", ".join(allowed))
         return str(allowed[image])
 
     async def _choose_image(self) -> None:
@@ -216,7 +216,7 @@ class Images(LoggingConfigurable):
         if not isinstance(choice, str):
             raise HTTPError(400, "The option image is not a text: %s", reprlib.repr(choice))
         if len(choice) > LONGEST_TEXT:
-            raise HTTPError(400, "The option image has %i characters; %i are allowed", len(choice), LONGEST_TEXT)
+            raise HTTPError(400, "The option image has %i characters; the limit is %i", len(choice), LONGEST_TEXT)
         image = await maybe_future(self.check_allowed(choice.strip()))
         self._begin_overrides()
         self.image = image
@@ -319,8 +319,7 @@ class Images(LoggingConfigurable):
 
     def _image_missing(self, image: str, gone: EngineError) -> NoSuchImage:
         return NoSuchImage(
-            f"Image {image} does not exist on the Docker engine, and pull_policy is {self.pull_policy!r}: "
-            "it is not pulled.",
+            f"Image {image} does not exist on the Docker engine, and pull_policy {self.pull_policy!r} prevents a pull.",
             gone.response,
         )
 

@@ -38,7 +38,7 @@ class Instance(LoggingConfigurable):
         config=True,
         help="""Name of this hub in the labels of its containers, volumes and networks. Two hubs on one engine need
         different names. Default: the prefix and a hash of the hub's cookie secret. If the cookie secret does not
-        outlive the hub's container, set a name here.""",
+        survive a new hub container, set a name here.""",
     )
 
     # The owners of this server's starts, oldest first. Kept in the state.

@@ -141,7 +141,9 @@ class Leftovers(LoggingConfigurable):
             container = await self._inspect(container_id)
             if container:
                 self._rename(container["Name"].lstrip("/"))
-            self.log.warning("Container %s keeps its name: another container has the one of settings", self.object_name)
+            self.log.warning(
+                "Container %s keeps its name: the settings give a name that another container has", self.object_name
+            )
 
     async def _know_spec(self) -> None:
         """Have the hash of what the container should be made of, before one is created."""
@@ -179,8 +181,9 @@ class Leftovers(LoggingConfigurable):
     def _not_owned(self, container: dict[str, Any]) -> Exception:
         owner = Owner.of(container["Config"].get("Labels") or {})
         self.log.error(
-            "%s (%s) has the name of the server of %s, but labels of instance %r, user %r, server %r. If this hub, "
-            "which is instance %r, made it, set DockerSpawner.instance to its value. Removing it deletes its files.",
+            "%s (%s) has the name that the server of %s needs, but labels of instance %r, user %r, server %r. If this "
+            "hub (instance %r) created it, set DockerSpawner.instance to the value in the labels. Otherwise rename it. "
+            "Removing it deletes its files.",
             self.object_name,
             container["Id"][:12],
             self._log_name,
@@ -202,7 +205,7 @@ class Leftovers(LoggingConfigurable):
     async def _move_aside(self, container: dict[str, Any]) -> None:
         """Rename another server's container, which that server finds by its id."""
         name = fit(f"{self.object_name}-{container['Id'][:12]}", DNS_LABEL)
-        self.log.warning("Renaming %s to %s: it is another server's, which was renamed", self.object_name, name)
+        self.log.warning("Renaming %s to %s: it belongs to another server, which was renamed", self.object_name, name)
         await perform(self.docker, "rename", container["Id"], name)
 
     def _note_removed(self, container_id: str) -> None:
@@ -286,7 +289,7 @@ class Leftovers(LoggingConfigurable):
             self._undoing = asyncio.ensure_future(self._undo())
         await self._until_undone(min(seconds, self._undo_within))
         if self._is_undoing:
-            self.log.info("What the start of %s has left is removed in the background", self.object_name)
+            self.log.info("The cleanup after the failed start of %s continues in the background", self.object_name)
 
     async def _undo(self) -> None:
         try:
@@ -296,7 +299,7 @@ class Leftovers(LoggingConfigurable):
                 await self._forget_volumes()
         except Exception:
             # Why the start failed is what is raised.
-            self.log.exception("Not all that the start of %s has left could be removed", self.object_name)
+            self.log.exception("The cleanup after the failed start of %s is incomplete", self.object_name)
 
     async def _undo_container(self) -> None:
         made = await self._made()

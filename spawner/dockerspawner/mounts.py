@@ -63,7 +63,7 @@ class Replaced:
 
     def __str__(self) -> str:
         if self.by is None:
-            return f"{self.source or 'tmpfs'} is not mounted at {self.target}, although the settings say so"
+            return f"{self.source or 'tmpfs'} is configured for {self.target}, but not mounted"
         return f"{self.by or 'tmpfs'} is mounted at {self.target} instead of {self.source or 'tmpfs'}"
 
 
@@ -105,7 +105,7 @@ def as_binds(given: Any, below: Mapping[str, Mapping[str, str]] | None = None) -
             if "bind" not in entry and source in (below or {}):
                 entry = {**below[source], **entry}  # type: ignore[index]
             if not entry.get("bind"):
-                raise ValueError(f"binds has {source!r} without a path in the container")
+                raise ValueError(f"entry {source!r} of binds lacks a path in the container")
             entries[source] = entry
         return list(convert_volume_binds(entries))
     if isinstance(given, str):
@@ -126,7 +126,7 @@ def as_mounts(given: Any) -> list[Mapping[str, Any]]:
             elif "Target" not in one:
                 one = typed(one)
         except (ValueError, DockerException) as error:
-            raise ValueError(f"mounts has {one!r}: {error}") from None
+            raise ValueError(f"entry {one!r} of mounts: {error}") from None
         found.append(one)
     return found
 
@@ -140,9 +140,9 @@ def typed(settings: Mapping[str, Any], labels: Mapping[str, str] | None = None) 
     known = dict(settings)
     source, target = known.pop("source", None), known.pop("target", None)
     if not target:
-        raise ValueError("it has no target")
+        raise ValueError("the target is missing")
     if source and is_relative_path(source):
-        raise ValueError(f"{source!r} has to be an absolute path of the host, or the name of a volume")
+        raise ValueError(f"the source {source!r} must be an absolute path of the host, or the name of a volume")
     kind = known.pop("type", None)
     if kind is None:
         is_memory = not source and {"tmpfs_size", "tmpfs_mode"} & known.keys()
@@ -150,9 +150,9 @@ def typed(settings: Mapping[str, Any], labels: Mapping[str, str] | None = None) 
     # Old releases of the SDK have no argument for it.
     subpath = known.pop("subpath", None)
     if subpath and (kind != "volume" or not source):
-        raise ValueError("a subpath is for a mount of type volume that has a source")
+        raise ValueError("a subpath requires the type volume and a source")
     if subpath and (mistake := subpath_mistake(subpath)):
-        raise ValueError(f"the subpath is {subpath!r}, and {mistake}")
+        raise ValueError(f"invalid subpath {subpath!r}: {mistake}")
     if kind == "volume" and labels:
         known["labels"] = {**labels, **(known.get("labels") or {})}
     try:
@@ -176,11 +176,11 @@ def subpath_mistake(subpath: str) -> str:
     """What is wrong with a subpath, which has to stay inside its volume; empty if nothing is."""
     parts = subpath.split("/")
     if not parts[0] or "\0" in subpath:
-        return "it has to be a relative path"
+        return "it must be a relative path"
     if any(part in ("", ".", "..") for part in parts):
-        return 'it may not have "..", "." or empty parts'
+        return 'it must not contain "..", "." or empty parts'
     if "{" in subpath or "}" in subpath:
-        return "it has a placeholder that can't be filled"
+        return "it contains a placeholder that can't be filled"
     return ""
 
 

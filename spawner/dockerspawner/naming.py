@@ -111,7 +111,7 @@ class Naming(LoggingConfigurable):
         suffix = case_suffix(self.name_template, self.name)
         name = fit(self._fill("name_template", self.name_template) + suffix, DNS_LABEL)
         if not name:
-            raise misconfigured("The setting name_template gives an empty name.")
+            raise misconfigured("The setting name_template results in an empty name.")
         return name
 
     def _fill(self, setting: str, template: str, namespace: Mapping[str, Any] | None = None) -> str:
@@ -119,7 +119,7 @@ class Naming(LoggingConfigurable):
         try:
             return fill(template, self.template_namespace() if namespace is None else namespace)
         except TemplateError as error:
-            raise misconfigured(f"The setting {setting} has {template!r}: {error}.") from None
+            raise misconfigured(f"The setting {setting} has the invalid value {template!r}: {error}.") from None
 
     def format_string(self, s: str) -> str:
         """Fill a template of JupyterHub's settings, such as notebook_dir."""

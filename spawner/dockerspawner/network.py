@@ -75,8 +75,8 @@ class Networking(LoggingConfigurable):
     network_name = Unicode(
         "bridge",
         config=True,
-        help="""Docker network that the container is on, and on which the hub reaches it. With host, each server has
-        the first free port of the host from `port` on.""",
+        help="""Docker network of the container, on which the hub reaches the server. With "host", each server gets
+        the first free port of the host, counted from `port`.""",
     )
 
     extra_networks = List(
@@ -99,15 +99,15 @@ class Networking(LoggingConfigurable):
 
     use_internal_hostname = Bool(
         config=True,
-        help="""Call the server by its container's name instead of an address. Default: True with
-        internal_ssl, whose certificates are for that name. The network host has no such names.""",
+        help="""Whether the hub calls the server by its container's name instead of an address. Default:
+        True with internal_ssl, whose certificates contain that name. Not available with network_name "host".""",
     )
 
     host_ip = Unicode(
         config=True,
-        help="""Address of the host where the server's port is published when use_internal_ip is False, and where
-        the hub calls servers on the network host. Default: the host in DOCKER_HOST where that is tcp://, else
-        127.0.0.1.""",
+        help="""Address of the host on which Docker publishes the server's port when use_internal_ip is False. With
+        network_name "host", the hub calls servers at this address. Default: the host in DOCKER_HOST if that is a
+        tcp:// URL, else 127.0.0.1.""",
     )
 
     @property
@@ -170,11 +170,11 @@ class Networking(LoggingConfigurable):
         path = urlsplit(self.hub.api_url).path
         given = self.hub.api_url if self.hub_connect_url is None else url_path_join(self.hub_connect_url, path)
         if url != given:
-            change = "Correct JUPYTERHUB_API_URL in the setting environment"
+            change = "JUPYTERHUB_API_URL in the setting environment must be a URL that servers reach"
         elif self.hub_connect_url is not None:
-            change = "Set Spawner.hub_connect_url to an address of the hub that servers reach"
+            change = "Spawner.hub_connect_url must be an address of the hub that servers reach"
         else:
-            change = "Set JupyterHub.hub_ip and hub_connect_ip to addresses that servers reach"
+            change = "JupyterHub.hub_ip and hub_connect_ip must be addresses that servers reach"
         raise misconfigured(
             f"Servers can't reach the hub at {url}: in a container, {host} is that container. {change}."
         )
@@ -183,17 +183,17 @@ class Networking(LoggingConfigurable):
         """What keeps the hub from a server that runs and does not answer at `host`."""
         if self._host_port:
             return (
-                "If it does answer there, ask an administrator to set host_ip to an address of the Docker host that "
-                "the hub reaches."
+                "Either the server does not listen there, or the hub can't reach that address. Ask an administrator to "
+                "check host_ip: it must be an address of the Docker host that the hub reaches."
             )
         if self.ip in ("", "0.0.0.0"):
-            return f"If it does answer there, the hub can't reach network {self._network}."
+            return f"Either the server does not listen there, or the hub can't reach network {self._network}."
         if self.ip != "::" and is_own(self.ip):
-            why = f"The setting ip is {self.ip!r}: the server listens inside its container only. Set ip to 0.0.0.0."
+            why = f"The setting ip is {self.ip!r}: the server listens only inside its container. It must be 0.0.0.0."
         elif ":" in self.ip and ":" not in host:
-            why = f"The setting ip is {self.ip!r}, but the hub calls the server by IPv4. Set ip to 0.0.0.0."
+            why = f"The setting ip is {self.ip!r}, but the hub calls the server by IPv4. It must be 0.0.0.0."
         else:
-            why = f"The setting ip is {self.ip!r}: it has to be an address inside the container, such as 0.0.0.0."
+            why = f"The setting ip is {self.ip!r}: it must be an address inside the container, such as 0.0.0.0."
         return f"{why} Please contact an administrator."
 
     @property

@@ -21,7 +21,7 @@ _IDENTITY = ("instance", "prefix", "name_template", "escape")
 
 # Settings that can't differ between the servers of one hub, and why. A setting that a subclass adds can.
 SHARED: Mapping[str, str] = {
-    **dict.fromkeys(_IDENTITY, "the owner of containers and volumes is found by it"),
+    **dict.fromkeys(_IDENTITY, "it identifies the owner of containers and volumes"),
     **dict.fromkeys(
         (
             "client_kwargs",
@@ -182,7 +182,7 @@ class Overrides(LoggingConfigurable):
         # Not by traits(), which makes a list of all for each setting of each profile.
         trait = getattr(type(self), name, None) if isinstance(name, str) else None
         if not (isinstance(trait, TraitType) and trait.metadata.get("config")):
-            return f"is no setting of {type(self).__name__}{suggestion(name, self._overridable())}"
+            return f"is not a setting of {type(self).__name__}{suggestion(name, self._overridable())}"
         if name in SHARED:
             can = ", ".join(self._overridable())
             return f"can't be overridden by a profile: {SHARED[name]}. Profiles can override: {can}"

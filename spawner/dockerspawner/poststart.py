@@ -47,10 +47,10 @@ class PostStart(LoggingConfigurable):
         [Unicode(), List(Unicode()), Bool()],
         default_value=False,
         config=True,
-        help="""Command to run in the container once it is started, as a text or a list of arguments. No shell runs
-        it: for one, use ["sh", "-c", "cd work && ./prepare"]. Its output is logged, stdout as debug, stderr as
-        warning, and so is an exit code other than 0; the start goes on. A command that takes longer than the start
-        may fails it. Default: none.""",
+        help="""Command that the spawner runs in the container after its start, as a string or a list of arguments. It
+        runs without a shell; to use one, write ["sh", "-c", "cd work && ./prepare"]. The spawner logs the output
+        (stdout as debug, stderr as warning) and an exit code other than 0, and the start continues. If the command
+        runs longer than the start may take, the start fails. Default: no command.""",
     )
 
     async def post_start_exec(self) -> None:
@@ -72,9 +72,9 @@ class PostStart(LoggingConfigurable):
             if text := await self._excerpt(output or b"", lines=OUTPUT_LINES):
                 log(f"post_start {name} in {self.object_name}: {text}")
         if code:
-            hint = ' No shell runs it: use ["sh", "-c", "..."].' if needs_shell(self.post_start_cmd) else ""
+            hint = ' It runs without a shell: use ["sh", "-c", "..."].' if needs_shell(self.post_start_cmd) else ""
             self.log.warning(
-                "post_start_cmd of %s ended with exit code %i, and the start goes on: %s.%s",
+                "post_start_cmd of %s ended with exit code %i, and the start continues: %s.%s",
                 self.object_name,
                 code,
                 self.post_start_cmd,
@@ -87,7 +87,9 @@ class PostStart(LoggingConfigurable):
         except Unavailable as error:
             if not error.timed_out:
                 raise
-            self.log.warning("The output of post_start_cmd in %s is lost: it was silent for too long", self.object_name)
+            self.log.warning(
+                "The output of post_start_cmd in %s is lost: the command printed nothing for too long", self.object_name
+            )
             return None, None
         return stdout, stderr
 
@@ -112,13 +114,13 @@ class PostStart(LoggingConfigurable):
         self._fail_if_dead(await self._existing())
         seconds = time.monotonic() - began
         self.log.error(
-            "post_start_cmd of %s had not ended after %.0f s: %s. Raise start_timeout, or shorten the command.",
+            "post_start_cmd of %s was still running after %.0f s: %s. Raise start_timeout, or shorten the command.",
             self.object_name,
             seconds,
             self.post_start_cmd,
         )
         raise failure(
-            f"The command that prepares the server (post_start_cmd) had not ended after {seconds:.0f} s. "
+            f"The command that prepares the server (post_start_cmd) was still running after {seconds:.0f} s. "
             "Ask an administrator to raise start_timeout or to shorten the command.",
             reason="timeout",
         )

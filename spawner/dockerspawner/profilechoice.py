@@ -114,7 +114,7 @@ def pick(profiles: Collection[Profile], options: Mapping[str, Any]) -> Profile:
         if profile.slug == slug:
             return profile
     are = ", ".join(profile.slug for profile in profiles)
-    raise NotAllowed(f"There is no profile {quoted(slug)}. There are: {are}.")
+    raise NotAllowed(f"There is no profile {quoted(slug)}. Available profiles: {are}.")
 
 
 def texts_of(profile: Profile, options: Mapping[str, Any]) -> list[tuple[Option, str]]:
@@ -131,7 +131,7 @@ def choose(profile: Profile, options: Mapping[str, Any], others: Collection[str]
     own = {key for option in profile.options for key in (option.key, option.text_key)}
     if strangers := options.keys() - own - {"profile", *others}:
         has = ", ".join([*(option.key for option in profile.options), *sorted(others)]) or "none"
-        raise NotAllowed(f"Profile {profile.slug} has no option {names_of(strangers)}. It has: {has}.")
+        raise NotAllowed(f"Profile {profile.slug} has no option {names_of(strangers)}. Available options: {has}.")
     taken, layers, typed = {"profile": profile.slug}, [profile.overrides], False
     for option in profile.options:
         text = _own_text(option, options)
@@ -149,7 +149,7 @@ def choose(profile: Profile, options: Mapping[str, Any], others: Collection[str]
 def mismatch(option: Option, text: str) -> NotAllowed:
     """The refusal of a text that does not match the regular expression of its option."""
     assert option.unlisted is not None
-    why = option.unlisted.message or f"It has to match {option.unlisted.regex}."
+    why = option.unlisted.message or f"It must match {option.unlisted.regex}."
     return NotAllowed(f"The option {option.key} can't be {quoted(text)}. {why}")
 
 
@@ -181,7 +181,7 @@ def _listed(option: Option, options: Mapping[str, Any]) -> Choice:
         if choice.key == key:
             return choice
     has = ", ".join(choice.key for choice in option.choices) or "none"
-    raise NotAllowed(f"The option {option.key} has no choice {quoted(key)}. It has: {has}.")
+    raise NotAllowed(f"The option {option.key} has no choice {quoted(key)}. Available choices: {has}.")
 
 
 def _own_text(option: Option, options: Mapping[str, Any]) -> str | None:
@@ -193,17 +193,17 @@ def _own_text(option: Option, options: Mapping[str, Any]) -> str | None:
             raise NotAllowed(f"The option {option.key} takes only what is listed: there is no {option.text_key}.")
         return None
     if is_listed and text:
-        both = f"as {quoted(str(listed))}, and as {quoted(text)} of your own"
+        both = f"as choice {quoted(str(listed))} and as text {quoted(text)}"
         raise NotAllowed(f"The option {option.key} is given twice: {both}.")
     if is_listed or (listed is None and text is None):
         return None
     if not text:
         raise NotAllowed(f"The option {option.text_key} is empty. {option.unlisted.message}".rstrip())
     if len(text) > LONGEST_TEXT:
-        raise NotAllowed(f"The option {option.text_key} has {len(text)} characters; {LONGEST_TEXT} are allowed.")
+        raise NotAllowed(f"The option {option.text_key} has {len(text)} characters; the limit is {LONGEST_TEXT}.")
     # A setting may be a template; of what it is filled with, nothing but the placeholder is known.
     if "{" in text or "}" in text:
-        raise NotAllowed(f"The option {option.key} can't be {quoted(text)}: it may not contain braces.")
+        raise NotAllowed(f"The option {option.key} can't be {quoted(text)}: it must not contain braces.")
     return text
 
 

@@ -44,25 +44,25 @@ class Profiles(LoggingConfigurable):
     profile_list = AnyTrait(
         [],
         config=True,
-        help="""What users choose from when they start a server: a list of profiles, a mapping by slug, or a
-        callable(spawner) or coroutine function that gives one of these. A profile has display_name, and may have
-        slug (default: made from the name), description, default (True for one of them), groups (names of groups
-        of the hub: others don't see it), docker_override, {setting: value}, and profile_options.
+        help="""Profiles that users choose from when they start a server: a list, a mapping by slug, or a
+        callable(spawner) or coroutine function that returns one of these. Each profile has display_name. Optional
+        keys are slug (default: made from the name), description, default (True for one profile), groups (hub groups
+        whose members see the profile), docker_override, and profile_options. Default: no profiles.
 
-        These are {option: {display_name, choices, default, unlisted_choice}}, where choices are {choice:
-        {display_name, default, docker_override}}, and unlisted_choice, for a text of the user's own, has enabled,
-        display_name, display_name_in_choices, validation_regex, which has to match the whole text
-        within a second, validation_message, and docker_override with {value} for the text.
-        A text has 1,000 characters at most.
+        profile_options is {option: {display_name, choices, default, unlisted_choice}}. choices is {choice:
+        {display_name, default, docker_override}}. unlisted_choice lets the user type a text of at most 1,000
+        characters. Its keys are enabled, display_name, display_name_in_choices, validation_regex,
+        validation_message, and docker_override with {value} for the text. validation_regex must match the whole
+        text within one second.
 
-        The settings of a server can be overridden, for the server that is started. A mapping, such as
-        environment or volumes, is merged into the configured one, and None in it takes an entry away; everything
-        else replaces what is configured. A callable(spawner) gives the value. Settings that all servers share,
-        such as prefix, instance, client_kwargs or max_sleeping, are refused with a list of those that can be
-        overridden.
+        docker_override is {setting: value}, for the server that is started. A mapping, such as environment or
+        volumes, is merged into the configured mapping; None as a value removes an entry. Any other value replaces
+        the configured one. A callable(spawner) returns the value. If a profile overrides a setting that all servers
+        share, such as prefix, instance, client_kwargs or max_sleeping, the spawner rejects the list. The error
+        message names the settings that a profile can override.
 
-        Options that the chosen profile does not have are refused. `image` is for images of allowed_images, where
-        the profile does not decide about the image.""",
+        The spawner rejects options that the chosen profile lacks. If the profile does not set the image, the option
+        `image` chooses one of allowed_images.""",
     )
 
     # What the server that runs was started with.
@@ -177,7 +177,8 @@ class Profiles(LoggingConfigurable):
                 raise mismatch(option, text)
         except textcheck.TooSlow:
             self.log.error(
-                "%s took more than %g s for a text of %i characters, which was refused. Avoid nested repetitions: %s",
+                "%s took more than %g s for a text of %i characters. The spawner rejected the text. "
+                "Avoid nested repetitions: %s",
                 where,
                 textcheck.SECONDS,
                 len(text),
@@ -187,7 +188,7 @@ class Profiles(LoggingConfigurable):
                 f"The text of option {option.key} takes too long to check. Shorten it, or ask an administrator."
             ) from None
         except OSError:
-            self.log.exception("%s could not be checked: Python can't be run", where)
+            self.log.exception("%s could not be checked: the Python process failed", where)
             raise NotAllowed(
                 f"The text of option {option.key} can't be checked now. Ask an administrator to read the hub's log."
             ) from None
@@ -274,7 +275,7 @@ class Profiles(LoggingConfigurable):
                 options = {k: v for k, v in options.items() if k in ("image", "fresh")}
             if wrong := [name for name, value in options.items() if not isinstance(value, str | bool)]:
                 # A file that was uploaded.
-                raise failure(f"Not a text: {names_of(wrong)}.", reason="profile", status=400)
+                raise failure(f"These options are not text: {names_of(wrong)}.", reason="profile", status=400)
             return options
 
         return options_from_form
@@ -283,4 +284,4 @@ class Profiles(LoggingConfigurable):
 def _note_options(spawner: Any, options: Mapping[str, Any]) -> None:
     """The image is chosen after the pre_spawn_hook, which may see to the options itself; a profile before it."""
     if not spawner.profile_list and (others := options.keys() - {"image", "fresh"}):
-        spawner.log.warning("Nothing is done with the options %s", names_of(others))
+        spawner.log.warning("The spawner does not use the options %s", names_of(others))

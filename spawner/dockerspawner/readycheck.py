@@ -28,8 +28,8 @@ class ReadyCheck(LoggingConfigurable):
         [JUPYTERHUB, HTTP],
         JUPYTERHUB,
         config=True,
-        help="""The answer that makes a started server ready. jupyterhub: JupyterHub's single-user server, with the
-        header X-JupyterHub-Version, at the user's own base URL. http: any HTTP answer, for an image that runs
+        help="""Answer that makes a started server ready. jupyterhub: an answer of JupyterHub's single-user server, with
+        the header X-JupyterHub-Version, at the user's base URL. http: any HTTP answer, for an image that runs
         another server on purpose. Default: jupyterhub.""",
     )
 
@@ -63,7 +63,7 @@ class ReadyCheck(LoggingConfigurable):
             raise self._wrong_server(url, error) from None
         except NotReady as error:
             if other_address or self._hub_waits_longer(started):
-                self.log.warning("%s does not answer yet; the hub waits for it for http_timeout", self.object_name)
+                self.log.warning("%s does not answer yet; the hub waits up to http_timeout", self.object_name)
                 return
             raise await self._not_ready(url, error) from None
 
@@ -106,7 +106,7 @@ class ReadyCheck(LoggingConfigurable):
                 f"The server is running, but is not ready: it answers with status {error.answer.status} at {url}."
             )
         if (queued := self._clock.queued) >= 1:
-            sentence += f" Before it started it waited {queued:.0f} s for other servers to start."
+            sentence += f" Before its start, it waited {queued:.0f} s for other servers to start."
         return failure(sentence, reason="timeout", details=await self._details())
 
     def _hub_waits_longer(self, started: float) -> bool:

@@ -186,7 +186,7 @@ _RAISED = (TypeError, ValueError, AttributeError, LookupError, DockerException)
 def check(setting: str, given: Any, places: Places) -> None:
     """Mistake where `given`, the value of `setting`, has a key that the SDK does not take there, or a wrong value."""
     if not isinstance(given, Mapping):
-        raise Mistake(f"The setting {setting} takes a dict, and has {type(given).__name__}")
+        raise Mistake(f"The setting {setting} must be a dict, not {type(given).__name__}")
     for key, value in given.items():
         if key not in places[setting]:
             raise Mistake(f'Unknown key "{key}" in the setting {setting}: {_advice(setting, str(key), places)}')
@@ -208,7 +208,7 @@ def build(kind: Callable[..., Any], setting: str, given: Mapping[str, Any], extr
                 kind(**{key: given[key]})
             except _RAISED as own:
                 raise wrong(setting, key, given[key], own) from error
-        raise Mistake(f"The SDK refuses what {setting} and other settings come to: {_plain(error)}") from error
+        raise Mistake(f"The Docker SDK rejects {setting} together with other settings: {_plain(error)}") from error
 
 
 def wrong_form(refusal: str, places: Places) -> str:
@@ -281,8 +281,8 @@ def _advice(setting: str, given: str, places: Places) -> str:
     if ways:
         return f"use {' or '.join(ways)}"
     if given[:1].isupper() and places is CONTAINER:
-        return 'in the engine\'s own spelling, it may be in extra_create_kwargs["host_config"]'
+        return 'the engine\'s own spelling is allowed in extra_create_kwargs["host_config"]'
     if near := nearest(key, places[setting]):
         return f'the nearest known key is "{near}"'
     known = sorted(places[setting])
-    return f"known keys are {', '.join(known)}" if len(known) <= _FEW else "no known key is like it"
+    return f"known keys are {', '.join(known)}" if len(known) <= _FEW else "no known key is similar"

@@ -161,7 +161,7 @@ class Service(LoggingConfigurable):
         if not gpus:
             return {}
         if not isinstance(gpus, int):
-            raise misconfigured(f"The setting gpus is {gpus!r}: on a swarm it takes a number.")
+            raise misconfigured(f"The setting gpus is {gpus!r}: on a swarm it must be a number.")
         return {self.gpu_resource: gpus}
 
     def _container_settings(self, extra: dict[str, Any]) -> dict[str, Any]:
@@ -208,8 +208,8 @@ class Service(LoggingConfigurable):
         final = spec["task_template"]["ContainerSpec"].get("Mounts") or ()
         if parts := [subpath for mount in final if (subpath := subpath_of(mount))]:
             raise misconfigured(
-                f"The setting mounts has the subpath {parts[0]!r}: on a swarm it can't be created, since only the "
-                "nodes reach their volumes. Use a volume for each user."
+                f"The setting mounts has the subpath {parts[0]!r}: on a swarm the hub can't create it, since only "
+                "the nodes reach their volumes. Each user needs a separate volume."
             )
         self._note_replaced_mounts(Mounted(mounts=self._service_mounts()), Mounted(mounts=final))
         return self._labelled(spec)
@@ -382,7 +382,7 @@ class Service(LoggingConfigurable):
             where = await self._named(task.node)
             if "o such image" in task.error:
                 raise NoSuchImage(f"Image {self.image} is not on node {where}, which could not pull it: {why}")
-            raise failure(f"Node {where} of the swarm refused the server: {why}", reason="rejected")
+            raise failure(f"Node {where} of the swarm rejected the server: {why}", reason="rejected")
         if task.state not in ("complete", "failed"):
             where = await self._named(task.node)
             raise failure(f"The server on node {where} was lost: {why or task.state}.", reason="lost")

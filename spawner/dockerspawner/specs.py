@@ -92,7 +92,7 @@ def _extra_mounts(server: Server) -> Mounted:
     try:
         return Mounted(as_binds(extra.get("binds"), server.binds), as_mounts(extra.get("mounts")), [*tmpfs])
     except (TypeError, ValueError) as error:
-        raise misconfigured(f"The setting extra_host_config has a mistake: {error}.") from None
+        raise misconfigured(f"The setting extra_host_config is invalid: {error}.") from None
 
 
 def _mount_points(volumes: Any) -> list[str]:

@@ -43,7 +43,7 @@ class StartAttempt(LoggingConfigurable):
         seconds = f"{time.monotonic() - self._clock.began:.0f} s"
         if self._is_queueing:
             self.log.error(
-                "%s was not started: it waited %s for other servers to start. Raise start_timeout or starts_at_once.",
+                "%s did not start: it waited %s for other servers to start. Raise start_timeout or starts_at_once.",
                 self.object_name,
                 seconds,
             )
@@ -52,14 +52,12 @@ class StartAttempt(LoggingConfigurable):
                 reason="queue",
                 status=503,
             )
-        self.log.error("%s was not started within start_timeout. Its last step: %s", self.object_name, self._step)
-        return failure(
-            f"The server was not started after {seconds}. The last step was: {self._step}.", reason="timeout"
-        )
+        self.log.error("%s did not start within start_timeout. Its last step: %s", self.object_name, self._step)
+        return failure(f"The server did not start within {seconds}. The last step was: {self._step}.", reason="timeout")
 
     async def _start_after_undoing(self) -> tuple[str, int]:
         if self._is_undoing:
-            self._report_progress(0, "Removing what the last start has left")
+            self._report_progress(0, "Cleaning up after the previous start")
             await self._until_undone()
             self._begin_attempt()
         return await self._start(self._clock.ready_end)  # type: ignore[no-any-return]
@@ -88,7 +86,7 @@ class StartAttempt(LoggingConfigurable):
         try:
             return await self._explain(error)  # type: ignore[no-any-return]
         except Exception:
-            self.log.exception("Why %s did not start can't be explained fully", self.object_name)
+            self.log.exception("The full reason why %s did not start can't be determined", self.object_name)
         meant = meaning("start", error)
         return failure(f"The server {meant}.", reason=meant.reason) if isinstance(meant, Died) else error
 
@@ -101,7 +99,7 @@ class StartAttempt(LoggingConfigurable):
         try:
             return await asyncio.wait_for(words, self._clock.explaining())
         except asyncio.TimeoutError:
-            self.log.warning("A part of the reason why %s did not start could not be had in time", self.object_name)
+            self.log.warning("Timeout while collecting details of the failed start of %s", self.object_name)
         except Exception:
-            self.log.exception("A part of the reason why %s did not start can't be shown", self.object_name)
+            self.log.exception("Details of the failed start of %s can't be collected", self.object_name)
         return otherwise

@@ -109,7 +109,7 @@ class SwarmWatch(Words):
         finally:
             # However this ends, nobody waits for an answer that does not come.
             for futures in (*looks.values(), *self._looks.values()):
-                _resolve(futures, Unavailable("the swarm could not be asked"))
+                _resolve(futures, Unavailable("the swarm could not be queried"))
             self._looks = {}
 
     async def _ask_for(self, ids: list[str]) -> dict[str, Task | EngineError | None]:

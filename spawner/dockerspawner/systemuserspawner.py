@@ -61,30 +61,32 @@ class SystemUser(LoggingConfigurable):
 
     auth_state_uid_key = Unicode(
         config=True,
-        help="""Key of the user's uid in the auth state: a whole number, or the same as text, from 1 to 2147483647.
-        Any other value fails the start. Default: empty, the auth state is not read. Name a key only where users
-        can't change that entry at the identity provider.""",
+        help="""Key of the user's uid in the auth state. The uid is a whole number from 1 to 2147483647, or the same as
+        text; any other value fails the start. Default: empty, the spawner does not read the auth state. Set a key
+        only if users can't change that entry at the identity provider.""",
     )
 
-    auth_state_gid_key = Unicode(config=True, help="As auth_state_uid_key, for the user's primary gid.")
+    auth_state_gid_key = Unicode(
+        config=True, help="Key of the user's primary gid in the auth state; see auth_state_uid_key."
+    )
 
     auth_state_groups_key = Unicode(
         config=True,
         help="""Key of the user's supplementary gids in the auth state, a list of numbers as in auth_state_uid_key.
-        Default: empty, the auth state is not read.""",
+        Default: empty, the spawner does not read the auth state.""",
     )
 
     group_file = Unicode(
         config=True,
-        help="""A file in the form of /etc/group: the server gets the groups that have the user as a member, except
-        group 0. Read at each start. Default: empty, no supplementary groups from a file.""",
+        help="""Path of a file in the form of /etc/group. The server gets the groups that list the user as a member,
+        except group 0. The spawner reads the file at each start. Default: empty, no groups from a file.""",
     )
 
     lookup_groups = Bool(
         False,
         config=True,
-        help="""Give the server the user's supplementary groups in the group database of the hub's machine or
-        container, except group 0. The auth state and group_file come first.""",
+        help="""Whether the server gets the user's supplementary groups from the group database of the hub's machine
+        or container, except group 0. The auth state and group_file have precedence. Default: False.""",
     )
 
     user_id = Integer(UNKNOWN, help="The user's uid, -1 where it is unknown.")
@@ -153,8 +155,8 @@ class SystemUser(LoggingConfigurable):
             wanted,
         )
         return failure(
-            f"The user or group number of {self.user.name} at the identity provider can't be used. "
-            f"Ask an administrator to check it, or the hub's setting {setting}.",
+            f"The identity provider has an invalid user or group number for {self.user.name}. "
+            f"Ask an administrator to correct it, or the hub's setting {setting}.",
             reason="user",
         )
 
@@ -166,7 +168,10 @@ class SystemUser(LoggingConfigurable):
             try:
                 return groups_in(Path(self.group_file).read_text(), self.user.name)
             except (OSError, UnicodeDecodeError) as error:
-                raise failure(f"The group_file can't be read: {error}.", reason="settings") from error
+                raise failure(
+                    f"The file of the setting group_file can't be read: {error}. Ask an administrator.",
+                    reason="settings",
+                ) from error
         if self.lookup_groups:
             # Asked for with a group that is left out again: the database need not know the user's primary one.
             found = set(os.getgrouplist(self.user.name, max(self.group_id, 0)))
@@ -197,7 +202,7 @@ class SystemUser(LoggingConfigurable):
             if number is not None:
                 setattr(self, key, number)
             elif key in state:
-                self.log.warning("The state of %s has no usable %s: %r", self._log_name, key, state[key])
+                self.log.warning("The state of %s has an invalid %s, ignored: %r", self._log_name, key, state[key])
 
     def get_state(self) -> dict[str, Any]:
         state: dict[str, Any] = super().get_state()

@@ -63,7 +63,7 @@ def fill(template: str, namespace: Mapping[str, Any]) -> str:
     TemplateError, which names the known placeholders, where that can't be done.
     """
     if not isinstance(template, str):
-        raise TemplateError("it is not a text")
+        raise TemplateError("it is not a string")
     filled, begin = [], 0
     for found in _GO_ACTION.finditer(template):
         if _is_go(found[1]):
@@ -81,10 +81,10 @@ def _filled(template: str, namespace: Mapping[str, Any]) -> str:
     try:
         fields = list(_FORMATTER.parse(template))
     except ValueError as error:
-        raise TemplateError(f"{error} (a brace that is part of the text is written {{{{ or }}}})") from None
+        raise TemplateError(f"{error} (write a literal brace as {{{{ or }}}})") from None
     for _, name, spec, conversion in fields:
         if "{" in (spec or ""):
-            raise TemplateError(f"{{{name}}} has a placeholder in its format")
+            raise TemplateError(f"{{{name}}} contains a placeholder in its format")
         if conversion not in _CONVERSIONS:
             raise TemplateError(f"{{{name}!{conversion}}} has an unknown conversion")
     return _FORMATTER.vformat(template, (), namespace)
@@ -97,6 +97,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def _unknown(name: str, known: Mapping[str, Any]) -> str:
     what = "" if not name or name.isdigit() else name
-    meant = f"the nearest is {{{near}}}, " if (near := nearest(what, known)) else ""
+    meant = f"the nearest is {{{near}}}; " if (near := nearest(what, known)) else ""
     names = ", ".join(f"{{{one}}}" for one in sorted(known))
-    return f"{{{name}}} is not a placeholder ({meant}known are {names})"
+    return f"{{{name}}} is not a placeholder ({meant}known placeholders: {names})"

@@ -78,7 +78,7 @@ def binds(
     for source, value in settings.items():
         name = _rendered(source, source, render)
         if is_relative_path(name):
-            raise ValueError(f"{source!r}: it has to be an absolute path of the host, or the name of a volume")
+            raise ValueError(f"{source!r}: the source must be an absolute path of the host, or the name of a volume")
         for given in value if isinstance(value, list) else [value]:
             entry = _entry(source, given)
             if "groups" in entry and not set(entry["groups"]).intersection(groups):
@@ -105,12 +105,12 @@ def volume_name(rendered: str, template: str, server: str) -> tuple[str, str]:
 def _entry(source: str, given: Any) -> Mapping[str, Any]:
     entry = {"bind": given} if isinstance(given, str) else given
     if not isinstance(entry, Mapping):
-        raise ValueError(f'{source!r} with {given!r}: it takes a path, a dict with "bind", or a list of these')
+        raise ValueError(f'{source!r} with {given!r}: the value must be a path, a dict with "bind", or a list of these')
     if "bind" not in entry:
         raise ValueError(f'{source!r} with {given!r}: "bind", the path in the container, is missing')
     for key in ("bind", "mode", "propagation"):
         if not isinstance(entry.get(key) or "", str) or (key == "bind" and not entry[key]):
-            raise ValueError(f'{source!r} with {given!r}: "{key}" is not a text')
+            raise ValueError(f'{source!r} with {given!r}: "{key}" is not a string')
     return entry
 
 
@@ -119,7 +119,7 @@ def _rendered(source: Any, template: Any, render: Callable[[str], str]) -> str:
         return render(template)
     except KeyError as error:
         # As str.format raises it in a format_volume_name of the operator's.
-        raise ValueError(f"{source!r}: format_volume_name has no {error} for {template!r}") from error
+        raise ValueError(f"{source!r}: format_volume_name does not fill {error} in {template!r}") from error
     except TemplateError as error:
         raise ValueError(f"{source!r}: {template!r} can't be filled: {error}") from None
 
@@ -135,11 +135,11 @@ class Volumes(LoggingConfigurable):
     volumes = Dict(
         config=True,
         help="""Volumes and host paths to mount: {source: path in the container}, or
-        {source: {"bind": path, "mode": "rw", "propagation": "rshared"}}, or a list of these for one source at
-        several places. With "groups": ["staff"] it is for members of one of these groups of the hub; of
-        entries of one source at one place, the first that is for the user counts. A source that is not an
-        absolute path is the name of a volume, made when it is missing. A folder of the user's own that is missing
-        on the host is made for the server's uid. Placeholders as in name_template.""",
+        {source: {"bind": path, "mode": "rw", "propagation": "rshared"}}. The value can also be a list of these, to
+        mount one source at several paths. With "groups": ["staff"], only members of one of these hub groups get the
+        mount. If several entries mount one source at one path, the first entry that applies to the user counts. A
+        source that is not an absolute path is the name of a volume. The spawner creates missing volumes, and
+        missing host folders of one user, which it gives to the server's uid. Placeholders as in name_template.""",
     )
 
     read_only_volumes = Dict(config=True, help="As `volumes`, mounted read-only.")
@@ -147,9 +147,9 @@ class Volumes(LoggingConfigurable):
     mounts = List(
         Dict(),
         config=True,
-        help="""More mounts, each a dict of arguments of docker.types.Mount: target, source, type (volume, bind,
-        tmpfs), read_only, propagation, no_copy, labels, driver_config, subpath, tmpfs_size, tmpfs_mode, ... Without
-        a type, an absolute path is a bind and a name a volume. Placeholders in every text.""",
+        help="""Additional mounts. Each is a dict of arguments of docker.types.Mount: target, source, type (volume,
+        bind, tmpfs), read_only, propagation, no_copy, labels, driver_config, subpath, tmpfs_size, tmpfs_mode, ...
+        Without a type, an absolute path is a bind and a name is a volume. Every string can contain placeholders.""",
     )
 
     format_volume_name = CallableTrait(
@@ -177,7 +177,7 @@ class Volumes(LoggingConfigurable):
             try:
                 found += binds(getattr(self, setting), mode, self._render_volume, groups, self.name)
             except ValueError as error:
-                raise misconfigured(f"The setting {setting} has {error}.") from None
+                raise misconfigured(f"The setting {setting} has an invalid entry {error}.") from None
         return [replace(bind, source=self._older_names.get(bind.source, bind.source)) for bind in found]
 
     def _named_volumes(self) -> list[Bind]:
@@ -206,10 +206,10 @@ class Volumes(LoggingConfigurable):
             named = await self._volume(bind.source) if found or alike else None
             if _is_of_server(named, alike) or bind.source in namesakes or found == own_name:
                 older[bind.source] = found or own_name
-                self.log.warning("Volume %s is another server's: %s is used", bind.source, older[bind.source])
+                self.log.warning("Volume %s belongs to another server: using %s", bind.source, older[bind.source])
             elif found and named is None:
                 older[bind.source] = found
-                self.log.warning("Volume %s is used, since there is no %s as settings name it", found, bind.source)
+                self.log.warning("Using volume %s: the settings name %s, which does not exist", found, bind.source)
         self._older_names = older
 
     def _name_of_its_own(self, name: str) -> str:
@@ -264,7 +264,7 @@ class Volumes(LoggingConfigurable):
             return await described(self.docker, "inspect_volume", name)
         except Refused as error:
             # By a proxy: then a volume under an older name is not looked for, as dockerspawner 14 never did.
-            self.log.debug("Volume %s can't be asked for: %s", name, error)
+            self.log.debug("Volume %s can't be inspected: %s", name, error)
             return None
 
     def _is_of_one_user(self, volume: Mapping[str, Any] | None) -> bool:
@@ -370,12 +370,10 @@ class Volumes(LoggingConfigurable):
                 known["labels"] = specs.render(labels, namespace)
             parts = str(others.get("subpath") or "").count("/") + 1
             if str(known.get("subpath") or "").count("/") + 1 != parts:
-                raise ValueError(
-                    f"the subpath is {known['subpath']!r}, and has other than {parts} parts: use {{username}}"
-                )
+                raise ValueError(f"the filled subpath {known['subpath']!r} must have {parts} parts: use {{username}}")
             return typed(known, self._labels_of(names.get("source", "")))
         except ValueError as error:
-            raise misconfigured(f"The setting mounts has {settings!r}: {error}.") from None
+            raise misconfigured(f"The setting mounts has an invalid entry {settings!r}: {error}.") from None
 
     def _rendered_source(self, template: str) -> tuple[str, str]:
         """The name of a volume of `mounts`, and its former name."""

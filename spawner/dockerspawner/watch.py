@@ -129,7 +129,7 @@ class Words:
                 listener(word)
             except Exception:
                 # The words on others must not wait for it.
-                self._log.exception("News of %s could not be handled", word.name)
+                self._log.exception("A change of %s could not be processed", word.name)
         if not word.exists or listener is None:
             self._listeners.pop(word.id, None)
         if not word.exists:
@@ -260,7 +260,7 @@ class Watch(Words):
             news = await self._list(deadline)
             if stream is not None and stream is self._heard_on and await self._missed(news):
                 # It is open and deaf: another one is heard before the next list.
-                self._log.info("The Docker engine's stream of events has missed changes and is replaced")
+                self._log.info("The Docker engine's event stream missed changes; the watch opens a new one")
                 stream.close()
                 stream = await self._open()
                 await self._list(time.monotonic() + self._patience)
@@ -280,7 +280,7 @@ class Watch(Words):
             try:
                 self._observer(event)
             except Exception:
-                self._log.exception("The start of a container could not be handled")
+                self._log.exception("A container event could not be processed")
 
     async def _missed(self, news: set[str]) -> bool:
         """Is there news of a list of which no event comes, either?"""
@@ -309,7 +309,7 @@ class Watch(Words):
             try:
                 found += await translating("containers", answered) or []
             except Refused as error:
-                self._log.debug("The Docker engine does not list containers by id: %s", error)
+                self._log.debug("The Docker engine rejects lists of containers by id: %s", error)
                 self._touched.update(missing)
                 return []
         # The engine takes an id for the beginning of one.

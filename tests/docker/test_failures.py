@@ -136,7 +136,9 @@ async def test_start_an_image_of_another_server_fails(
 @pytest.mark.parametrize("command", ["sleep 60", ["sh", "-c", "echo busy; sleep 60"]])
 async def test_start_a_post_start_cmd_that_outlasts_it_is_named(make: Any, containers: Any, command: Any) -> None:
     error = await failure_of(make(remove=True, start_timeout=3, post_start_cmd=command))
-    assert error.jupyterhub_message.startswith("The command that prepares the server (post_start_cmd) had not ended")
+    assert error.jupyterhub_message.startswith(
+        "The command that prepares the server (post_start_cmd) was still running"
+    )
     assert error.reason == "timeout"
     await until_gone(containers)
 
@@ -273,7 +275,7 @@ async def test_start_of_a_kept_container_with_a_restart_policy_and_a_crash_fails
 @pytest.mark.parametrize(
     ("ip", "why"),
     [
-        ("127.0.0.1", "The setting ip is '127.0.0.1': the server listens inside its container only."),
+        ("127.0.0.1", "The setting ip is '127.0.0.1': the server listens only inside its container."),
         ("::", "The setting ip is '::', but the hub calls the server by IPv4."),
     ],
 )
@@ -281,13 +283,13 @@ async def test_start_of_a_server_that_listens_elsewhere_names_the_setting(make: 
     # As Jupyter's server, which does not take IPv4 on ::.
     listen = f"exec httpd -f -p {ip}:8888 -h /www" if ip != "::" else "exec httpd -f -p [::1]:8888 -h /www"
     error = await failure_of(make(remove=True, ip=ip, start_timeout=2, cmd=["sh", "-c", listen]))
-    assert f"{why} Set ip to 0.0.0.0. Please contact an administrator." in error.jupyterhub_message
+    assert f"{why} It must be 0.0.0.0. Please contact an administrator." in error.jupyterhub_message
 
 
 async def test_start_of_the_real_image_that_can_not_reach_the_hub_shows_address_and_reason(make: Any) -> None:
     settings = {"image": notebook_image(), "ready_check": "jupyterhub", "start_timeout": 20, "remove": True}
     message = (await failure_of(make(hub_connect_url="http://no-such-hub:8081", **settings))).jupyterhub_message
-    unreachable = "The hub can't be reached at http://no-such-hub:8081/hub/api: the name is not known"
+    unreachable = "The server can't reach the hub at http://no-such-hub:8081/hub/api: unknown host name"
     assert message.count(unreachable) == 1
     assert "Traceback" not in message
     assert "^^^" not in message

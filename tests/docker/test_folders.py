@@ -204,5 +204,5 @@ async def test_start_with_a_folder_that_can_not_be_given_fails_until_it_is(
 @pytest.mark.parametrize("path", ["~/work", "./work", "../work", ".."])
 async def test_start_with_a_relative_path_of_the_host_fails(make: Any, path: str) -> None:
     for traits in ({"volumes": {path: "/data"}}, {"mounts": [{"source": path, "target": "/data"}]}):
-        with pytest.raises(Exception, match="has to be an absolute path of the host"):
+        with pytest.raises(Exception, match="must be an absolute path of the host"):
             await make(**traits).start()

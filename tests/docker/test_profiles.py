@@ -249,11 +249,11 @@ def test_a_form_with_html_in_its_values_shows_it(hub: Hub, browser: Any) -> None
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        ({"profile": "huge"}, "There is no profile huge. There are: small, large, published."),
-        ({"profile": "gpu"}, "There is no profile gpu. There are: small, large, published."),
-        ({"profile": "small", "colour": "red"}, "Profile small has no option colour. It has: fresh."),
-        ({"image": "evil"}, "Profile small has no option image. It has: fresh."),
-        ({"profile": "large", "memory": "8g"}, "The option memory has no choice 8g. It has: 128m, 256m."),
+        ({"profile": "huge"}, "There is no profile huge. Available profiles: small, large, published."),
+        ({"profile": "gpu"}, "There is no profile gpu. Available profiles: small, large, published."),
+        ({"profile": "small", "colour": "red"}, "Profile small has no option colour. Available options: fresh."),
+        ({"image": "evil"}, "Profile small has no option image. Available options: fresh."),
+        ({"profile": "large", "memory": "8g"}, "The option memory has no choice 8g. Available choices: 128m, 256m."),
         (
             {"profile": "large", "memory--unlisted-choice": "9999M"},
             "The option memory can't be 9999M. Up to 999M, as in 200M.",
@@ -319,7 +319,7 @@ def test_by_url(hub: Hub, client: Any, instance: str) -> None:
     spawn = f"{hub.url}/hub/spawn"
     refused = erin.session.get(spawn, params={"opt-profile": "large", "opt-size": "1"})
     assert refused.status_code == 400
-    assert "Profile large has no option size. It has: memory, fresh." in refused.text
+    assert "Profile large has no option size. Available options: memory, fresh." in refused.text
     erin.session.get(spawn, params={"opt-profile": "large", "opt-memory": "256m"})
     wait_for_start(hub, "erin")
     assert made_of(client, instance, "erin") == large(256)
@@ -356,7 +356,7 @@ def test_a_restarted_hub_goes_on_with_the_profiles_of_running_servers(hub: Hub, 
 
 
 def test_a_mistake_in_what_a_callable_gives_is_told(hub: Hub) -> None:
-    why = "profile_list[0].docker_override.imgae: is no setting of DockerSpawner: did you mean image?"
+    why = "profile_list[0].docker_override.imgae: is not a setting of DockerSpawner: did you mean image?"
     hub.user("wrong")
     failed = hub.http.post(f"{hub.api}/users/wrong/server")
     assert (failed.status_code, why in failed.json()["message"]) == (500, True)

@@ -197,8 +197,8 @@ async def test_post_start_cmd_that_fails_is_logged_with_its_exit_code(
     spawner.log.propagate = True
     await spawner.start()
     (warning,) = (r.getMessage() for r in caplog.records if "ended with exit code" in r.getMessage())
-    assert f"ended with exit code {code}, and the start goes on" in warning
-    assert ("No shell runs it" in warning) is hint
+    assert f"ended with exit code {code}, and the start continues" in warning
+    assert ("It runs without a shell" in warning) is hint
     await spawner.stop()
 
 

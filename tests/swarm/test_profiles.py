@@ -96,9 +96,9 @@ def test_a_profile_of_a_group_says_where(hub: Hub, swarm: Swarm, instance: str) 
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        ({"profile": "huge"}, "There is no profile huge. There are: small, large."),
-        ({"profile": "on-a-worker"}, "There is no profile on-a-worker. There are: small, large."),
-        ({"profile": "large", "memory": "8g"}, "The option memory has no choice 8g. It has: 48m, 64m."),
+        ({"profile": "huge"}, "There is no profile huge. Available profiles: small, large."),
+        ({"profile": "on-a-worker"}, "There is no profile on-a-worker. Available profiles: small, large."),
+        ({"profile": "large", "memory": "8g"}, "The option memory has no choice 8g. Available choices: 48m, 64m."),
         ({"profile": "small", "colour": "red"}, "Profile small has no option colour."),
         ({"image": "evil"}, "Profile small has no option image."),
     ],

@@ -86,5 +86,5 @@ def test_second_chance_on_real_runs_passes_only_what_passes_twice(tmp_path: Path
     assert run("-m", "pytest", "--numprocesses=1").returncode == pytest.ExitCode.TESTS_FAILED
     again = run(str(ROOT / ".ci/second_chance.py"))
     assert again.returncode == int(broken), again.stdout
-    assert "FLAKY (1): passed at the second run:\n  tests/docker/test_one.py::test_flaky" in again.stdout
+    assert "FLAKY (1): passed when repeated:\n  tests/docker/test_one.py::test_flaky" in again.stdout
     assert ("Failed twice:\n  tests/docker/test_one.py::test_broken" in again.stdout) == broken

@@ -58,7 +58,7 @@ def test_an_empty_file_has_no_profiles(text: str) -> None:
             "line 2: docker_overide is unknown: did you mean docker_override?",
         ),
         ("- display_name: A\n- display_name: A\n", "line 2: display_name is 'A', as that of profile_list[0]"),
-        ("- display_name: A\n  docker_override:\n    memlimit: 1G\n", "line 3: memlimit is no setting of"),
+        ("- display_name: A\n  docker_override:\n    memlimit: 1G\n", "line 3: memlimit is not a setting of"),
         ("- display_name: A\n  docker_override: {mem_limit: lots}\n", "line 2: mem_limit"),
         ("- display_name: A\n  slug: a\n  slug: b\n", "line 3: slug is there twice"),
         ("- slug: a\n", "line 1: display_name is missing"),

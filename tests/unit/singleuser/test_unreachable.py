@@ -37,9 +37,9 @@ def log() -> Any:
         (caused(ConnectionRefusedError(111, "Connect call failed")), "connection refused"),
         (
             caused(socket.gaierror(-2, "Name or service not known")),
-            "the name is not known (Name or service not known)",
+            "unknown host name (Name or service not known)",
         ),
-        (type("ClientConnectorDNSError", (OSError,), {})(), "the name is not known"),
+        (type("ClientConnectorDNSError", (OSError,), {})(), "unknown host name"),
         (TimeoutError(), "no answer in time"),
         (caused(ssl.SSLError(1, "wrong version")), "TLS failed"),
         (RuntimeError("HTTP 404:\n  Not Found"), "RuntimeError: HTTP 404: Not Found"),
@@ -62,8 +62,8 @@ def test_log_has_one_line_for_the_first_and_one_for_the_last_try(log: Any, caplo
             raise caused(ConnectionRefusedError())
         except RuntimeError:
             log.exception(FAILED, URL, number, 5)
-    first = f"The hub can't be reached at {URL}: connection refused."
-    assert [record.getMessage() for record in caplog.records] == [first, f"{first} The server ends after 5 tries."]
+    first = f"The server can't reach the hub at {URL}: connection refused."
+    assert [record.getMessage() for record in caplog.records] == [first, f"{first} The server stops after 5 tries."]
     assert "Traceback" not in caplog.text
 
 

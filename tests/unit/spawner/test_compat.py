@@ -96,7 +96,7 @@ def test_a_replaced_helper_that_is_not_called_is_logged_once(caplog: pytest.LogC
     for _ in range(2):
         spawner_of(Own)
     assert [record.getMessage() for record in caplog.records] == [
-        "Own._volumes_to_binds is not called: use volume_binds instead"
+        "The spawner does not call Own._volumes_to_binds: use volume_binds instead"
     ]
 
 

@@ -237,7 +237,7 @@ def test_client_that_shows_no_endpoint_is_an_engine_where_it_is_kept() -> None:
     make = spawners_with(lambda spawner: kept)
     assert make("a").engine is make("b").engine
     refused = spawners_with(lambda spawner: object())
-    with pytest.raises(Exception, match="The property client of Own gives another client at each access"):
+    with pytest.raises(Exception, match="The property client of Own returns a new client at each access"):
         refused("a").engine  # noqa: B018
 
 

@@ -64,7 +64,7 @@ async def test_pull_policies(policy: str, present: bool, calls: list[str]) -> No
 
 
 async def test_never_says_that_it_does_not_pull() -> None:
-    with pytest.raises(Exception, match=r"Image a:1 does not exist .* pull_policy is 'never'"):
+    with pytest.raises(Exception, match=r"Image a:1 does not exist .* pull_policy 'never' prevents a pull"):
         await spawner_on(FakeClient(()), pull_policy="never").run_pre_spawn_hook()
 
 
@@ -214,7 +214,7 @@ async def test_options_that_nobody_handles_are_named(caplog: pytest.LogCaptureFi
     spawner = spawner_with(IMAGES, image="small", colour="red")
     spawner.log.propagate = True
     await spawner._run_apply_user_options(spawner.user_options)
-    assert [record.getMessage() for record in caplog.records] == ["Nothing is done with the options colour"]
+    assert [record.getMessage() for record in caplog.records] == ["The spawner does not use the options colour"]
 
 
 async def test_an_overridden_pull_that_fails_in_the_sdks_way_is_explained() -> None:

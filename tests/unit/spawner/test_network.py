@@ -79,15 +79,15 @@ async def started(client: Any, **settings: Any) -> str:
 @pytest.mark.parametrize(
     ("settings", "change"),
     [
-        ({}, "Set JupyterHub.hub_ip and hub_connect_ip to addresses that servers reach."),
-        ({"hub_connect_url": "http://localhost:8081"}, "Set Spawner.hub_connect_url to an address of the hub"),
+        ({}, "JupyterHub.hub_ip and hub_connect_ip must be addresses that servers reach."),
+        ({"hub_connect_url": "http://localhost:8081"}, "Spawner.hub_connect_url must be an address of the hub"),
         (
             {"environment": {"JUPYTERHUB_API_URL": "http://[::1]:8081/hub/api"}},
-            "Correct JUPYTERHUB_API_URL in the setting environment.",
+            "JUPYTERHUB_API_URL in the setting environment must be a URL that servers reach.",
         ),
         (
             {"extra_create_kwargs": {"environment": {"JUPYTERHUB_API_URL": "http://0.0.0.0:8081/hub/api"}}},
-            "Correct JUPYTERHUB_API_URL in the setting environment.",
+            "JUPYTERHUB_API_URL in the setting environment must be a URL that servers reach.",
         ),
     ],
 )

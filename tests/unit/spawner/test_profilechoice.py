@@ -60,8 +60,8 @@ def test_picking(options: dict[str, Any], profile: Profile) -> None:
 @pytest.mark.parametrize(
     ("slug", "why"),
     [
-        ("huge", "There is no profile huge. There are: small, large."),
-        ("staff", "There is no profile staff. There are: small, large."),
+        ("huge", "There is no profile huge. Available profiles: small, large."),
+        ("staff", "There is no profile staff. Available profiles: small, large."),
         (["small"], "The option profile is not a text: ['small']."),
     ],
 )
@@ -124,11 +124,15 @@ def test_choosing(profile: Profile, options: dict[str, Any], chosen: Chosen) -> 
 @pytest.mark.parametrize(
     ("profile", "options", "why"),
     [
-        (SMALL, {"colour": "red", "a": 1}, "Profile small has no option a, colour. It has: fresh."),
-        (SMALL, {"memory": "2g"}, "Profile small has no option memory. It has: fresh."),
-        (LARGE, {"memory": "8g"}, "The option memory has no choice 8g. It has: 2g, 4g."),
+        (SMALL, {"colour": "red", "a": 1}, "Profile small has no option a, colour. Available options: fresh."),
+        (SMALL, {"memory": "2g"}, "Profile small has no option memory. Available options: fresh."),
+        (LARGE, {"memory": "8g"}, "The option memory has no choice 8g. Available choices: 2g, 4g."),
         (LARGE, {"memory": 8}, "The option memory is not a text: 8."),
-        (LARGE, {"memory": "unlisted-choice"}, "The option memory has no choice unlisted-choice. It has: 2g, 4g."),
+        (
+            LARGE,
+            {"memory": "unlisted-choice"},
+            "The option memory has no choice unlisted-choice. Available choices: 2g, 4g.",
+        ),
         (
             LARGE,
             {"memory--unlisted-choice": "3g"},
@@ -137,7 +141,7 @@ def test_choosing(profile: Profile, options: dict[str, Any], chosen: Chosen) -> 
         (
             LARGE,
             {"image": "own", "image--unlisted-choice": "reg/a"},
-            "The option image is given twice: as own, and as reg/a of your own.",
+            "The option image is given twice: as choice own and as text reg/a.",
         ),
         (LARGE, {"image": "unlisted-choice"}, "The option image--unlisted-choice is empty. From our registry, please."),
         (
@@ -147,8 +151,12 @@ def test_choosing(profile: Profile, options: dict[str, Any], chosen: Chosen) -> 
         ),
         (LARGE, {"image--unlisted-choice": ["reg/a"]}, "The option image--unlisted-choice is not a text: ['reg/a']."),
         (STAFF, {}, "The option name--unlisted-choice is missing."),
-        (STAFF, {"name": "Ann"}, "The option name has no choice Ann. It has: none."),
-        (STAFF, {"name--unlisted-choice": "{prefix}"}, "The option name can't be {prefix}: it may not contain braces."),
+        (STAFF, {"name": "Ann"}, "The option name has no choice Ann. Available choices: none."),
+        (
+            STAFF,
+            {"name--unlisted-choice": "{prefix}"},
+            "The option name can't be {prefix}: it must not contain braces.",
+        ),
     ],
 )
 def test_what_is_refused(profile: Profile, options: dict[str, Any], why: str) -> None:
@@ -161,7 +169,7 @@ def test_mismatch_says_what_the_text_has_to_be() -> None:
     assert str(mismatch(IMAGE, "evil/a")) == "The option image can't be evil/a. From our registry, please."
     plain = Unlisted("Other", "Other...", "[a-z]+", "", {})
     tag = Option("tag", "Tag", (), "", plain)
-    assert str(mismatch(tag, "1")) == "The option tag can't be 1. It has to match [a-z]+."
+    assert str(mismatch(tag, "1")) == "The option tag can't be 1. It must match [a-z]+."
 
 
 LONG = "x" * 1_000_000
@@ -198,7 +206,7 @@ def test_choose_whatever_is_sent_the_refusal_is_short(options: dict[str, Any]) -
 def test_choose_a_text_may_have_1000_characters() -> None:
     text = "x" * 1_000
     assert texts_of(STAFF, {"name--unlisted-choice": text}) == [(NAME, text)]
-    with pytest.raises(NotAllowed, match=r"name--unlisted-choice has 1001 characters; 1000 are allowed"):
+    with pytest.raises(NotAllowed, match=r"name--unlisted-choice has 1001 characters; the limit is 1000"):
         choose(STAFF, {"name--unlisted-choice": text + "x"})
 
 

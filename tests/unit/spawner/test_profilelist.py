@@ -68,7 +68,7 @@ PROFILES = (
 
 
 def complaint(name: str, value: Any) -> str:
-    return "" if name in ("image", "environment", "mem_limit") and value != "lots" else "is no setting"
+    return "" if name in ("image", "environment", "mem_limit") and value != "lots" else "is not a setting"
 
 
 def test_a_list() -> None:
@@ -159,8 +159,8 @@ O = "profile_list[0].profile_options.o"  # noqa: E741
             [{"display_name": "A", "default": True}, {"display_name": "B", "default": True}],
             ["profile_list[1].default: there is one default, and that is profile_list[0]"],
         ),
-        (profile(docker_override={"imgae": "a:1"}), ["profile_list[0].docker_override.imgae: is no setting"]),
-        (profile(docker_override={"image": "lots"}), ["profile_list[0].docker_override.image: is no setting"]),
+        (profile(docker_override={"imgae": "a:1"}), ["profile_list[0].docker_override.imgae: is not a setting"]),
+        (profile(docker_override={"image": "lots"}), ["profile_list[0].docker_override.image: is not a setting"]),
         (option(), [f"{O}: offers nothing: it has neither choices nor an unlisted_choice that is enabled"]),
         (
             option(choices={"a": {}}, default="b"),
@@ -174,7 +174,7 @@ O = "profile_list[0].profile_options.o"  # noqa: E741
             option(choices={"a": {"default": True}, "b": {}}, default="b"),
             [f"{O}.choices: has more than one default: a, b"],
         ),
-        (option(choices={"a": {"docker_override": {"x": 1}}}), [f"{O}.choices.a.docker_override.x: is no setting"]),
+        (option(choices={"a": {"docker_override": {"x": 1}}}), [f"{O}.choices.a.docker_override.x: is not a setting"]),
         (option(choices={3.11: {}}), [f"{O}.choices.3.11: its name 3.11 is no text: put it in quotes"]),
         (
             option(choices={"unlisted-choice": {}}),
@@ -203,7 +203,7 @@ O = "profile_list[0].profile_options.o"  # noqa: E741
         ),
         (
             unlisted(docker_override={"imgae": "{value}"}),
-            [f"{O}.unlisted_choice.docker_override.imgae: is no setting"],
+            [f"{O}.unlisted_choice.docker_override.imgae: is not a setting"],
         ),
         (
             [{"display_name": 1, "slug": "a"}, {"display_name": "B", "colour": "red", "docker_override": {"x": 1}}],
@@ -211,7 +211,7 @@ O = "profile_list[0].profile_options.o"  # noqa: E741
                 "profile_list[0].display_name: takes a text, not 1",
                 "profile_list[1].colour: is unknown; known are: display_name, slug, description, default, groups, "
                 "docker_override, profile_options",
-                "profile_list[1].docker_override.x: is no setting",
+                "profile_list[1].docker_override.x: is not a setting",
             ],
         ),
     ],

@@ -38,11 +38,11 @@ def mistake(setting: str, given: Any, places: sdkkeys.Places = sdkkeys.CONTAINER
         (HOST, "CpuQuota", 'the nearest known key is "cpu_quota"'),
         (HOST, "Memory", 'use the setting mem_limit or "mem_limit"'),
         (HOST, "NanoCPUs", 'the nearest known key is "nano_cpus"'),
-        (HOST, "MaskedPaths", 'it may be in extra_create_kwargs["host_config"]'),
+        (HOST, "MaskedPaths", 'spelling is allowed in extra_create_kwargs["host_config"]'),
         (HOST, "privilegd", 'the nearest known key is "privileged"'),
         (HOST, "hostname", 'use "hostname" in extra_create_kwargs'),
-        (HOST, "version", "no known key is like it"),
-        (HOST, 7, "no known key is like it"),
+        (HOST, "version", "no known key is similar"),
+        (HOST, 7, "no known key is similar"),
         (CREATE, "volume_driver", 'use "volume_driver" in extra_host_config'),
         (CREATE, "env", 'use the setting environment or "environment"'),
         (CREATE, "workdir", 'use "working_dir"'),
@@ -97,7 +97,7 @@ def test_check_unknown_key_of_a_service_names_setting_key_and_what_was_meant(
         ({"tmpfs": "/tmp"}, '{"/tmp": "size=64m"}'),
         ({"port_bindings": ["80:80"]}, '{8888: ("127.0.0.1", 8000)}'),
         ({"cpu_period": "long"}, "\"cpu_period\""),
-        ([], "takes a dict"),
+        ([], "must be a dict"),
     ],
 )  # fmt: skip
 def test_container_wrong_value_names_setting_key_and_an_example(given: Any, why: str) -> None:
@@ -165,17 +165,17 @@ async def test_start_a_host_config_in_the_sdks_spelling_is_warned_of(port: int, 
     )
     spawner.log.propagate = True
     await spawner._create_kwargs()
-    assert "Docker disregards mem_limit in host_config of extra_create_kwargs" in caplog.text
+    assert "Docker ignores mem_limit in host_config of extra_create_kwargs" in caplog.text
 
 
 async def test_start_a_hooks_unknown_argument_is_named() -> None:
     def hook(spawner: Any, spec: dict[str, Any]) -> None:
         spec["hostnam"] = "x"
 
-    assert 'modify_spec_hook gives an unknown argument "hostnam"' in await failure_of(
+    assert 'modify_spec_hook returned an unknown argument "hostnam"' in await failure_of(
         FakeClient(), modify_spec_hook=hook
     )
-    assert "modify_spec_hook gives list" in await failure_of(FakeClient(), modify_spec_hook=lambda *args: [1])
+    assert "modify_spec_hook returned list" in await failure_of(FakeClient(), modify_spec_hook=lambda *args: [1])
 
 
 async def test_start_what_the_engine_refuses_for_its_form_names_the_setting() -> None:

@@ -123,7 +123,7 @@ async def test_start_an_undo_that_takes_long_goes_on_beside_it(port: int) -> Non
     assert "jupyter-ann" in client.existing
 
     # The next start has to wait for it, and says so.
-    assert "Removing what the last start has left" in await as_the_hub(spawner)
+    assert "Cleaning up after the previous start" in await as_the_hub(spawner)
     again = asyncio.create_task(spawner.start())
     client.may_go_on.set()
     await again

@@ -225,7 +225,7 @@ async def test_an_address_of_a_subclass_that_does_not_answer_is_left_to_the_hub(
     spawner = spawner_on(client, cls=Elsewhere, start_timeout=60)
     spawner.log.propagate = True
     assert await spawner.start() == ("127.0.0.1", 1)
-    assert any("the hub waits for it" in record.getMessage() for record in caplog.records)
+    assert any("the hub waits up to http_timeout" in record.getMessage() for record in caplog.records)
     assert client.existing["jupyter-ann"]["State"]["Running"]
 
 

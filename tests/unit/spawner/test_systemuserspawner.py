@@ -132,7 +132,7 @@ async def test_supplementary_groups_beside_those_of_extra_host_config(tmp_path: 
 
 
 async def test_supplementary_groups_in_a_file_that_is_missing_name_the_setting() -> None:
-    with pytest.raises(Exception, match="group_file can't be read"):
+    with pytest.raises(Exception, match="setting group_file can't be read"):
         await spawner_of(user_id=1, group_file="/nonexistent").start()
 
 

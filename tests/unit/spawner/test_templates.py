@@ -34,11 +34,14 @@ def test_fill_known_placeholders_are_filled(template: str, filled: str) -> None:
 @pytest.mark.parametrize(
     ("template", "why"),
     [
-        ("v-{user}", r"^\{user\} is not a placeholder \(the nearest is \{username\}, known are \{prefix\}, \{team\}, "),
-        ("{}", r"is not a placeholder \(known are"),
+        (
+            "v-{user}",
+            r"^\{user\} is not a placeholder \(the nearest is \{username\}; known placeholders: \{prefix\}, \{team\}, ",
+        ),
+        ("{}", r"is not a placeholder \(known placeholders:"),
         ("{0}", r"^\{0\} is not a placeholder"),
-        ("{", "Single '{' encountered.*written {{ or }}"),
-        ("{username", "written {{ or }}"),
+        ("{", "Single '{' encountered.*literal brace as {{ or }}"),
+        ("{username", "literal brace as {{ or }}"),
         ("{username!x}", "unknown conversion"),
         ("{username.__class__}", "{username} has no attributes"),
         ("{username.upper}", "{username} has no attributes"),
@@ -50,7 +53,7 @@ def test_fill_known_placeholders_are_filled(template: str, filled: str) -> None:
         ("{username:d}", "the format 'd' can't be used"),
         ("{username:>999999999}", "too wide"),
         ("{username:{prefix}}", "a placeholder in its format"),
-        (None, "it is not a text"),
+        (None, "it is not a string"),
     ],
 )
 def test_fill_anything_else_is_one_kind_of_error_that_says_why(template: Any, why: str) -> None:
@@ -76,19 +79,19 @@ async def failure_of(client: Any = None, cls: Any = None, **settings: Any) -> st
         ("volumes", {"v-{user}": "/data"}, "{user} is not a placeholder"),
         ("volumes", {"v": "/data/{user}"}, "{user} is not a placeholder"),
         ("volumes", {"v": {"target": "/data"}}, '"bind", the path in the container, is missing'),
-        ("volumes", {"v": None}, "it takes a path, a dict"),
-        ("volumes", {"v": [None]}, "it takes a path, a dict"),
-        ("volumes", {"v": 7}, "it takes a path, a dict"),
-        ("volumes", {"v": {"bind": None}}, '"bind" is not a text'),
-        ("volumes", {"v": {"bind": "/data", "mode": True}}, '"mode" is not a text'),
+        ("volumes", {"v": None}, "the value must be a path, a dict"),
+        ("volumes", {"v": [None]}, "the value must be a path, a dict"),
+        ("volumes", {"v": 7}, "the value must be a path, a dict"),
+        ("volumes", {"v": {"bind": None}}, '"bind" is not a string'),
+        ("volumes", {"v": {"bind": "/data", "mode": True}}, '"mode" is not a string'),
         ("volumes", {"v-{}": "/data"}, "is not a placeholder"),
         ("volumes", {"v-{username.__class__}": "/data"}, "has no attributes"),
-        ("read_only_volumes", {"v-{": "/data"}, "written {{ or }}"),
+        ("read_only_volumes", {"v-{": "/data"}, "literal brace as {{ or }}"),
         ("mounts", [{"target": "/{user}", "source": "v"}], "{user} is not a placeholder"),
         ("mounts", [{"target": "/data", "source": "v-{user}"}], "{user} is not a placeholder"),
-        ("extra_networks", ["{user}"], "known are {base_url}, {imagename}, {prefix}"),
+        ("extra_networks", ["{user}"], "known placeholders: {base_url}, {imagename}, {prefix}"),
         ("name_template", "{prefix}-{user}", "the nearest is {username}"),
-        ("name_template", "", "gives an empty name"),
+        ("name_template", "", "results in an empty name"),
         ("notebook_dir", "/home/{user}", "{user} is not a placeholder"),
         ("default_url", "/lab/{0}", "{0} is not a placeholder"),
     ],
@@ -107,14 +110,17 @@ async def test_start_a_naming_strategy_with_a_mistake_is_named() -> None:
     message = await failure_of(
         volumes={"v-{user}": "/data"}, format_volume_name=lambda template, spawner: template.format(username="ann")
     )
-    assert "The setting volumes has 'v-{user}': format_volume_name has no 'user' for 'v-{user}'." in message
+    assert (
+        "The setting volumes has an invalid entry 'v-{user}': format_volume_name does not fill 'user' in 'v-{user}'."
+        in message
+    )
 
 
 @pytest.mark.parametrize("setting", ["host_homedir_format_string", "image_homedir_format_string"])
 async def test_start_a_system_users_home_with_a_mistake_names_the_setting(setting: str) -> None:
     message = await failure_of(cls=SystemUserSpawner, user_id=1000, group_id=1000, **{setting: "/home/{user}"})
-    assert f"The setting {setting} has '/home/{{user}}'" in message
-    assert "known are {username}" in message
+    assert f"The setting {setting} has the invalid value '/home/{{user}}'" in message
+    assert "known placeholders: {username}" in message
 
 
 async def test_start_a_swarms_templates_with_a_mistake_name_the_setting() -> None:

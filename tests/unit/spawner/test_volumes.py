@@ -128,7 +128,7 @@ def test_mounts_are_typed(settings: dict[str, Any], sent: dict[str, Any]) -> Non
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"source": "x"}, "it has no target"),
+        ({"source": "x"}, "the target is missing"),
         ({"target": "/x", "source": "x", "readonly": True}, "readonly"),
         ({"target": "/x", "source": "x", "tmpfs_size": 1}, "Incompatible options"),
         ({"target": "/x", "source": "/x", "type": "bind", "driver_config": {"name": "local"}}, "Incompatible options"),
@@ -137,7 +137,7 @@ def test_mounts_are_typed(settings: dict[str, Any], sent: dict[str, Any]) -> Non
 def test_what_is_no_mount_is_shown(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(Exception, match=said) as failed:
         _ = make_spawner(mounts=[settings]).mount_binds
-    assert "The setting mounts has {'" in str(failed.value)
+    assert "The setting mounts has an invalid entry {'" in str(failed.value)
 
 
 async def test_create_object_logs_what_is_mounted_instead_of_a_volume(caplog: pytest.LogCaptureFixture) -> None:
@@ -154,7 +154,7 @@ async def test_create_object_logs_what_is_mounted_instead_of_a_volume(caplog: py
     logged = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert logged == [
         "jupyter-ann: /srv/ann is mounted at /home instead of home-ann",
-        "jupyter-ann: gone is not mounted at /gone, although the settings say so",
+        "jupyter-ann: gone is configured for /gone, but not mounted",
     ]
     assert list(client.volumes) == ["kept"]
 

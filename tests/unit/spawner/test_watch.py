@@ -602,4 +602,4 @@ async def test_listener_that_raises_holds_up_no_other(caplog: pytest.LogCaptureF
     client.die("first", 1)
     client.die("second", 1)
     await heard(lambda: listener.heard)
-    assert "News of first could not be handled" in caplog.text
+    assert "A change of first could not be processed" in caplog.text
