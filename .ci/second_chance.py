@@ -1,7 +1,7 @@
-"""Run the tests that have failed once more, alone. Exits 0 if all of them pass now and they are few.
+"""Repeat each failed test once, alone. Exit with 0 if few tests failed and all of them pass now.
 
-Only tests that use a real engine get a second chance: they depend on the timing of other programs. A test that passes
-at the second run is printed as FLAKY. It is a defect of the test or of the product, and has to be fixed.
+Only tests that use a real engine are repeated: they depend on the timing of other programs. If a repeated test passes,
+it is printed as FLAKY. It shows a defect of the test or of the product: fix that defect.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from pathlib import Path
 
 LAYERS = ("tests/docker/", "tests/e2e/", "tests/swarm/")
 MOST_FLAKY = 3
-# pytest writes it, if the run has reached its end and tests have failed.
+# pytest writes this file if the run finished and tests failed.
 FAILED = Path(".artifacts/failed")
 
 
 def passes(test: str) -> bool:
-    """Run one test in a process of its own."""
+    """Run one test in a separate process."""
     command = [sys.executable, "-m", "pytest", "--numprocesses=0", "--junit-xml=.artifacts/again.xml", test]
     return subprocess.run(command, check=False).returncode == 0
 
 
 def second_chance(failed: Sequence[str], passes: Callable[[str], bool]) -> tuple[bool, str]:
-    """Whether the whole run counts as passed, and the reason. `passes` runs one test by its id."""
+    """Decide whether the whole run counts as passed, and why. `passes` runs one test by its id."""
     if not failed:
         return False, "No list of failed tests: the test run did not finish."
     if final := [test for test in failed if not test.startswith(LAYERS)]:

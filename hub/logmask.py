@@ -1,4 +1,4 @@
-"""What a log of requests leaves out. `singleuser/dockyard_log.py` has the same for users' servers."""
+"""Masking of secrets in the hub's log. `singleuser/dockyard_log.py` does the same for users' servers."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import logging
 import re
 
 HIDDEN = "[secret]"
-# What these match grows with the text, not with its square: anyone may send an address of 64 KiB.
+# Matching time is linear in the length of the text: an attacker may send a URL of 64 KiB.
 _IN_ADDRESS = re.compile(
     r"""(?ix)
     (?P<name>
         token | _xsrf | secret | password
-        # Words that mean something else outside of an address; an address may be a parameter of another one.
+        # Ordinary words outside of a URL. A URL may be a parameter of another URL.
         | (?:[?&\#] | %(?:25)*(?:3F|26|23)) [\w.-]* (?:code|code_verifier|state|auth|key|ticket|assertion|response)
     )
     (?:
@@ -24,14 +24,14 @@ _IN_HEADER = re.compile(
     r"""(?ix)
     (?P<name>
         authorization | (?P<cookie>cookie) | x-(?:[a-z]{1,20}-){0,4}(?:xsrftoken|csrftoken|token|key|secret)
-        # What a sign-in service answers.
+        # In the answers of a sign-in service.
         | (?:access|refresh|id)_token | client_secret
     )
     (?P<colon> ["']? [ ]? : [ ]? )
     (?: "(?P<double> (?:[^"\\\n] | \\.)+ )" | '(?P<single> (?:[^'\\\n] | \\.)+ )' | (?P<bare> [^\s"'] [^\n]* ) )
     """
 )
-# Values of cookies, by which a browser is known, that JupyterHub and its authenticators log as a part of a sentence.
+# Values of cookies that JupyterHub and its authenticators log within a sentence; a cookie identifies a browser.
 _IN_SENTENCE = re.compile(
     r"""(?ix)
     (xsrf[ ]cookie[ ]for[ ]b?' | oauth[ ]state[ ]argument[ ]' | oauth-state[\w-]{0,40}=b?'
@@ -42,7 +42,7 @@ _IN_SENTENCE = re.compile(
 
 
 def mask(text: str) -> str:
-    """`text` without secrets in addresses and headers, which JupyterHub and Tornado log when a request fails."""
+    """Mask secrets in URLs and headers, which JupyterHub and Tornado log when a request fails."""
     text = _IN_HEADER.sub(_hide_header, text)
     text = _IN_SENTENCE.sub(rf"\g<1>{HIDDEN}", text)
     return _IN_ADDRESS.sub(lambda found: f"{found['name']}{found['plain'] or found['encoded']}{HIDDEN}", text)
@@ -53,7 +53,7 @@ def _hide_header(found: re.Match[str]) -> str:
     quote = {"double": '"', "single": "'", "bare": ""}[kind]
     value = found[kind]
     if found["cookie"]:
-        # The names of cookies stay, as in JupyterHub's own log.
+        # The names of cookies remain readable, as in JupyterHub's log.
         names = [pair.partition("=")[0].strip() for pair in value.split(";") if "=" in pair]
         hidden = "; ".join(f"{name}={HIDDEN}" for name in names) or HIDDEN
     else:
@@ -63,17 +63,17 @@ def _hide_header(found: re.Match[str]) -> str:
 
 
 class Masked(logging.Filter):
-    """Hides secrets in addresses and headers from the log. A token in an address is not accepted, but is a secret."""
+    """Mask secrets in URLs and headers. The hub rejects a token in a URL, but the token is still a secret."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         try:
             text = record.getMessage()
         except Exception:
-            # The handler reports a call whose arguments do not fit its message.
+            # If the arguments do not fit the message, the handler reports that.
             return True
         record.msg, record.args = mask(text), ()
         if record.exc_info and not record.exc_text:
-            # Formatters take what is here already.
+            # A formatter uses exc_text if it is set.
             from jupyterhub.log import CoroutineLogFormatter
 
             record.exc_text = CoroutineLogFormatter().formatException(record.exc_info)

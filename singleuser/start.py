@@ -31,7 +31,7 @@ class Later(MetaPathFinder):
 
 
 def beside(name: str) -> Any:
-    """A module beside this file, where no module is looked for by its name."""
+    """Load a module from this file's folder, which is not on the module search path."""
     spec = spec_from_file_location(name, os.path.join(os.path.dirname(__file__), f"{name}.py"))
     assert spec
     assert spec.loader
@@ -51,7 +51,7 @@ from jupyterhub.singleuser import main  # noqa: E402
 gc.freeze()
 gc.enable()
 beside("unreachable").install()
-# On a swarm whose nodes share the homes.
+# Only set on a swarm whose nodes share the homes.
 if os.environ.get("DOCKYARD_FENCE_AFTER"):
     beside("fence").start(os.environ)
 main()

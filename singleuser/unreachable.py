@@ -1,4 +1,4 @@
-"""One line in the log where the server can't reach the hub: at which address, and what failed."""
+"""One log line if the server can't reach the hub, with the address and the reason."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import logging
 import socket
 import ssl
 
-# What JupyterHub logs for each try, with a traceback of a hundred lines; its arguments are address, number, tries.
+# JupyterHub logs this for each try, with a traceback of a hundred lines. Its arguments: address, number, tries.
 _BEGINS = "Failed to connect to my Hub at"
 
 
 def reason(error: BaseException) -> str:
-    """What has failed, by the cause of an exception that is known, else by the exception itself."""
+    """Describe an exception by its first known cause, else by the exception itself."""
     seen: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None and cause not in seen:
         seen.append(cause)
         if isinstance(cause, socket.gaierror):
             return f"unknown host name ({cause.strerror})"
-        # aiohttp's, where its own resolver has looked.
+        # From aiohttp's own resolver.
         if type(cause).__name__ == "ClientConnectorDNSError":
             return "unknown host name"
         if isinstance(cause, ConnectionRefusedError):
@@ -32,7 +32,7 @@ def reason(error: BaseException) -> str:
 
 
 class OneLine(logging.Filter):
-    """Replaces the traceback of a failed try by its reason; a try that fails as the one before is not logged again."""
+    """Replace the traceback of a failed try with its reason; drop the entry if the reason is the same as before."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -89,7 +89,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
-    """Name the failed tests of a run that has reached its end in a file, for those who run them again."""
+    """Write the failed tests of a finished run to a file, for .ci/second_chance.py."""
     failed = config.rootpath / ".artifacts" / "failed"
     failed.unlink(missing_ok=True)
     if exitstatus == pytest.ExitCode.TESTS_FAILED:

@@ -42,11 +42,11 @@ def matched(pattern: str, text: str) -> re.Match[str] | None:
 
 
 def _fits(regex: str, text: str) -> bool:
-    """Does a user's text match as the spawner has it: with flags, and ends of its own?"""
+    """Does a user's text match as in the spawner, which allows inline flags and anchors?"""
     try:
         return patience.fullmatch(regex, text) is not None
     except patience.TooSlow:
-        # It may be the regular expression of another profile than the user's.
+        # The regular expression may belong to a profile that the user did not choose.
         log.warning("validation_regex %s takes too long for a text of %i characters: simplify it", regex, len(text))
         return False
 

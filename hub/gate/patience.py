@@ -1,4 +1,4 @@
-"""A limit for regular expressions that an operator writes and a user's text meets."""
+"""A CPU time limit for matching a user's text against an operator's regular expression."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-# Seconds of processor time for one match: meanwhile the gate does nothing else.
+# Seconds of CPU time for one match. The gate handles nothing else during a match.
 PATIENCE = 0.25
 
 
 class TooSlow(Exception):
-    """A regular expression has not matched in time, and would not for hours."""
+    """Matching a regular expression took longer than PATIENCE, and could take hours."""
 
 
 def fullmatch(regex: str, text: str) -> re.Match[str] | None:
-    """As re.fullmatch; TooSlow after PATIENCE."""
+    """Match like re.fullmatch; raise TooSlow after PATIENCE."""
     with _limited():
         return re.fullmatch(regex, text)
 
 
 @contextmanager
 def _limited() -> Iterator[None]:
-    # Python runs handlers of signals in its main thread alone, also within a match.
+    # Python runs signal handlers only in its main thread, also during a match.
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-# Digits of a uid.
+# Maximum number of digits of a uid.
 _LONGEST_ID = 10
 ROOT_NAMES = ("", "0", "root")
 
@@ -16,9 +16,9 @@ _DECIMAL = re.compile(r"[1-9][0-9]{0,9}")
 
 
 def account_number(value: Any) -> int | None:
-    """A uid or gid of an ordinary account: an integer, or the same as decimal text.
+    """Convert an integer or decimal text to the uid or gid of an ordinary account.
 
-    None where `value` is anything else, root's 0 included.
+    Returns None for any other value, including root's 0.
     """
     if isinstance(value, str) and _DECIMAL.fullmatch(value):
         value = int(value)
@@ -48,7 +48,7 @@ def account_in(passwd: str, name: str) -> Account | None:
 
 
 def home_in(passwd: str, user: str) -> str:
-    """The home of a user, given by name or by uid, in a text of the form of /etc/passwd; empty if it has none."""
+    """Find the home of a user, given by name or uid, in a text like /etc/passwd; empty if the text lacks the user."""
     homes = (account.home for name, account in _accounts(passwd) if user in (name, str(account.uid)))
     return next(homes, "")
 
@@ -61,7 +61,7 @@ def _accounts(passwd: str) -> Iterator[tuple[str, Account]]:
 
 
 def groups_in(group: str, name: str) -> list[int]:
-    """Gids of the groups that have `name` as a member, by a text of the form of /etc/group; never root's."""
+    """Find the gids of the groups with the member `name` in a text like /etc/group, except root's group."""
     found = set()
     for line in group.splitlines():
         match line.split(":"):
@@ -71,7 +71,7 @@ def groups_in(group: str, name: str) -> list[int]:
 
 
 def _is_id(text: str) -> bool:
-    # A container's user may write there what takes int() long, or makes it fail.
+    # A container's user controls the text. A long number makes int() slow, or makes it fail.
     return text.isdecimal() and len(text) <= _LONGEST_ID
 
 

@@ -19,13 +19,13 @@ def first_entry(chunks: Iterable[bytes]) -> tarfile.TarInfo | None:
 
 
 def lone_entry(chunks: Iterable[bytes]) -> tarfile.TarInfo | None:
-    """As first_entry, of a path that has nothing below it; None for others."""
+    """Return the first entry if the path has nothing below it, else None."""
     try:
         with tarfile.open(fileobj=io.BytesIO(_beginning(chunks, 2 * _HEADER)), mode="r:") as tar:
             entry = tar.next()
             return entry if tar.next() is None else None
     except tarfile.ReadError:
-        # It is cut off.
+        # The archive is truncated.
         return None
 
 

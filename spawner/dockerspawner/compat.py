@@ -1,4 +1,4 @@
-"""Names that code written for dockerspawner 14 calls or imports. Each works and logs what replaces it."""
+"""Names that code written for dockerspawner 14 calls or imports. Each works and logs its replacement."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dockerspawner import specs
 from dockerspawner.deprecations import RENAMED, is_replaced
 from dockerspawner.volumes import binds
 
-# What replaces each name that a spawner has for subclasses only.
+# Replacement of each name that a spawner has only for subclasses.
 REPLACED = {
     "executor": "docker()",
     "_docker": "docker()",
@@ -35,15 +35,15 @@ REPLACED = {
     "_default_pull_policy": "pull_policy",
     "_get_default_format_volume_name": "format_volume_name",
 }
-# Those that a subclass may have replaced and that the spawner does not call.
+# Names that a subclass may override, but that the spawner does not call.
 UNCALLED = ("executor", "tls_client", "_eval_if_callable", "_render_templates", "_volumes_to_binds")
 
-# Classes whose old names are logged already, with the name.
+# (class, old name) pairs that are logged already.
 _logged: set[tuple[type, str]] = set()
 
 
 def _default_of(name: str, trait: str) -> Callable[[Any], Any]:
-    """A method that gives the default of a trait."""
+    """Create a method that returns the default of a trait."""
 
     def default(self: Any) -> Any:
         self._log_replaced(name)
@@ -94,7 +94,7 @@ class OldNames(LoggingConfigurable):
 
     @property
     def tls_client(self) -> tuple[str, str] | None:
-        """Deprecated: tls_config. Paths of the client's certificate and key, where they are configured."""
+        """Deprecated: tls_config. Paths of the client's certificate and key, if configured."""
         self._log_replaced("tls_client")
         pair = self.tls_config.get("client_cert")
         return tuple(pair) if pair else None
@@ -112,12 +112,12 @@ class OldNames(LoggingConfigurable):
         return super().docker(method, *args, **kwargs)  # type: ignore[no-any-return]
 
     def _eval_if_callable(self, x: Any) -> Any:
-        """Deprecated. `x`, or what it gives for this spawner where it is callable."""
+        """Deprecated. Return `x`, or its result for this spawner if `x` is callable."""
         self._log_replaced("_eval_if_callable")
         return x(self) if callable(x) else x
 
     def _render_templates(self, obj: Any, ns: dict[str, Any] | None = None) -> Any:
-        """Deprecated. `obj` with the placeholders in all its texts filled."""
+        """Deprecated. Return `obj` with the placeholders in all its strings filled."""
         self._log_replaced("_render_templates")
         return specs.render(obj, self.template_namespace() if ns is None else ns)
 
@@ -142,7 +142,7 @@ def _add_binds(settings: Any, found: dict[str, Any], mode: str, render: Callable
 
 
 class UnicodeOrFalse(Unicode):
-    """A text, or False for none."""
+    """A string, or False for no value."""
 
     info_text = "a text or False"
 
@@ -161,7 +161,7 @@ _HERE = {
     "_deep_merge": _deep_merge,
     "_jupyterhub_xy": "{}.{}".format(*jupyterhub.version_info[:2]),
 }
-# Where the names come from that modules of dockerspawner 14 import themselves.
+# Sources of the names that the modules of dockerspawner 14 import.
 _ELSEWHERE = {
     "docker.errors": ("APIError",),
     "docker.types": (
@@ -188,7 +188,7 @@ _MODULES = ("asyncio", "docker", "jupyterhub")
 
 
 def old_name(module: str, name: str) -> Any:
-    """What `from module import name` gave in dockerspawner 14; AttributeError where there is no such name."""
+    """Return what `from module import name` gave in dockerspawner 14; raise AttributeError for an unknown name."""
     if name in _HERE:
         found, instead = _HERE[name], "a definition of your own"
     elif name in _SOURCES:

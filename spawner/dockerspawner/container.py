@@ -24,9 +24,9 @@ from dockerspawner.network import MENDS
 from dockerspawner.operatorcode import operator_code
 from dockerspawner.ownership import token_of
 
-# Seconds between two looks at a container that takes long to stop, where it can't be waited for.
+# Seconds between two inspections of a slowly stopping container, if a wait call is not possible.
 STOP_PAUSE = 0.5
-# Seconds that the engine may take to kill a container whose time to stop is over.
+# Seconds in which the engine kills a container after its grace period.
 KILLED_WITHIN = 10.0
 
 
@@ -93,12 +93,12 @@ class Container(LoggingConfigurable):
         called more than once a start.""",
     )
 
-    # Which keys the extra settings take.
+    # Keys that the extra settings accept.
     _sdk_keys = sdkkeys.CONTAINER
 
     # Of the start under way: the spec's hash, the environment as it was handed over.
     _spec = ""
-    # The engine restarts a server only once it was ready: before that, a crash is a start that has failed.
+    # The engine restarts a server only after it was ready. Before that, a crash fails the start.
     _restart_policy: Mapping[str, Any] = {}
     _environment: dict[str, str] = {}
 
@@ -126,7 +126,7 @@ class Container(LoggingConfigurable):
         return await maybe_future(value(self)) if callable(value) else value
 
     async def _evaluated(self, setting: str) -> Any:
-        """The value of a setting that may be a callable(spawner) or coroutine function."""
+        """Evaluate a setting that may be a callable(spawner) or coroutine function."""
         with operator_code(f"the setting {setting}", self.log):
             return await self._evaluate(getattr(self, setting))
 
@@ -135,7 +135,7 @@ class Container(LoggingConfigurable):
             return self.get_env()
 
     async def _extra(self, setting: str) -> dict[str, Any]:
-        """A setting that is passed on to the Docker SDK: evaluated, with its templates filled, and checked."""
+        """Evaluate, fill and check a setting that is passed to the Docker SDK."""
         given = await self._evaluated(setting)
         filled = specs.render({} if given is None else given, self.template_namespace())
         try:
@@ -152,14 +152,14 @@ class Container(LoggingConfigurable):
 
     @staticmethod
     def _made_of(build: Callable[[Any], dict[str, Any]], server: Any) -> dict[str, Any]:
-        """The arguments of the call that creates the server's object; a failure that names the setting to blame."""
+        """Build the arguments of the call that creates the server's object; a failure names the wrong setting."""
         try:
             return build(server)
         except sdkkeys.Mistake as mistake:
             raise misconfigured(f"{mistake}.") from mistake
 
     async def _modified(self, spec: dict[str, Any]) -> dict[str, Any]:
-        """The arguments as modify_spec_hook leaves them."""
+        """Let modify_spec_hook change the arguments."""
         with operator_code("the setting modify_spec_hook", self.log):
             spec = await maybe_future(self.modify_spec_hook(self, spec)) or spec
         if not isinstance(spec, Mapping):
@@ -169,7 +169,7 @@ class Container(LoggingConfigurable):
         return {**spec, "name": self.object_name}
 
     def _refused(self, error: Refused) -> Exception:
-        """What the engine refuses, with the setting that is to blame where the engine names a field."""
+        """Translate an engine's rejection: if it names a field, the failure names the setting."""
         sentence = sdkkeys.wrong_form(str(error), self._sdk_keys)
         return misconfigured(f"{sentence}.") if sentence else error
 
@@ -180,12 +180,12 @@ class Container(LoggingConfigurable):
         return {"networking_config": {"EndpointsConfig": {network: {} for network in (self._wanted_network, *others)}}}
 
     def _host_settings(self, extra: dict[str, Any]) -> dict[str, Any]:
-        """Keyword arguments of create_host_config, from what extra_host_config gives."""
+        """Complete the keyword arguments of create_host_config that extra_host_config gives."""
         return extra
 
     async def _create_kwargs(self) -> dict[str, Any]:
         await self._settle_port(self._wanted_network)
-        # Before the image is read, which a subclass may choose there.
+        # Before `image` is read: a subclass may choose the image in get_env().
         environment = self._evaluated_env()
         extra_create = specs.merge(self._create_defaults(), await self._extra("extra_create_kwargs"))
         extra_host = self._host_settings(await self._extra("extra_host_config"))
@@ -236,7 +236,7 @@ class Container(LoggingConfigurable):
 
     def _check_hub(self, spec: Mapping[str, Any]) -> None:
         host, command = spec["host_config"], str([spec.get("entrypoint"), spec.get("command")])
-        # A command may correct the URL by itself.
+        # The command may correct the URL.
         if not is_shared(str(host.get("NetworkMode") or "")) and "JUPYTERHUB_API_URL" not in command:
             self._check_hub_url(self._environment, host.get("ExtraHosts") or ())
 
@@ -303,12 +303,12 @@ class Container(LoggingConfigurable):
                     raise
 
     async def _suspend_restarts(self, container: Mapping[str, Any], runs: bool) -> None:
-        """Until the server of a kept container is ready, a crash of it is a start that has failed."""
+        """Disable restarts of a kept container until its server is ready: before that, a crash fails the start."""
         if runs:
             self._restart_policy = {}
             return
         own, _ = specs.without_restarts(container["HostConfig"])
-        # One whose hub was killed during a start may have lost its own.
+        # If the hub was killed during a start, the container may have lost its restart policy.
         self._restart_policy = own or self._restart_policy
         if own:
             await perform(self.docker, "update_container", container["Id"], restart_policy={"Name": "no"})
@@ -327,17 +327,17 @@ class Container(LoggingConfigurable):
             await self._stop_container(container_id, self.stop_timeout)
 
     async def _stop_container(self, container_id: str, seconds: int | None) -> None:
-        """Return when the container has ended. It may take `seconds`, or where that is None, its own stop timeout."""
+        """Return when the container has stopped. `seconds` is its grace period; None means its own stop timeout."""
         began = time.monotonic()
         try:
             await perform(self.docker, "stop", container_id, timeout=seconds)
         except Unavailable as error:
-            # The SDK waits for slow_timeout and `seconds`, or 10 seconds where it does not know them.
+            # The SDK waits for slow_timeout plus `seconds`. If `seconds` is None, it adds 10 seconds.
             if not error.timed_out or not await self._stops_late(container_id, seconds, began):
                 raise
 
     async def _stops_late(self, container_id: str, seconds: int | None, began: float) -> bool:
-        """Wait for a container whose stop has no answer yet; False where it has taken longer than it may."""
+        """Wait for a container whose stop call timed out; False if it exceeds its grace period."""
         while True:
             container = await self._inspect(container_id)
             if container is None or not container["State"]["Running"]:
@@ -345,18 +345,18 @@ class Container(LoggingConfigurable):
             allowed = container["Config"].get("StopTimeout") if seconds is None else seconds
             if allowed is None:
                 return False
-            # The engine takes a negative number for no limit.
+            # For the engine, a negative number means no limit.
             left = began + allowed + KILLED_WITHIN - time.monotonic() if allowed >= 0 else self.slow_timeout
             if left <= 0:
                 return False
             try:
                 await perform(self.docker, "wait", container_id, timeout=min(left, self.slow_timeout))
             except EngineError:
-                # Out of time, or forbidden by a proxy: how the container is shows whether to go on.
+                # A timeout, or a rejection by a proxy. The next inspection decides whether to continue.
                 await asyncio.sleep(STOP_PAUSE)
 
     async def _end_and_remove(self, container_id: str, running: bool) -> None:
-        """Stop a container with the configured grace, then remove it with the volumes that have no name."""
+        """Stop a container with its grace period, then remove it with its anonymous volumes."""
         if running:
             await self._end(container_id)
         await self._remove(container_id, volumes=True)

@@ -25,10 +25,11 @@ def staying(
     instances: Collection[str] = (),
     former_users: Collection[str] = (),
 ) -> str | None:
-    """Why a listed volume outlives its server, or its user where that is the unnamed one; None where it does not.
+    """Return why a listed volume outlives its server, or the user of an unnamed server; None if it is deleted.
 
-    `used` are those that the server has on record, whatever it was called when they were made. `instances` are the
-    hub's former ones. `former_users` are the user's former names, which count only for what is on record.
+    `used` are the volumes on record of the server, regardless of its name when they were created. `instances` are
+    former values of the hub's `instance`. `former_users` are former names of the user; they apply only to volumes on
+    record.
     """
     name, labels = volume["Name"], volume.get("Labels") or {}
     users = {owner.user, *former_users} if name in used else {owner.user}
@@ -113,19 +114,19 @@ class Deletion(LoggingConfigurable):
         await self._leave_network()
 
     async def _containers_of_user(self) -> list[str]:
-        """Ids of the server's containers by their labels; of the unnamed server, those of all servers of the user."""
+        """List ids of the server's containers by label; for the unnamed server, of all servers of the user."""
         found: list[str] = []
         for instance in self._instances:
             labels = {ownership.INSTANCE: instance, ownership.USER: self.user.name}
-            # The user's other servers, if any, are deleted as well: they would hold on to volumes.
+            # JupyterHub also deletes the user's other servers. Their containers would keep volumes in use.
             if self.name:
                 labels[ownership.SERVER] = self.name
             try:
                 found += await self._ids(labels)
             except (Gone, Refused) as error:
-                # By a proxy in front of the engine. The container on record can be removed without a list.
+                # A proxy rejects lists. The container on record can be removed without a list.
                 self.log.debug("Containers of %s can't be listed: %s", self.user.name, error)
-        # A user who was renamed keeps containers with labels of the name that this user has now.
+        # Another user who was renamed may have containers labelled with this user's current name.
         theirs = containers_of_other_users(self) if found else set()
         return [container_id for container_id in found if container_id not in theirs]
 
@@ -150,7 +151,7 @@ class Deletion(LoggingConfigurable):
         await perform(self.docker, "remove_volume", name)
 
     async def _volumes_of_user(self, instances: Collection[str]) -> Iterable[Mapping[str, Any]]:
-        """Volumes that this hub has made for the user, and those on record, and of the names that settings give now."""
+        """Find the user's volumes: those that this hub created, those on record, and those that settings name."""
         found: dict[str, Mapping[str, Any]] = {}
         for instance in {self.instance, *instances}:
             labels = {ownership.INSTANCE: instance, ownership.USER: self.user.name}
@@ -159,7 +160,7 @@ class Deletion(LoggingConfigurable):
             except Refused:
                 if instance == self.instance:
                     raise
-                # A proxy in front of the engine knows one instance.
+                # A proxy in front of the engine may allow only one instance.
                 continue
             found |= {volume["Name"]: volume for volume in answer.get("Volumes") or ()}
         for name in {*self._own_volumes(), *self._used_volumes.values()} - found.keys():

@@ -37,13 +37,13 @@ IGNORED = {
 
 
 def is_replaced(spawner: object, name: str) -> bool:
-    """Does a subclass outside of this package, or the spawner object itself, have a method of its own by this name?"""
+    """Does a subclass outside of this package, or the spawner object, override this method?"""
     owner = next((cls for cls in type(spawner).__mro__ if name in vars(cls)), object)
     return name in vars(spawner) or owner.__module__.partition(".")[0] != __package__
 
 
 def takes(method: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
-    """Those of the keyword `arguments` that `method` takes: a subclass may have it without them."""
+    """Select the keyword `arguments` that `method` accepts: an override in a subclass may lack some of them."""
     parameters = inspect.signature(method).parameters.values()
     if any(one.kind is one.VAR_KEYWORD for one in parameters):
         return arguments

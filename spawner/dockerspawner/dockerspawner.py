@@ -45,7 +45,7 @@ from dockerspawner.startattempt import StartAttempt
 from dockerspawner.startclock import StartClock
 from dockerspawner.volumes import Volumes
 
-# Entries of a log to ask for: a traceback of a hundred lines is shown as one.
+# Log entries to request: a traceback of a hundred lines is shown as one line.
 LOG_ENTRIES = 150
 SLOW_START = 10.0
 CHECK_EVERY = 0.5
@@ -85,8 +85,8 @@ class DockerSpawner(
     - start() returns when the user's own server answers; see ReadyCheck.
     - A start that fails or is cancelled leaves no container that it made.
     - A server that dies is reported to the hub at once.
-    - What the engine did not say is not taken for an end: poll() is None while nobody can be asked.
-    - A container of somebody else is never touched.
+    - If the engine does not answer, the server does not count as stopped: poll() returns None.
+    - A third-party container is never changed.
     """
 
     _engine_silent = False
@@ -138,9 +138,9 @@ class DockerSpawner(
     # Start
 
     async def start(self) -> tuple[str, int]:
-        """Start the server, or resume its container; returns (address, port) when it is ready there.
+        """Start the server, or resume its container; return (address, port) when the server is ready.
 
-        Fails with a sentence for the user: SpawnException where the hub has it, else HTTPError.
+        Raises SpawnException (HTTPError in JupyterHub 5) with an error message for the user.
         """
         self._clock = StartClock.begin(self.start_timeout)
         self._begin_story()
@@ -169,7 +169,7 @@ class DockerSpawner(
             self._story.end()
 
     def _check_settings(self) -> None:
-        """Fail where a start can't succeed with these settings, before anything is made or removed."""
+        """Fail before anything is created or removed if a start can't succeed with these settings."""
         with operator_code("the setting name_template, or escape,", self.log):
             self._rendered_name()
         self._more_networks()
@@ -263,13 +263,13 @@ class DockerSpawner(
         if isinstance(meant, EngineError):
             self.log.error("%s can't be started: %s", self.object_name, sentence(meant, self._secrets()))
             return explain(meant, self._secrets())  # type: ignore[no-any-return]
-        # Others may have been raised for the user to read.
+        # Other exceptions may have a message for the user.
         if isinstance(error, OSError | asyncio.TimeoutError):
             return blame(f"code of {type(self).__name__}", error, self.log)
         return error
 
     async def _last_words(self) -> str:
-        """The end of the container's log, bounded and without its secrets; empty where it has none."""
+        """Return the end of the container's log, limited and without secrets; empty if there is no log."""
         try:
             log: bytes = await perform(self.docker, "logs", self.object_id, tail=LOG_ENTRIES)
         except EngineError as error:
@@ -277,7 +277,7 @@ class DockerSpawner(
         return await self._end_of_log(log)
 
     async def _end_of_log(self, log: bytes) -> str:
-        """The end of a log for users, with the last lines of tracebacks only; the hub's log has what it ends with."""
+        """Return the end of a log for users, with tracebacks shortened; write the unshortened end to the hub's log."""
         shown = await self._excerpt(log, tail=LOG_ENTRIES, condense=True)
         whole = await self._excerpt(log, tail=LOG_ENTRIES)
         if whole != shown:
@@ -285,12 +285,12 @@ class DockerSpawner(
         return shown
 
     async def _excerpt(self, text: bytes, **limits: Any) -> str:
-        """The end of what a process in the container has printed, for users and logs."""
-        # In a thread: the process may print whatever takes longest.
+        """Return the end of a process's output, for users and logs."""
+        # In a thread: the process may print the most expensive text.
         return await asyncio.to_thread(excerpt, text, self._secrets(), **limits)
 
     def _secrets(self) -> set[str]:
-        """Values that no text may show."""
+        """Return the values that no message or log may contain."""
         return secrets_of({**self._environment, "JUPYTERHUB_API_TOKEN": self.api_token})
 
     # Progress
@@ -351,7 +351,7 @@ class DockerSpawner(
         try:
             word = await self._watch.word(self.object_id)
         except (Gone, Refused):
-            # A proxy in front of the engine refuses lists, but not questions about one container.
+            # A proxy may reject lists, but allow the inspection of one container.
             return False
         if word is not None and word.running:
             self._engine_silent = False
@@ -359,7 +359,7 @@ class DockerSpawner(
         return False
 
     async def _still_runs(self) -> bool:
-        """Does it run? Asked for unless the watch says so, since the watch may not have heard of a start yet."""
+        """Does the container run? Inspects it unless the watch knows it as running: the start event may be late."""
         if await self._known_to_run():
             return True
         container = await understood("inspect_container", self.get_object())
@@ -377,7 +377,7 @@ class DockerSpawner(
             self.log.warning("The address of %s can't be determined: %s", self.object_name, error)
             return str(self.server.url)
         except Exception:
-            # Of a subclass. The hub asks this of all servers when it starts.
+            # Raised by a subclass. The hub calls this for all servers when it starts.
             self.log.exception("The address of %s can't be determined", self.object_name)
             return str(self.server.url)
         return f"{self.scheme}://{fmt_ip_url(host)}:{port}{self.server.base_url}"
@@ -406,7 +406,7 @@ class DockerSpawner(
         if not self.will_resume:
             forget_tokens(self)
         if self._is_undoing:
-            # Of a failed start: its undo removes what it has made.
+            # The cleanup of a failed start removes the container.
             await maybe_future(super().run_post_stop_hook())
             return
         try:

@@ -53,11 +53,11 @@ QUICK = (QUESTIONS - {"events", "logs", "service_logs"}) | {
     "unpause",
     "update_container",
 }
-# Connections for streams of events that a client keeps; more are made as they are needed.
+# Pooled connections of a client for event streams; it opens more on demand.
 _STREAMS = 8
 
-# Seconds that an engine may be out of reach, as while it restarts, until calls that can't be sent fail. From the first
-# of all its calls on, so that one start does not wait for each of its own.
+# Seconds for which unsent calls are retried if the engine is unreachable, for example during a restart. They count
+# from the first failed call to the engine, so that a start does not wait again for each of its calls.
 RETRY_FOR = 10.0
 # Seconds between two tries to send a call.
 _SOON, _LATER = 0.1, 1.0
@@ -96,7 +96,7 @@ async def described(docker: Callable[..., Any], question: str, name: str) -> dic
 
 
 class Connection:
-    """A client, made when it is first needed."""
+    """A lazily created client."""
 
     def __init__(self, connect: Callable[[], Client]) -> None:
         self._connect = connect
@@ -104,10 +104,10 @@ class Connection:
         self._lock = threading.Lock()
 
     def client(self) -> Client:
-        """The client, another one where its connection by SSH was cut. Blocks; raises what connecting raises."""
+        """Return the client; create a new one if its SSH connection broke. Blocks, and raises connection errors."""
         connected = self._connected
         if connected is None or _is_cut(connected):
-            # Not under the lock: an engine that hangs would make the callers wait for each other's time-out.
+            # Outside of the lock: with a hanging engine, callers would wait for each other's timeout.
             client = self._connect()
             with self._lock:
                 if self._connected is connected:
@@ -116,7 +116,7 @@ class Connection:
 
 
 def _is_cut(client: Client) -> bool:
-    """Has the client's connection by SSH ended? The SDK makes one for all calls, and no other later."""
+    """Did the client's SSH connection break? The SDK opens one for all calls, and never reconnects."""
     ssh = getattr(getattr(client, "_custom_adapter", None), "ssh_client", None)
     transport = ssh.get_transport() if ssh is not None else None
     return ssh is not None and (transport is None or not transport.is_active())
@@ -173,29 +173,29 @@ class Lane:
 
 
 class Outage:
-    """How long an engine has been out of reach, as far as calls show that could not be sent."""
+    """Duration for which an engine is unreachable, measured by calls that could not be sent."""
 
     def __init__(self) -> None:
         self._began = self._last = float("-inf")
 
     def note(self, error: BaseException | None) -> None:
-        """A call has ended with this error, or well."""
+        """Note the outcome of a call: its error, or None for success."""
         now = time.monotonic()
         if error is None or not never_sent(error):
             self._began = float("-inf")
         elif self._began == float("-inf") or now - self._last > RETRY_FOR:
-            # Nothing has been asked for a while: it may have been back meanwhile.
+            # No call for a while: the engine may have been reachable since.
             self._began = now
         self._last = now
 
     def left(self) -> float:
-        """Seconds for which calls that can't be sent are still to be repeated; all where it is over."""
+        """Return the remaining seconds of retries for unsent calls; all seconds if the outage is over."""
         return RETRY_FOR if self._began == float("-inf") else self._began + RETRY_FOR - time.monotonic()
 
 
 @contextmanager
 def impatient() -> Iterator[None]:
-    """Repeat no call that could not be sent: whoever asks prefers no answer to a late one."""
+    """Disable retries of unsent calls, for callers that prefer a failure to a delay."""
     token = _impatient.set(True)
     try:
         yield
@@ -204,11 +204,11 @@ def impatient() -> Iterator[None]:
 
 
 class Engine:
-    """One Docker engine: a quick and a slow lane, so that a slow call never delays a quick one, and one for pulls.
+    """One Docker engine, with thread pools for quick calls, slow calls and pulls: a slow call never delays a quick one.
 
-    Each stream of events has a thread of its own; they share the client that `events_client` gives.
+    Each event stream has its own thread. All streams share the client that `events_client` returns.
 
-    `connect(timeout, pool_size)` makes a client whose every call ends within `timeout` seconds of silence.
+    `connect(timeout, pool_size)` creates a client whose calls end after `timeout` seconds of silence.
     """
 
     def __init__(
@@ -226,7 +226,7 @@ class Engine:
         self.slow = Lane("slow", slow_threads, lambda: connect(slow_timeout, slow_threads))
         # Their own: registries that say nothing must not hold up a stop.
         self.pulling = Lane("pull", slow_threads, lambda: connect(slow_timeout, slow_threads))
-        # A stream is opened as quickly as a quick call is answered; then it may say nothing for longer.
+        # Opening a stream has the timeout of a quick call. An open stream may be silent for longer.
         self.events_client = Connection(lambda: connect(quick_timeout, _STREAMS)).client
         self._starts_at_once = starts_at_once
         self._admissions: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
@@ -236,10 +236,10 @@ class Engine:
         self.leases: dict[str, Any] = {}
         self.preparing: dict[str, asyncio.Event] = {}
         self.sweeps: dict[str, asyncio.Task[None]] = {}
-        # Calls whose refusal is in the log already.
+        # Calls whose rejection is logged already.
         self.reported: set[str] = set()
         self.networks: dict[str, Any] = {}
-        # Ports of the host, by the spawner whose start has chosen them.
+        # Reserved host ports, each with the spawner whose start chose it.
         self.reserved_ports: dict[int, Any] = {}
         self.outage = Outage()
 
@@ -260,10 +260,10 @@ class Engine:
         return future
 
     def send(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any], rank: int = 0) -> asyncio.Future[Any]:
-        """As `call`, which is running already, for the event loop.
+        """Start a call like `call`, and return a future of the event loop.
 
-        What provably was not sent is sent again, until the engine has been out of reach for RETRY_FOR seconds. No
-        thread waits meanwhile.
+        If the call was certainly not sent, it is retried until the engine was unreachable for RETRY_FOR seconds. No
+        thread waits between the tries.
         """
         first = asyncio.wrap_future(self.call(method, args, kwargs, rank))
         return asyncio.ensure_future(self._sent(first, lambda: self.call(method, args, kwargs, rank)))
@@ -295,13 +295,13 @@ class _BoundedClient(APIClient):
         return super().request(*args, **kwargs)
 
 
-# By settings, or by a subclass and the endpoint of the client that it has of its own.
+# The key is made of settings, or of a subclass and the endpoint of its own client.
 _engines: dict[Any, Engine] = {}
 _engines_lock = threading.Lock()
 
 
 def _endpoint(client: Client) -> str | None:
-    """Where a client of the SDK finds its engine, and by which credentials; None where that can't be read."""
+    """Return the endpoint and credentials of a client of the SDK; None if they can't be read."""
     base_url = getattr(client, "base_url", None)
     if not isinstance(base_url, str):
         return None
@@ -375,9 +375,9 @@ class EngineAccess(LoggingConfigurable):
             return _engines.setdefault(key, Engine(connect, **sizes))
 
     def _engine_of_own_client(self, sizes: dict[str, Any]) -> Engine:
-        """The engine of a subclass with a client of its own: one for all its spawners that reach the same endpoint.
+        """Return the engine of a subclass with its own client: one engine for each endpoint.
 
-        A client that does not show its endpoint has an engine of its own; it has to be the same one at each access.
+        A client without a readable endpoint gets a separate engine. The property must then return the same client.
         """
         own = self.client
         endpoint = _endpoint(own)
@@ -396,9 +396,9 @@ class EngineAccess(LoggingConfigurable):
         return self.engine.slow.client()
 
     def docker(self, method: str, *args: Any, **kwargs: Any) -> asyncio.Future[Any]:
-        """Call a method of docker.APIClient in a thread; the Future returned is already running.
+        """Call a method of docker.APIClient in a thread; return the running Future.
 
-        Raises what the SDK raises. A call that could not be sent is repeated for about ten seconds.
+        Raises the SDK's exceptions. A call that could not be sent is retried for about ten seconds.
         """
         engine: Engine = self.engine
         return engine.send(method, args, kwargs, self._stage)

@@ -1,4 +1,4 @@
-"""Failures of a start that are errors of the Docker SDK, too: code that catches those goes on catching them."""
+"""Failures of a start that are also errors of the Docker SDK, so that existing except clauses catch them."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ except ImportError:  # JupyterHub 5
 
 _Base: Any = HTTPError if SpawnException is None else SpawnException
 
-# What the engine answers with errors of a kind, for those that it did not answer.
+# Status codes for errors that the engine did not answer itself.
 _STATUS = {NotFound: 404, Conflict: 409, Refused: 400, Unavailable: 503}
 
 
 class EngineFailure(_Base, APIError):
-    """What the hub shows to the user is `jupyterhub_message`, with `status_code`.
+    """A failure whose `jupyterhub_message` the hub shows to the user, with `status_code`.
 
-    The engine's own answer is `response`, its words are `explanation`.
+    `response` is the engine's answer, and `explanation` its text.
     """
 
-    # The SDK has a property here, in place of which the hub's classes set an attribute.
+    # A property in the SDK, but an attribute in the hub's classes.
     status_code = 500
 
     def __init__(
@@ -70,7 +70,7 @@ class ImageNotFoundFailure(NotFoundFailure, ImageNotFound):
 
 
 def engine_failure(cause: EngineError, text: str, html: str, reason: str, status: int) -> EngineFailure:
-    """A failure with this text, of the SDK's class that `cause` belongs to."""
+    """Create a failure with this text, of the same SDK class as `cause`."""
     kind = EngineFailure
     if isinstance(cause, NotFound):
         kind = ImageNotFoundFailure if isinstance(cause, NoSuchImage) else NotFoundFailure
@@ -81,7 +81,7 @@ def engine_failure(cause: EngineError, text: str, html: str, reason: str, status
 
 
 def _no_answer(cause: EngineError) -> requests.Response:
-    """A response in place of the one that the engine never sent: its readers expect one."""
+    """Create a substitute response for a call that the engine never answered: readers of the error expect one."""
     response = requests.Response()
     response.status_code = next((status for kind, status in _STATUS.items() if isinstance(cause, kind)), 500)
     response.reason = HTTPStatus(response.status_code).phrase

@@ -1,19 +1,19 @@
-"""What an error of the Docker SDK means.
+"""Translation of errors of the Docker SDK.
 
 EngineError
-  Gone                what was asked for is not there (404)
+  Gone                the object does not exist (404)
     NoSuchImage
     NoSuchNetwork
-  Conflict            the engine's state stands against it (409)
+  Conflict            the engine's state prevents the call (409)
     NameTaken
     BeingRemoved
-  Refused             the engine, its client or a proxy does not accept the call (other 4xx, 501)
-  Failed              the engine tried to carry out an order and could not (5xx)
-  Unavailable         nobody knows: no connection, no answer in time, 5xx to a question
+  Refused             the engine, its client or a proxy rejects the call (other 4xx, 501)
+  Failed              the engine failed to execute a write call (5xx)
+  Unavailable         unknown: no connection, a timeout, or 5xx for a read call
     NoLeader
 
-Each is also an error of the SDK (docker.errors.APIError, NotFound, ImageNotFound), so that code which catches those
-goes on working.
+Each is also an error of the SDK (docker.errors.APIError, NotFound, ImageNotFound), so that existing except clauses
+catch it.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ QUESTIONS = frozenset(
     }
 )
 
-# Raised only before anything is sent: the socket is missing, nothing listens, its queue is full, the name is unknown.
+# Raised only before anything is sent: missing socket, no listener, full queue, unknown host name.
 _NOT_CONNECTED = (
     requests.exceptions.ConnectTimeout,
     urllib3.exceptions.ConnectTimeoutError,
@@ -70,7 +70,7 @@ _NOT_CONNECTED = (
 _TIMED_OUT = (requests.exceptions.Timeout, TimeoutError, asyncio.TimeoutError)
 _OF_A_SWARM = re.compile(r"service|task|node|secret")
 _NO_LEADER = re.compile(r"leader|deadline ?exceeded|rpc error: code = (Unavailable|Aborted)", re.I)
-# As the SDK asks an engine, by a socket or by TCP.
+# As in the SDK's requests to an engine, by socket or TCP.
 _ENGINE_URL = re.compile(r"http\+docker://|https?://[^/]+/(v1\.\d+/|version$|_ping$)")
 _LOST = (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError, *_TIMED_OUT)
 
@@ -132,7 +132,7 @@ class NoLeader(Unavailable):
 def meaning(method: str, error: Exception) -> Exception:
     """What an exception of the Docker SDK, raised by `method`, says; others are returned as they are."""
     if isinstance(error, EngineError) or hasattr(error, "jupyterhub_message"):
-        # The latter says already what is to be said.
+        # The latter already has a complete message.
         return error
     status = 404 if isinstance(error, NotFound) else getattr(error, "status_code", None)
     if isinstance(error, APIError) and status:
@@ -159,19 +159,19 @@ def _kind(method: str, status: int, message: str, error: APIError) -> type[Engin
         if "is already in use by container" in message or "name conflicts with an existing object" in message:
             return NameTaken
         return BeingRemoved if "removal of container" in message else Conflict
-    # 501: it has no such call, whatever state it is in.
+    # 501: the engine lacks the call, regardless of its state.
     if status < 500 or status == 501:
         return Refused
     return Unavailable if method in QUESTIONS else Failed
 
 
 def is_not_offered(error: EngineError) -> bool:
-    """Whether a call is not to be had at all: a proxy in front of the engine refuses it, or the engine lacks it."""
+    """Is the call unavailable, because a proxy rejects it or the engine lacks it?"""
     return error.status_code in (401, 403, 404, 405, 501)
 
 
 async def translating(method: str, awaiting: Awaitable[T]) -> T:
-    """Await a call of the engine; raise EngineErrors for whatever the SDK and the connection raise."""
+    """Await an engine call; raise errors of the SDK and the connection as EngineErrors."""
     try:
         return await awaiting
     except Exception as error:
@@ -182,32 +182,32 @@ async def translating(method: str, awaiting: Awaitable[T]) -> T:
 
 
 def _is_of_ssh(error: BaseException) -> bool:
-    """Did SSH fail under the call? Its library, which is optional, has exceptions of its own."""
+    """Did SSH fail during the call? Its optional library has its own exceptions."""
     return isinstance(error, EOFError) or type(error).__module__.startswith("paramiko.")
 
 
 def mark_at_door(error: Exception, connecting: bool = False) -> None:
-    """Note that a call of the engine has raised this, whatever it is; `connecting`: before there was a client."""
+    """Mark an exception as raised by an engine call; `connecting` means before the client existed."""
     with contextlib.suppress(AttributeError):
         error.came_through_door = True  # type: ignore[attr-defined]
         error.while_connecting = connecting  # type: ignore[attr-defined]
 
 
 def never_sent(error: BaseException) -> bool:
-    """Is this proof that the engine has not got the call, and of a kind that passes, as while an engine restarts?"""
+    """Does the error prove that the engine did not receive the call, and can it be temporary, as during a restart?"""
     chain = list(_causes(error))
     if any(isinstance(one, requests.exceptions.SSLError | urllib3.exceptions.SSLError) for one in chain):
         return False
     if getattr(error, "while_connecting", False):
         return any(isinstance(one, OSError) for one in chain)
-    # SSH raises this where a call wants to open its channel.
+    # SSH raises this when a call opens its channel.
     return any(isinstance(one, _NOT_CONNECTED) or str(one) == "SSH session not active" for one in chain)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error, and those that the SDK and its libraries have wrapped in it."""
+    """Yield the error and the errors that the SDK and its libraries wrapped in it."""
     yield error
-    # In urllib3 and requests, they are arguments or the reason.
+    # urllib3 and requests keep them in `args` or `reason`.
     wrapped = [error.__cause__, getattr(error, "reason", None), *error.args]
     for one in wrapped:
         if isinstance(one, BaseException):
@@ -215,32 +215,32 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def came_through_door(error: Exception) -> bool:
-    """Has a call of ours to the engine raised this?"""
+    """Did an engine call of this package raise this?"""
     return isinstance(error, EngineError) or getattr(error, "came_through_door", False)
 
 
 def came_from_engine(error: Exception) -> bool:
-    """Has any call to an engine raised this, as far as that can be seen?
+    """Did any engine call raise this, as far as can be determined?
 
     An operator's code may raise the same types.
     """
     if came_through_door(error):
         return True
     if isinstance(error, requests.exceptions.RequestException) and not isinstance(error, APIError):
-        # Of a client that a subclass has of its own.
+        # From a client that a subclass created.
         return bool(_ENGINE_URL.match(str(getattr(error.request, "url", None) or "")))
     return isinstance(error, DockerException)
 
 
 def meaning_outside(method: str, error: Exception) -> Exception:
-    """As `meaning`, where code of an operator may have raised the error: that is returned as it is."""
+    """Translate like `meaning`, but return an error of operator code unmodified."""
     return meaning(method, error) if came_from_engine(error) else error
 
 
 async def understood(method: str, awaiting: Awaitable[T]) -> T:
-    """Await what may raise the SDK's exceptions, as overrides of public methods do; raise EngineErrors.
+    """Await code that may raise the SDK's exceptions, such as an overridden method; raise EngineErrors.
 
-    An override that is a plain function gives its value at once. What its own code raises is raised as it is.
+    An override may be a plain function. Exceptions of its own code are raised unmodified.
     """
     try:
         return await awaiting if isawaitable(awaiting) else awaiting

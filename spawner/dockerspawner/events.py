@@ -16,12 +16,12 @@ from typing import Any
 from dockerspawner.engine import Client, Engine
 from dockerspawner.errors import EngineError, Unavailable, mark_at_door, meaning
 
-# Seconds of silence after which an open stream is taken for dead. What a deaf stream has missed shows in the next list.
+# Seconds of silence after which an open stream counts as dead. The next list shows what it missed.
 SILENCE = 900.0
-# Seconds that a process of `ssh` may take to end.
+# Seconds in which an `ssh` process must exit.
 _SSH_END = 5.0
 
-# Podman's words for what happens to a container.
+# Podman's names of container actions.
 _PODMAN = {"died": "die", "remove": "destroy"}
 
 _log = logging.getLogger(__name__)
@@ -32,8 +32,8 @@ _numbers = itertools.count(1)
 class Event:
     """One event of the engine.
 
-    `action` is without what some actions append after a colon; `at` is the engine's time in nanoseconds, 0 where the
-    event has none.
+    `action` lacks the suffix that some actions have after a colon. `at` is the engine's time in nanoseconds, 0 if
+    unknown.
     """
 
     type: str
@@ -44,7 +44,7 @@ class Event:
 
     @classmethod
     def of(cls, raw: Any) -> Event:
-        """Read an event of Docker, of Podman, or in the form from before API 1.22. ValueError where it is not one."""
+        """Read an event of Docker, Podman, or an engine before API 1.22; ValueError if it is not an event."""
         if not isinstance(raw, Mapping):
             raise ValueError("not a mapping")
         actor = _mapping(raw.get("Actor"))
@@ -74,10 +74,10 @@ def _nanoseconds(raw: Mapping[str, Any]) -> int:
 
 
 class Stream:
-    """The engine's events, read in a thread of the stream's own and heard on the event loop, unmodified.
+    """The engine's unmodified events, read in a separate thread and delivered on the event loop.
 
-    `opened` gives None, or the error where it could not be opened; `ended` is done when nothing more comes. `began` is
-    when its opening began, by time.monotonic().
+    `opened` results in None, or in the error of the opening. `ended` is done when the stream has ended. `began` is the
+    time.monotonic() at which the opening began.
     """
 
     def __init__(self, engine: Engine, filters: Mapping[str, Any], hear: Callable[[Any], None]) -> None:
@@ -90,7 +90,7 @@ class Stream:
         self._closed = False
         self.opened: asyncio.Future[EngineError | None] = self._loop.create_future()
         self.ended: asyncio.Future[None] = self._loop.create_future()
-        # Of its own: a stream must not wait until another one ends.
+        # A separate thread: a stream must not wait for the end of another one.
         threading.Thread(target=self._run, name=f"docker-events-{next(_numbers)}", daemon=True).start()
 
     @property
@@ -98,7 +98,7 @@ class Stream:
         return self.opened.done() and self.opened.result() is None and not self.ended.done()
 
     def close(self) -> None:
-        """Hear nothing more; never raises. One that is still being opened is closed as soon as it is open."""
+        """Stop the delivery; never raises. A stream that is still opening is closed as soon as it is open."""
         self._closed = True
         if self._response is not None:
             hang_up(self._response)
@@ -122,7 +122,7 @@ class Stream:
         self._settle(self.ended, None)
 
     def _read(self, client: Client) -> None:
-        # Kept before the look whether it was closed meanwhile: either close() hangs up, or this does.
+        # Stored before the check of `_closed`, so that either close() or this thread hangs up.
         self._response = events = client.events(filters=self._filters, decode=True)
         ssh = getattr(_channel(events), "proc", None)
         try:
@@ -141,7 +141,7 @@ class Stream:
                 with contextlib.suppress(Exception):
                     response.close()
             if ssh is not None:
-                # The SDK leaves it a zombie.
+                # The SDK leaves a zombie process.
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     ssh.wait(_SSH_END)
 
@@ -158,12 +158,12 @@ class Stream:
         try:
             self._loop.call_soon_threadsafe(callback, *args)
         except RuntimeError:
-            # The loop is closed: nothing listens.
+            # The event loop is closed: there is no listener.
             self._closed = True
 
 
 def hang_up(events: Any) -> None:
-    """Cut the connection of the SDK's stream, which ends its reader; never raises."""
+    """Close the connection of the SDK's stream, which ends its reader; never raises."""
     try:
         channel = _channel(events)
         if channel is None:
@@ -171,14 +171,14 @@ def hang_up(events: Any) -> None:
         elif (process := getattr(channel, "proc", None)) is not None:
             process.terminate()
         else:
-            # The SDK's own close() raises for a channel of SSH.
+            # The SDK's close() raises for an SSH channel.
             channel.close()
     except Exception as error:
         _log.debug("An event stream can't be closed: %r", error)
 
 
 def allow_silence(events: Any, seconds: float) -> None:
-    """Let the SDK's stream say nothing for so long; its connection was opened with less patience."""
+    """Set the read timeout of the SDK's stream; its connection was opened with a shorter one."""
     with contextlib.suppress(Exception):
         channel = _channel(events)
         raw = getattr(_file(events), "raw", None)
@@ -188,11 +188,11 @@ def allow_silence(events: Any, seconds: float) -> None:
 
 
 def _file(events: Any) -> Any:
-    """What the response of the SDK's stream is read from; None where it is closed."""
+    """Return the source of the response of the SDK's stream; None if it is closed."""
     fp = getattr(getattr(getattr(events, "_response", None), "raw", None), "_fp", None)
     return getattr(fp, "fp", None)
 
 
 def _channel(events: Any) -> Any:
-    """The channel of SSH that the SDK's stream comes by, None where it comes by a socket."""
+    """Return the SSH channel of the SDK's stream, None for a socket."""
     return getattr(_file(events), "channel", None)

@@ -17,10 +17,10 @@ from dockerspawner.masking import sentence
 def failure(
     message: str, *, reason: str, details: str = "", status: int = 500, cause: EngineError | None = None
 ) -> Exception:
-    """An exception whose `message`, and `details` below it, the hub shows to the user.
+    """Create an exception whose `message`, with `details` below it, the hub shows to the user.
 
-    SpawnException where the hub has it, whose metrics have `reason` as a label; else HTTPError. With a `cause` it is
-    an error of the Docker SDK, too, of the same class.
+    The type is SpawnException (HTTPError in JupyterHub 5). The hub's metrics have `reason` as a label. With a `cause`,
+    the exception is also an error of the Docker SDK, of the same class as `cause`.
     """
     text = f"{message}\n{details}" if details else message
     html = escape(message) + (f"<pre>{escape(details)}</pre>" if details else "")
@@ -37,7 +37,7 @@ def failure(
 
 
 def misconfigured(message: str) -> Exception:
-    """A failure that only an administrator can fix; `message` is a sentence that names the setting."""
+    """Create a failure that only an administrator can fix; `message` names the setting."""
     return failure(f"{message} Please contact an administrator.", reason="settings")
 
 

@@ -1,4 +1,4 @@
-"""Folders that a server needs, and that may be missing: parts of volumes (`subpath`), and paths of the host."""
+"""Creation of missing folders that a server needs: parts of volumes (`subpath`), and host paths."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from dockerspawner.failures import misconfigured
 from dockerspawner.mounts import Mounted, is_host_path, normal, of_host_config, subpath_mistake, subpath_of
 from dockerspawner.newvolumes import MOUNTED, helper
 
-# An older one takes the whole volume for a part of it.
+# An older API version ignores the subpath and mounts the whole volume.
 SUBPATHS = (1, 45)
-# Make a path below the target, or take the target itself, and give the last folder to its owner. One that is there
-# stays as it is, and one that is made has its owner when it appears. Arguments: owner, target, path, mark.
+# Create a path below the target and set the owner of its last folder; with an empty path, set the target's owner.
+# Existing folders do not change. A new folder has its owner when it becomes visible.
+# Arguments: owner, target, path, mark.
 SCRIPT = """\
 set -efu
 umask 022
@@ -56,9 +57,9 @@ done
 def folder_helper(
     image: str, name: str, mount: Mount, owner: Identity | str, path: str, mark: str, labels: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Keyword arguments of create_container for what makes `path` below `mount`, or gives `mount` itself away.
+    """Build the create_container arguments of a helper that creates `path` below `mount`, or sets the owner of `mount`.
 
-    As what prepares a volume, it can do nothing else.
+    The helper has the same restrictions as the helper that prepares a volume.
     """
     spec = helper(image, name, "", owner, "", labels)
     spec["entrypoint"] = ["sh", "-c", SCRIPT, "sh", str(owner), MOUNTED, path, mark]
@@ -67,16 +68,16 @@ def folder_helper(
 
 
 class Folders(LoggingConfigurable):
-    """Folders of the start under way that are not there yet.
+    """Missing folders of the current start.
 
-    - A `subpath` of a volume is made before the server is started: the user's own with the server's uid.
-    - A missing path of the host, which the engine makes as root, is given to the server, if it is the user's own.
-    - A folder that was there before stays as it is.
+    - The spawner creates a `subpath` of a volume before the server's start; a user's own subpath has the server's uid.
+    - The engine creates a missing host path as root. If the path is the user's own, the spawner changes its owner.
+    - Existing folders do not change.
     """
 
-    # Of the start under way: the mounts that show a part of a volume.
+    # Of the current start: the mounts with a subpath.
     _partial_mounts: list[Mapping[str, Any]] = []
-    # And paths of the host by their targets, as all settings together have them.
+    # Of the current start: host paths of all settings, by target.
     _bound_paths: dict[str, str] = {}
 
     async def _create_kwargs(self) -> dict[str, Any]:
@@ -107,7 +108,7 @@ class Folders(LoggingConfigurable):
             )
 
     async def _prepare_volumes(self) -> None:
-        # First of all: while a part of a volume is missing, no file of the container can be read.
+        # First: while a subpath is missing, no file of the container can be read.
         for mount in self._partial_mounts:
             await self._to_the_end(self._make_subpath(self.container_id, mount))
         await super()._prepare_volumes()
@@ -145,7 +146,7 @@ class Folders(LoggingConfigurable):
             )
 
     async def _who_will_run(self, container_id: str) -> Identity | None:
-        """As _runs_as, by the files of another container: those of this one can't be read yet."""
+        """Determine the server's identity from the files of a probe container: the server's files can't be read yet."""
         probe = helper(self.image, self._helper_name, "", "0:0", "", self._helper_labels)
         del probe["host_config"]["Mounts"]
         probe_id = (await perform(self.docker, "create_container", **probe))["Id"]
@@ -158,7 +159,7 @@ class Folders(LoggingConfigurable):
     # Paths of the host
 
     def _personal_folders(self) -> set[str]:
-        """Where paths of the host are mounted that are this user's own."""
+        """Return the targets of the user's own host paths."""
         templates = {bind.source: bind.template for bind in self._binds()}
         return {
             target
@@ -175,7 +176,7 @@ class Folders(LoggingConfigurable):
                 await self._give_folder(container or {}, mount["Source"], mount["Destination"])
 
     async def _give_folder(self, container: Mapping[str, Any], path: str, target: str) -> None:
-        """Give a folder that the engine has made for this start, or a failed one before it, to the server."""
+        """Change the owner of a folder that the engine created for this start, or for a failed start before it."""
         found = await self._lone_entry(container["Id"], target)
         is_marked = self._is_marked(path)
         is_new = found is not None and (is_marked or found[1] >= nanoseconds(container["Created"]))
@@ -187,7 +188,7 @@ class Folders(LoggingConfigurable):
         owner = self.volume_owner or who
         if not owner or (who and archive.may_write(found[0], *who)):
             return
-        # Before it is tried: the folder stays, so that the next start would take it for an old one.
+        # Marked before the attempt: otherwise the next start would treat the folder as an old one.
         self._mark(path, self._start_mark)
         spec = folder_helper(
             self.image, self._helper_name, Mount(MOUNTED, path, type="bind"), owner, "", "", self._helper_labels
@@ -199,14 +200,14 @@ class Folders(LoggingConfigurable):
             )
             if str(container["Config"].get("User") or "").partition(":")[0] not in ROOT_NAMES:
                 raise misconfigured(text)
-            # Its server may do that itself.
+            # A server that starts as root may change the owner itself.
             self.log.warning("%s", text)
         else:
             self.log.info("Docker created folder %s of the host; it belongs to uid %s now", path, owner)
         self._forget_mark(path)
 
     async def _lone_entry(self, container_id: str, path: str) -> tuple[Any, int] | None:
-        """Owner and mode of an empty folder, and when it was changed; None for all else."""
+        """Return the archive entry (owner, mode) and change time of an empty folder; None for anything else."""
         try:
             chunks, about = await perform(self.docker, "get_archive", container_id, path, chunk_size=8192)
             entry = await understood("get_archive", asyncio.to_thread(archive.lone_entry, chunks))
@@ -219,12 +220,12 @@ class Folders(LoggingConfigurable):
 
 
 def _is_as_made(entry: Any) -> bool:
-    """Whether a folder is as the engine makes what a bind misses."""
+    """Does a folder look like one that the engine created for a missing bind source?"""
     return (entry.uid, entry.gid, entry.mode & 0o7777) == (0, 0, 0o755)
 
 
 def nanoseconds(time: str) -> int:
-    """Nanoseconds since the epoch of a time as the engine writes it."""
+    """Convert a time in the engine's format to nanoseconds since the epoch."""
     found = re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)?", time)
     if not found:
         return 0

@@ -1,4 +1,4 @@
-"""Servers on the host's own network, where each needs a port of its own."""
+"""Servers on the host's network, where each server needs its own port."""
 
 from __future__ import annotations
 
@@ -19,39 +19,39 @@ from dockerspawner.engine import perform
 from dockerspawner.failures import Died, failure, misconfigured
 
 HOST = "host"
-# Label of a container: the port that its server has on the host. A stopped container needs it again.
+# Container label with the server's port on the host. A stopped container needs the port again.
 PORT = "dockyard.port"
-# How many ports a server may be given, from the configured one on.
+# Number of ports that the spawner may assign, counted from the configured one.
 PORTS = 1000
 LAST_PORT = 65535
-# How often a start is repeated because another process took the port meanwhile.
+# Number of retries of a start if another process took the port.
 PORT_RETRIES = 3
-# What a server prints whose port is in use, on a host that is not seen from here.
+# A server prints this if its port is in use. Needed if the host's ports can't be checked from here.
 _IN_USE = re.compile(r"address (?:already )?in use|port \d+ is (?:already in use|not available)|EADDRINUSE", re.I)
-# Seconds in which a port that is in use accepts a connection.
+# Timeout in seconds of the connection that checks whether a port is in use.
 _ACCEPT_TIMEOUT = 1.0
 
 
 def network_mode(network: str, extra_create: Mapping[str, Any], extra_host: Mapping[str, Any]) -> str:
-    """The network mode of a container for `network`, unless extra settings have another one."""
+    """Return the network mode of a container: from extra settings, else for `network`."""
     host_config = extra_create.get("host_config")
     given = host_config.get("NetworkMode") if isinstance(host_config, Mapping) else None
     return str(given or extra_host.get("network_mode") or network)
 
 
 def is_shared(mode: str) -> bool:
-    """Whether it is a network namespace of other processes, or none: it has no address of the container's own."""
+    """Does the network mode give the container no address of its own?"""
     return mode in (HOST, "none") or mode.startswith("container:")
 
 
 def candidates(first: int, reserved: Iterable[int]) -> Iterator[int]:
-    """Ports from `first` on that no other server has reserved."""
+    """Yield ports from `first` that no other server has reserved."""
     taken = set(reserved)
     return (port for port in range(first, min(first + PORTS, LAST_PORT + 1)) if port not in taken)
 
 
 def port_of(environment: Mapping[str, str]) -> int:
-    """The port on which a server with this environment listens, 0 where that is not known."""
+    """Return the port on which a server with this environment listens, 0 if unknown."""
     try:
         return urlsplit(environment.get("JUPYTERHUB_SERVICE_URL", "")).port or 0
     except ValueError:
@@ -59,9 +59,9 @@ def port_of(environment: Mapping[str, str]) -> int:
 
 
 async def in_use(host: str, port: int, address: str) -> bool:
-    """Whether a process listens on the port of a host, as far as that can be seen from here.
+    """Does a process listen on the port of a host, as far as can be checked from here?
 
-    `address` is the one that a server would listen on. Where the host is this machine, the port must be free there.
+    `address` is the address that a server would listen on. If the host is this machine, a test bind checks the port.
     """
     try:
         _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), _ACCEPT_TIMEOUT)
@@ -75,7 +75,7 @@ async def in_use(host: str, port: int, address: str) -> bool:
 def _is_bound(address: str, port: int) -> bool:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with contextlib.closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
-        # As servers do: a connection that has ended does not keep its port.
+        # Like servers do: a closed connection must not block the port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((address, port))
@@ -85,17 +85,17 @@ def _is_bound(address: str, port: int) -> bool:
 
 
 class HostNetwork(LoggingConfigurable):
-    """On the host's network, a server has the first free port from `port` on.
+    """Choice of the first free port, from `port`, for a server on the host's network.
 
-    - The environment carries it, and the state and a label of the container keep it.
-    - A port that another process takes before the server listens is replaced by the next one.
+    - The environment, the state and a container label contain the port.
+    - If another process takes the port before the server listens, the spawner chooses the next one.
     """
 
-    # The port of this server on the host, 0 on other networks. Kept in the state.
+    # The server's port on the host, 0 on other networks. Saved in the state.
     _host_port = 0
-    # What `port` was before that.
+    # The configured value of `port`.
     _configured_port = 0
-    # Of the start under way: whether the port is chosen, and those that other processes took meanwhile.
+    # Of the current start: whether the port is chosen, and ports that other processes took.
     _has_port = False
     _lost_ports: frozenset[int] = frozenset()
 
@@ -118,14 +118,14 @@ class HostNetwork(LoggingConfigurable):
         self._has_port, self._lost_ports = False, frozenset()
 
     def _use_port(self, port: int) -> None:
-        """Have the server listen on this port of the host; with 0, on the configured one of its own network."""
+        """Set the server's port on the host; 0 restores the configured port."""
         if not self._host_port or self.port != self._host_port:
             self._configured_port = self.port
         self._host_port = port
         self.set_trait("port", port or self._configured_port)
 
     def _check_network_mode(self, mode: str) -> None:
-        # A subclass that finds the address itself may use any network.
+        # A subclass that determines the address itself may use any network.
         if is_replaced(self, "get_ip_and_port") or not is_shared(mode):
             return
         if mode != HOST:
@@ -145,7 +145,7 @@ class HostNetwork(LoggingConfigurable):
         return bool(self._is_isolated if name == "network_isolation" else getattr(self, name))
 
     async def _settle_port(self, mode: str) -> bool:
-        """Choose the port of a server with this network mode, once for a start; True where `port` is another now."""
+        """Choose the port for this network mode, once per start; return True if `port` changed."""
         self._check_network_mode(mode)
         before = self.port
         if mode != HOST:
@@ -163,11 +163,11 @@ class HostNetwork(LoggingConfigurable):
         kept = {int(found[PORT]): running for found, running in labels if ownership.Owner.of(found) == self._owner}
         taken = {int(found[PORT]) for found, _ in labels} - kept.keys()
         for port, running in kept.items():
-            # Its own container listens there, or did.
+            # The server's own container uses, or used, this port.
             if port not in self._lost_ports and (running or await self._reserve(port)):
                 return port
         first = self._configured_port if self._host_port and self.port == self._host_port else self.port
-        # Stopped containers give their ports up only where there is no other.
+        # Ports of stopped containers are used only if no other port is free.
         for port in (*candidates(first, taken | self._lost_ports), *candidates(first, self._lost_ports)):
             if await self._reserve(port):
                 if port != first:
@@ -180,7 +180,7 @@ class HostNetwork(LoggingConfigurable):
         )
 
     async def _reserve(self, port: int) -> bool:
-        """Keep a port from the other starts of this process, where it is free."""
+        """Reserve a free port against other starts of this process; False if it is in use."""
         reserved = self.engine.reserved_ports
         if reserved.setdefault(port, self) is not self:
             return False
@@ -193,20 +193,20 @@ class HostNetwork(LoggingConfigurable):
         return {PORT: str(self._host_port)} if self._host_port else {}
 
     def _release_ports(self) -> None:
-        """From now on the container keeps its port, or needs none."""
+        """Release the reservations: the container holds its port now, or needs none."""
         reserved = self.engine.reserved_ports
         for port in [port for port, spawner in reserved.items() if spawner is self]:
             del reserved[port]
 
     def _use_port_of(self, container: Mapping[str, Any]) -> None:
-        """Have the port of a container that is resumed, which was made when another may have been free."""
+        """Use the port of a resumed container, which may differ from the port chosen for this start."""
         if (container.get("HostConfig") or {}).get("NetworkMode") == HOST:
             self._use_port(port_of(self._environment) or self.port)
         elif self._host_port:
             self._use_port(0)
 
     async def _lost_port(self, died: Died) -> bool:
-        """Whether a server ended because another process has its port. The next port is free to be chosen then."""
+        """Did the server exit because another process took its port? Then the next start chooses another port."""
         if not self._host_port or self._resumed or len(self._lost_ports) >= PORT_RETRIES:
             return False
         is_lost = await in_use(self._published_on(), self._host_port, self.ip)

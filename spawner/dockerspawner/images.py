@@ -183,7 +183,7 @@ class Images(LoggingConfigurable):
 
     @validate("image")  # type: ignore[untyped-decorator]
     def _validate_image(self, proposal: Any) -> str:
-        # As read from a file, with the end of its line.
+        # A value read from a file may end with a newline.
         return str(proposal["value"]).strip()
 
     @validate("allowed_images")  # type: ignore[untyped-decorator]
@@ -237,14 +237,14 @@ class Images(LoggingConfigurable):
     # Pulling
 
     async def run_pre_spawn_hook(self) -> None:
-        """Have the profile's settings, run the pre_spawn_hook, then pull the image.
+        """Apply the profile, run the pre_spawn_hook, then pull the image.
 
-        The hub's start_timeout begins after this. A subclass that replaces `start` or this method may choose another
-        image after it: then start() pulls.
+        The hub's start_timeout begins after this. If a subclass overrides `start` or this method, it may choose another
+        image later: then start() pulls.
         """
         try:
             await self._take_profile()
-            # Other errors may have been raised for the user to read.
+            # Other exceptions may have a message for the user.
             with operator_code("the setting pre_spawn_hook", self.log, only=(OSError, *TIMEOUTS)):
                 await maybe_future(super().run_pre_spawn_hook())
             try:
@@ -272,7 +272,7 @@ class Images(LoggingConfigurable):
             raise
         except EngineError as error:
             text = sentence(error)
-            # A pull that fails later than its first answer has none: the image is missing all the same.
+            # An error inside the pull stream has no HTTP response. The image is missing in this case, too.
             cause = NoSuchImage(text) if error.response is None else error
             raise failure(text, reason="image", cause=cause) from error
 

@@ -1,4 +1,4 @@
-"""Which hub a server belongs to: the default of `instance`, and the owners that earlier starts wrote into labels."""
+"""The hub that a server belongs to: the default of `instance`, and the owners in labels of earlier starts."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from traitlets.config import LoggingConfigurable
 
 from dockerspawner.ownership import Owner
 
-# Owners that a state keeps: the first, whose labels volumes carry, and the latest.
+# Maximum number of owners in a state: the first, whose labels are on volumes, and the latest.
 _MOST_OWNERS = 16
 
 
 def default_instance(prefix: str, cookie_secret: bytes | None) -> str:
-    """The `instance` of a hub: derived from its cookie secret, which differs between hubs and outlives restarts.
+    """Derive the `instance` of a hub from its cookie secret, which differs between hubs and survives restarts.
 
-    Without a hub the prefix alone.
+    Without a hub, it is the prefix.
     """
     if not cookie_secret:
         return prefix
@@ -27,12 +27,12 @@ def default_instance(prefix: str, cookie_secret: bytes | None) -> str:
 
 
 def address_instance(prefix: str, hub_url: str) -> str:
-    """The former default of `instance`, which depended on the hub's address."""
+    """Compute the former default of `instance`, which depended on the hub's address."""
     return f"{prefix}-{hashlib.sha256(hub_url.encode()).hexdigest()[:8]}"
 
 
 class Instance(LoggingConfigurable):
-    """The owner that labels name, and the owners that they named before `instance` or a name changed."""
+    """The owner in ownership labels, and former owners from before a change of `instance` or of a name."""
 
     instance = Unicode(
         config=True,
@@ -41,7 +41,7 @@ class Instance(LoggingConfigurable):
         survive a new hub container, set a name here.""",
     )
 
-    # The owners of this server's starts, oldest first. Kept in the state.
+    # The owners at this server's starts, oldest first. Saved in the state.
     _owners_on_record: tuple[Owner, ...] = ()
 
     def _instance_default(self) -> str:
@@ -54,15 +54,15 @@ class Instance(LoggingConfigurable):
 
     def get_state(self) -> dict[str, Any]:
         state: dict[str, Any] = super().get_state()
-        # They tell whose a container or a volume is, and go with the last of these. A container alone that was made for
-        # the names of today is known by its id and its labels: its state stays that of dockerspawner 14.
+        # They identify the owner of containers and volumes, and are saved while one of these exists. A single container
+        # with current names is identified by id and labels: its state is the same as in dockerspawner 14.
         several = self._owners_on_record not in ((), (self._owner,))
         if (several and self.object_id) or (self._owners_on_record and self._used_volumes):
             state["owners"] = [[owner.instance, owner.user, owner.server] for owner in self._owners_on_record]
         return state
 
     def _record_owner(self, owner: Owner) -> None:
-        """Keep an owner in the state; the last one recorded is the current one."""
+        """Add an owner to the state; the last one is the current owner."""
         others = [other for other in self._owners_on_record if other != owner]
         self._owners_on_record = (*others[:1], *others[1:][2 - _MOST_OWNERS :], owner)
 
@@ -72,29 +72,29 @@ class Instance(LoggingConfigurable):
 
     @property
     def _instances(self) -> tuple[str, ...]:
-        """`instance`, and the values that it had when earlier containers and volumes of this server were made."""
+        """Return `instance`, and its former values from earlier starts of this server."""
         former = address_instance(self.prefix, self.hub_connect_url or getattr(self.hub, "api_url", ""))
         return tuple(dict.fromkeys([self.instance, former, *(owner.instance for owner in self._owners_on_record)]))
 
     @property
     def _owners(self) -> tuple[Owner, ...]:
-        """The owners whose labels make a container this server's: the names are those of today."""
+        """Return the owners whose labels identify this server's containers, with current names."""
         return tuple(Owner(instance, self.user.name, self.name) for instance in self._instances)
 
     @property
     def _former_users(self) -> set[str]:
-        """The names that the user had at earlier starts of this server: another user may have them by now."""
+        """Return the user's names at earlier starts of this server; another user may have such a name now."""
         return {owner.user for owner in self._owners_on_record} - {self.user.name}
 
     @property
     def _is_renamed(self) -> bool:
-        """Did the user, or the server, have another name at the last start?"""
+        """Did the user or the server have another name at the last start?"""
         last = self._owners_on_record[-1] if self._owners_on_record else self._owner
         return (last.user, last.server) != (self.user.name, self.name)
 
 
 def owners_of(state: Mapping[str, Any]) -> tuple[Owner, ...]:
-    """The owners of a server's starts, as its state has them, oldest first."""
+    """Read the owners at a server's starts from its state, oldest first."""
     entries = state.get("owners")
     whole = [entry for entry in entries if isinstance(entry, list)] if isinstance(entries, list) else []
     return tuple(Owner(*map(str, entry)) for entry in whole if len(entry) == 3)

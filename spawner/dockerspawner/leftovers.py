@@ -40,14 +40,14 @@ class Leftovers(LoggingConfigurable):
     # Is the container that it has resumed running already?
     _runs = False
     _undoing: asyncio.Task[None] | None = None
-    # Seconds that a failed start waits for that at most.
+    # Maximum seconds that a failed start waits for its cleanup.
     _undo_within = 10.0
     _sweeping: asyncio.Task[None] | None = None
 
     async def _obtain(self) -> None:
-        """Have a container: a new one, or an existing one that is this server's and still fits.
+        """Create a container, or adopt an existing one of this server that still fits.
 
-        Not looked up beforehand: if there is one of that name, the engine refuses to create another.
+        There is no lookup before: if a container has the name, the engine rejects the creation.
         """
         self._forget_former_name()
         if await self._remove_duplicates():
@@ -79,7 +79,7 @@ class Leftovers(LoggingConfigurable):
         await self._connect_networks(self.object_id)
 
     async def _remove_duplicates(self) -> bool:
-        """Deal with this server's containers under other names; True if one of them is resumed."""
+        """Adopt or remove this server's containers with other names; True if one of them is resumed."""
         try:
             found: list[Word] = await self._own_containers()
         except EngineError:
@@ -106,18 +106,18 @@ class Leftovers(LoggingConfigurable):
         return False
 
     async def _own_containers(self) -> list[Word]:
-        """This server's containers: by their labels, and by the id in the hub's state."""
+        """List this server's containers by label, and by the id in the hub's state."""
         try:
             found: list[Word] = await self._watch.of(*self._owners)
         except Refused:
-            # A proxy in front of the engine refuses lists.
+            # A proxy in front of the engine rejects lists.
             found = []
         if any(word.id != self._known_id for word in found):
-            # A server that was renamed keeps a container with labels of the name that this one has now.
+            # Another server that was renamed may have a container labelled with this server's current name.
             theirs = containers_of_others(self)
             found = [word for word in found if word.id == self._known_id or word.id not in theirs]
         if self._known_id and self._known_id not in (word.id for word in found):
-            # Labels of a former name or instance, or none at all.
+            # With labels of a former name or instance, or without labels.
             container = await self._inspect(self._known_id)
             if container:
                 owner, name = ownership.made_for(container, self._owner), container["Name"].lstrip("/")
@@ -127,17 +127,17 @@ class Leftovers(LoggingConfigurable):
         return found
 
     def _is_to_be_adopted(self, word: Word) -> bool:
-        """Is this the server's container under a name that it no longer has, rather than a second one?"""
+        """Is this the server's only container, under a former name?"""
         if word.id != self._known_id:
             return bool(word.name == self._former_name)
-        # Else another image has given the wanted name: the container is kept for its own image.
+        # Otherwise the wanted name comes from another image: the container is kept for its own image.
         return bool(word.name == self._former_name or word.name != self._known_name or word.owner not in self._owners)
 
     async def _take_name(self, container_id: str) -> None:
         try:
             await perform(self.docker, "rename", container_id, self.object_name)
         except Conflict:
-            # Another container has the name, and is not removed for it.
+            # Another container has the name, and is not removed.
             container = await self._inspect(container_id)
             if container:
                 self._rename(container["Name"].lstrip("/"))
@@ -151,7 +151,7 @@ class Leftovers(LoggingConfigurable):
         await self._create_kwargs()
 
     async def _adopt_or_remove(self, container: dict[str, Any]) -> bool:
-        """True: `container` is this server's and is resumed. False: its name is free now."""
+        """Resume this server's `container` (True), or remove or rename it so that its name is free (False)."""
         if not self._owner.owns(container, self._known_id, self._instances):
             raise self._not_owned(container)
         if container["Id"] != self._known_id and self._is_of_another_server(container["Id"]):
@@ -199,11 +199,11 @@ class Leftovers(LoggingConfigurable):
         )
 
     def _is_of_another_server(self, container_id: str) -> bool:
-        """Is the container on the hub's record of another server, which had this server's name earlier?"""
+        """Does the hub's record of another server, which had this server's name before, contain the container?"""
         return container_id in containers_of_others(self)
 
     async def _move_aside(self, container: dict[str, Any]) -> None:
-        """Rename another server's container, which that server finds by its id."""
+        """Rename another server's container; that server still finds it by id."""
         name = fit(f"{self.object_name}-{container['Id'][:12]}", DNS_LABEL)
         self.log.warning("Renaming %s to %s: it belongs to another server, which was renamed", self.object_name, name)
         await perform(self.docker, "rename", container["Id"], name)
@@ -240,7 +240,7 @@ class Leftovers(LoggingConfigurable):
         return ownership.holds_home(container, await self._home_in(container))
 
     async def _home_in(self, container: dict[str, Any]) -> str:
-        """Absolute path of the user's files in a container: notebook_dir, else the working directory."""
+        """Return the absolute path of the user's files in a container: notebook_dir, else the working directory."""
         home = self._home()
         if not home.startswith("~"):
             return posixpath.normpath(posixpath.join(container["Config"].get("WorkingDir") or "/", home))
@@ -250,20 +250,20 @@ class Leftovers(LoggingConfigurable):
         return posixpath.normpath(posixpath.join(found or await self._home_of(container, user), rest))
 
     async def _home_of(self, container: dict[str, Any], user: str) -> str:
-        """The home of a user, or of the one who runs the server, by the container's /etc/passwd."""
+        """Read the home of `user`, or else of the user who runs the server, from the container's /etc/passwd."""
         name = user or str(container["Config"].get("User") or "0").partition(":")[0]
         try:
             passwd = await self._read_archive(container["Id"], "/etc/passwd", archive.text_of)
         except Gone:
             passwd = ""
-        # In a thread: the container's user may have made the file long.
+        # In a thread: the container's user may have written a long file.
         return await asyncio.to_thread(home_in, passwd, name) or "/"
 
     def _home(self) -> str:
         return self.format_string(self.notebook_dir) if self.notebook_dir else ""
 
     def _begin_attempt(self) -> None:
-        """Forget the attempt before. An undo of that one that is not over still needs what is forgotten here."""
+        """Reset the data of the previous attempt. The cleanup of that attempt must end first: it needs the data."""
         self._creating = None
         self._known_id, self._resumed, self._runs, self._spec = self.object_id, False, False, ""
         self._begin_volumes()
@@ -272,18 +272,18 @@ class Leftovers(LoggingConfigurable):
 
     @property
     def _is_undoing(self) -> bool:
-        """Whether what a failed start has made is still being removed."""
+        """Is the cleanup of a failed start still running?"""
         return self._undoing is not None and not self._undoing.done()
 
     async def _until_undone(self, seconds: float | None = None) -> None:
-        """Wait for the undo, for as many seconds at most; it goes on where the caller is cancelled."""
+        """Wait for the cleanup for at most `seconds`; it continues if the caller is cancelled."""
         if self._undoing is not None:
             await asyncio.wait({self._undoing}, timeout=seconds)
 
     async def _undo_start(self, seconds: float) -> None:
-        """Remove the container that this start made; one that it resumed is stopped and kept.
+        """Remove the container that this start created; stop and keep a container that it resumed.
 
-        Goes on beside its caller after these seconds, or where the caller is cancelled meanwhile.
+        After `seconds`, or if the caller is cancelled, the cleanup continues in the background.
         """
         if not self._is_undoing:
             self._undoing = asyncio.ensure_future(self._undo())
@@ -298,7 +298,7 @@ class Leftovers(LoggingConfigurable):
             finally:
                 await self._forget_volumes()
         except Exception:
-            # Why the start failed is what is raised.
+            # The start raises the reason of its failure instead.
             self.log.exception("The cleanup after the failed start of %s is incomplete", self.object_name)
 
     async def _undo_container(self) -> None:

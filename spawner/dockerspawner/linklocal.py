@@ -20,7 +20,7 @@ NETWORK = "link-local.dockyard"
 # The same of a swarm, whose networks have no dots.
 OVERLAY = "dockyard-link-local"
 SUBNET = "169.254.0.0/16"
-# The first version of Docker's API, of Docker 25, that creates a container on several networks.
+# The first Docker API version (Docker 25) that can create a container on several networks.
 SEVERAL_NETWORKS = (1, 44)
 
 
@@ -39,7 +39,7 @@ def dead_end() -> dict[str, Any]:
 
 
 def api_version(text: str) -> tuple[int, ...]:
-    """A version of Docker's API, in its numbers."""
+    """Split a Docker API version into its numbers."""
     return tuple(int(part) for part in text.split("."))
 
 
@@ -66,7 +66,7 @@ class LinkLocal(LoggingConfigurable):
         return await super()._create_kwargs()  # type: ignore[no-any-return]
 
     async def _check_several_networks(self) -> None:
-        """A failure where the server has to be created on networks that the API version can't give it."""
+        """Fail if the server needs several networks and the API version does not support them."""
         asked = {"block_link_local": self.block_link_local, "allow_internet": self._is_isolated and self.allow_internet}
         settings = " and ".join(name for name, is_asked in asked.items() if is_asked)
         if not settings:

@@ -1,6 +1,6 @@
-"""Texts of users and of the engine, made fit to be read: bounded, and without secrets.
+"""Limits and masking of texts that come from users and from the engine.
 
-Whoever writes such a text may want to hold up the hub: every step is linear in the length of the text.
+An attacker may send a text to block the hub: every step is linear in the length of the text.
 """
 
 from __future__ import annotations
@@ -12,41 +12,41 @@ from typing import Any
 from dockerspawner.tracebacks import condensed
 
 HIDDEN = "[hidden]"
-# The end of a line that was cut.
+# Marks the end of a truncated line.
 CUT = "…"
 
-# What a reader is shown of a log: lines, characters of a line, bytes in all.
+# Limits of a displayed log: lines, characters per line, bytes in all.
 LINES, WIDTH, SIZE = 20, 500, 8192
-# Of an error of the engine, which is one line: paths and options of a mount are long.
+# Characters of an engine error, which is one line: paths and options of a mount are long.
 ERROR_WIDTH = 2000
-# The engine's log drivers cut a line into entries of so many bytes, and count entries, not lines.
+# The engine's log drivers split a line into entries of this many bytes, and count entries instead of lines.
 _ENTRY = 16384
-# Bytes that are looked at: as many as the entries asked for can have.
+# Maximum bytes that are processed: the maximum size of the requested entries.
 _LOOKED_AT = (LINES + 2) * _ENTRY
 
 _SECRET_VARIABLE = re.compile(
     r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|PRIVATE|(?:^|_)(?:KEY|PASS|AUTH|DSN)(?:$|_)", re.I
 )
-# A shorter value, such as "1", would hide half of a text and is not a secret.
+# A shorter value, such as "1", is not a secret, and masking it would make texts unreadable.
 _SHORTEST = 6
 
-# Linear: a name is tried at its beginning only, and no quantifier overlaps the one after it.
+# Linear: a match starts only at the beginning of a name, and no quantifier overlaps the next one.
 _ASSIGNMENT = re.compile(r"(?<![\w.-])([\w.-]+)[\"']?\s*[=:]\s*[\"']?")
 _VALUE = re.compile(r"[^\s\"'&,;]+")
 _KEYWORD = re.compile(r"token|secret|password|passwd|api_?key|xsrf|csrf", re.I)
-# Last words of parameters that are secrets in an address, and ordinary words elsewhere.
+# Last words of parameters that are secrets in a URL, but ordinary words elsewhere.
 _PARAMETERS = {"auth", "code", "key", "state", "ticket", "verifier"}
-# A cut may have taken the end by which a secret is recognized: then all that is left of it counts.
+# A truncated secret may lack the end that identifies it: then its remaining part is masked.
 _CREDENTIAL = r"[\w.~+/=-]"
 _SECRET_BY_CONTEXT = (
     re.compile(rf"(?i)(\b(?:bearer|basic)\s+)(?:{_CREDENTIAL}{{8,}}|{_CREDENTIAL}+(?={CUT}))"),
     re.compile(rf"(?i)(\btoken\s+)(?:{_CREDENTIAL}{{16,}}|{_CREDENTIAL}+(?={CUT}))"),
-    # A header, to the end of its line.
+    # A header, up to the end of the line.
     re.compile(
         r"(?i)((?<![\w-])(?:(?:set-)?cookie|(?:proxy-)?authorization)[\"']?[ \t]*:[ \t]*[\"']?"
         r"(?:(?:bearer|basic|token)[ \t]+)?)[^\n]+"
     ),
-    # A parameter of an address that is itself a parameter, as in ?next=%2Fhub%3Fcode%3D0123%26page%3D1.
+    # A parameter of a URL that is a parameter itself, as in ?next=%2Fhub%3Fcode%3D0123%26page%3D1.
     re.compile(
         r"(?i)((?:token|secret|password|passwd|xsrf|csrf"
         rf"|%(?:25)*(?:3F|26|23)[\w.-]*(?:{'|'.join(sorted(_PARAMETERS))}))%(?P<depth>(?:25)*)3D)"
@@ -57,9 +57,9 @@ _SECRET_BY_CONTEXT = (
 
 
 def secrets_of(environment: Mapping[str, Any]) -> set[str]:
-    """Values that must not be shown, recognized by the names of their variables.
+    """Collect the secret values of an environment, identified by the names of their variables.
 
-    Each line of a value is one too: a log may begin in the middle of a key.
+    Each line of a value is also a secret: a log may begin in the middle of a key.
     """
     values = [_as_text(value) for name, value in environment.items() if _SECRET_VARIABLE.search(str(name))]
     lines = [line.strip() for value in values for line in value.splitlines()]
@@ -67,12 +67,12 @@ def secrets_of(environment: Mapping[str, Any]) -> set[str]:
 
 
 def _as_text(value: Any) -> str:
-    # As operators write them: the Docker SDK converts numbers and bytes, and unsets a variable whose value is None.
+    # Operators' values: the Docker SDK converts numbers and bytes, and unsets a variable whose value is None.
     return "" if value is None else value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def mask(text: str, secrets: Iterable[str] = ()) -> str:
-    """`text` without the given secrets, and without what its context shows to be one."""
+    """Mask the given secrets in `text`, and values that their context identifies as secrets."""
     return _without_context(_without_values(text, secrets))
 
 
@@ -85,21 +85,21 @@ def excerpt(
     tail: int | None = None,
     condense: bool = False,
 ) -> str:
-    """The end of `text` without its secrets: so many lines, of so many characters each, 8 KiB in all.
+    """Return the end of `text` without secrets: at most `lines` lines of `width` characters, 8 KiB in all.
 
-    `tail` is the number of entries that a log was asked for: a log that has as many may begin in the middle of a
-    line, and of a secret. With `condense`, Python's tracebacks are reduced to their last lines before. Takes
-    milliseconds for the longest log: call it in a thread.
+    `tail` is the number of requested log entries. A log with that many entries may begin in the middle of a line, and
+    of a secret. With `condense`, Python tracebacks are reduced to their last lines first. The longest log takes
+    milliseconds: call this function in a thread.
     """
     raw = text if isinstance(text, bytes) else text.encode(errors="replace")
     raw = raw.strip()
     begun = len(raw) > _LOOKED_AT
     raw = raw[-_LOOKED_AT:]
     begun = begun or (tail is not None and raw.count(b"\n") + len(raw) // _ENTRY + 1 >= tail)
-    # Before anything is cut: half of a secret would not be recognized.
+    # Before truncation: half of a secret would not be recognized.
     whole = _without_values(raw.decode(errors="replace"), secrets)
     if condense:
-        # The first line is looked at below where it may have a beginning that was cut.
+        # If the beginning of the first line may be cut off, it is checked below.
         first, newline, rest = whole.partition("\n")
         whole = f"{first}\n{condensed(rest)}" if begun and newline else condensed(whole)
     shown = whole.rsplit("\n", lines)
@@ -108,7 +108,7 @@ def excerpt(
     elif begun:
         first = shown.pop(0)
         if not shown:
-            # Its first words may be the end of a name, "=", and a value that is recognized by the name.
+            # The line may begin within the name of a secret variable, followed by "=" and the secret.
             beginning = _without_context(_cut(first, SIZE))
             shown = [CUT + "".join(beginning.split(maxsplit=3)[3:])]
     masked = _without_context("\n".join(_cut(line.rstrip(), width) for line in shown)).split("\n")
@@ -119,7 +119,7 @@ def excerpt(
 
 
 def sentence(error: object, secrets: Iterable[str] = ()) -> str:
-    """What the engine says of an error, as a part of a sentence: bounded, without secrets."""
+    """Format an engine error as part of a sentence: limited, without secrets."""
     return excerpt(str(error), secrets, width=ERROR_WIDTH)
 
 
@@ -161,13 +161,13 @@ def _without_context(text: str) -> str:
 
 
 def _is_parameter(text: str, assignment: re.Match[str]) -> bool:
-    """Is a parameter of an address assigned, which is a secret there?"""
+    """Is the assignment a URL parameter that is a secret there?"""
     start = assignment.start()
     return text[start - 1 : start] in {"?", "&", "#"} and re.split(r"[_.-]", assignment[1].lower())[-1] in _PARAMETERS
 
 
 def _is_secret(name: str) -> bool:
-    """Is what is assigned to that name a secret, by the last part of it?"""
+    """Does the last part of a name identify its value as a secret?"""
     before = max(name.rfind("."), name.rfind("-")) + 1
     last = name[before:].lower()
     return bool(_KEYWORD.search(last)) or (last.startswith("key") and name[:before].lower().endswith("api-"))

@@ -70,26 +70,26 @@ def failed(error: BaseException) -> None:
 
 
 def heard(at: int) -> None:
-    """An event arrived; `at` is the engine's time in nanoseconds, 0 where that is unknown."""
+    """Count an event; `at` is the engine's time in nanoseconds, 0 if unknown."""
     if not at:
         return
     watch_lag.observe(max(0.0, time.time() - at / 1e9))
 
 
 class Counted(Protocol):
-    """Knows how many servers there are."""
+    """A source of the number of servers."""
 
     def running(self) -> int: ...
 
     def sleeping(self) -> int: ...
 
 
-# By instance: several engines, or a swarm beside an engine, may have servers of one.
+# By instance: several engines, or an engine and a swarm, may run servers of one instance.
 _counted: dict[str, WeakSet[Counted]] = {}
 
 
 def count_servers(instance: str, of: Counted) -> None:
-    """Add a source of the gauge's numbers, for as long as it exists; they are asked for when the gauge is read."""
+    """Add a source of the gauge. It is read when the gauge is read, and drops out when it is garbage-collected."""
     if instance not in _counted:
         counted = _counted[instance] = WeakSet()
         servers.labels(instance, "running").set_function(lambda: sum(one.running() for one in list(counted)))

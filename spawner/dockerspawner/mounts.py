@@ -1,4 +1,4 @@
-"""Binds and mounts of a container as the engine has them, and how several layers of them become one."""
+"""Binds and mounts of a container in the engine's spelling, and merging several layers of them."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ from docker.utils import convert_volume_binds
 
 _HOST_PATH = re.compile(r"/|\\|[A-Za-z]:[\\/]")
 _RELATIVE_PATH = re.compile(r"~|\.{1,2}(?:[/\\]|$)")
-# A drive letter has a colon of its own.
+# A drive letter is followed by a colon, which does not separate source and target.
 _BIND = re.compile(r"((?:[A-Za-z]:(?=[\\/]))?[^:]*):([^:]+)(?::[^:/]*)?", re.S)
 
 
 def is_host_path(source: str) -> bool:
-    """Whether `source` is an absolute path of the host: of Unix, of a Windows drive, or of a Windows share."""
+    """Is `source` an absolute host path: of Unix, of a Windows drive, or of a Windows share?"""
     return bool(_HOST_PATH.match(source))
 
 
 def is_relative_path(source: str) -> bool:
-    """Whether `source` is meant as a path of the host and is not absolute, as a shell would take it."""
+    """Is `source` a relative host path, as a shell would read it?"""
     return bool(_RELATIVE_PATH.match(source))
 
 
 @dataclass(frozen=True)
 class Mounted:
-    """What one setting mounts: binds as `source:target:mode`, typed mounts, and targets of `tmpfs`."""
+    """Mounts of one setting: binds as `source:target:mode`, typed mounts, and targets of `tmpfs`."""
 
     binds: Sequence[str] = ()
     mounts: Sequence[Mapping[str, Any]] = ()
     tmpfs: Sequence[str] = ()
 
     def sources(self) -> dict[str, str]:
-        """The source of each target; empty for memory and for what the engine names."""
+        """Map each target to its source; the source is empty for tmpfs and anonymous volumes."""
         found = {normal(target): source for source, target in map(_parts, self.binds)}
         for mount in self.mounts:
             found[normal(str(mount.get("Target") or ""))] = str(mount.get("Source") or "")
         return {**found, **{normal(target.partition(":")[0]): "" for target in self.tmpfs}}
 
     def without(self, targets: Iterable[str]) -> Mounted:
-        """All but what is mounted at one of `targets`."""
+        """Return a copy without the mounts at `targets`."""
         taken = set(targets)
         return Mounted(
             [bind for bind in self.binds if normal(_parts(bind)[1]) not in taken],
@@ -55,7 +55,7 @@ class Mounted:
 
 @dataclass(frozen=True)
 class Replaced:
-    """What a setting mounts at `target`, and what is mounted there, or nowhere, instead (None)."""
+    """A configured mount at `target` that is replaced by `by`, or dropped (None)."""
 
     target: str
     source: str
@@ -68,7 +68,7 @@ class Replaced:
 
 
 def layered(*layers: Mounted) -> Mounted:
-    """All that the layers mount. Of what two mount at one target, that of the later layer counts."""
+    """Merge layers of mounts. If two layers mount at one target, the later layer counts."""
     below = Mounted()
     for above in layers:
         kept = below.without(above.sources())
@@ -77,7 +77,7 @@ def layered(*layers: Mounted) -> Mounted:
 
 
 def replaced(configured: Mounted, final: Mounted) -> list[Replaced]:
-    """What is configured and, at its target, not mounted in the end."""
+    """List configured mounts that are not mounted at their targets."""
     there = final.sources()
     return [
         Replaced(target, source, there.get(target))
@@ -87,16 +87,16 @@ def replaced(configured: Mounted, final: Mounted) -> list[Replaced]:
 
 
 def of_host_config(host: Mapping[str, Any]) -> Mounted:
-    """What a HostConfig mounts. The engine reads its keys in any case."""
+    """Read the mounts of a HostConfig. The engine ignores the case of its keys."""
     known = {key.lower(): value for key, value in host.items() if value}
     return Mounted(as_binds(known.get("binds")), as_mounts(known.get("mounts")), [*map(str, known.get("tmpfs") or ())])
 
 
 def as_binds(given: Any, below: Mapping[str, Mapping[str, str]] | None = None) -> list[str]:
-    """Binds in the engine's spelling, of a list or a dict as the SDK takes them.
+    """Convert binds in the SDK's spelling, a list or a dict, to the engine's spelling.
 
-    An entry of a dict that has no target has that of `below`, the binds by source, for the same source.
-    ValueError where that has none, either.
+    If an entry of a dict lacks a target, the entry of `below` for the same source provides it. ValueError if that
+    lacks a target, too.
     """
     if isinstance(given, Mapping):
         entries = {}
@@ -114,9 +114,9 @@ def as_binds(given: Any, below: Mapping[str, Mapping[str, str]] | None = None) -
 
 
 def as_mounts(given: Any) -> list[Mapping[str, Any]]:
-    """Mounts in the engine's spelling, of a list of dicts in that of the engine or of the SDK, or of texts.
+    """Convert mounts to the engine's spelling: dicts in the spelling of the engine or the SDK, or strings.
 
-    ValueError for one that is not a mount.
+    ValueError for an invalid mount.
     """
     found: list[Mapping[str, Any]] = []
     for one in given or ():
@@ -132,10 +132,10 @@ def as_mounts(given: Any) -> list[Mapping[str, Any]]:
 
 
 def typed(settings: Mapping[str, Any], labels: Mapping[str, str] | None = None) -> Mount:
-    """The Mount of keyword arguments of docker.types.Mount. ValueError where they don't fit.
+    """Create a Mount from keyword arguments of docker.types.Mount; ValueError if they are invalid.
 
-    Its type is bind where the source is an absolute path, tmpfs where there is no source but a tmpfs_size or
-    tmpfs_mode, else volume. `labels` are those of a volume that the engine makes for it.
+    The default type is bind if the source is an absolute path, tmpfs if there is no source but a tmpfs_size or
+    tmpfs_mode, else volume. `labels` are for a volume that the engine creates for the mount.
     """
     known = dict(settings)
     source, target = known.pop("source", None), known.pop("target", None)
@@ -147,7 +147,7 @@ def typed(settings: Mapping[str, Any], labels: Mapping[str, str] | None = None) 
     if kind is None:
         is_memory = not source and {"tmpfs_size", "tmpfs_mode"} & known.keys()
         kind = "tmpfs" if is_memory else "bind" if is_host_path(str(source or "")) else "volume"
-    # Old releases of the SDK have no argument for it.
+    # Old releases of the SDK lack this argument.
     subpath = known.pop("subpath", None)
     if subpath and (kind != "volume" or not source):
         raise ValueError("a subpath requires the type volume and a source")
@@ -168,12 +168,12 @@ def typed(settings: Mapping[str, Any], labels: Mapping[str, str] | None = None) 
 
 
 def subpath_of(mount: Mapping[str, Any]) -> str:
-    """The part of a volume that a mount in the engine's spelling shows, empty for all of it."""
+    """Return the subpath of a mount in the engine's spelling, empty without one."""
     return str((mount.get("VolumeOptions") or {}).get("Subpath") or "")
 
 
 def subpath_mistake(subpath: str) -> str:
-    """What is wrong with a subpath, which has to stay inside its volume; empty if nothing is."""
+    """Describe why a subpath is invalid, or could point outside its volume; empty if it is valid."""
     parts = subpath.split("/")
     if not parts[0] or "\0" in subpath:
         return "it must be a relative path"
@@ -185,11 +185,11 @@ def subpath_mistake(subpath: str) -> str:
 
 
 def _parts(bind: str) -> tuple[str, str]:
-    """Source and target of a bind; a text that has no source is a target."""
+    """Split a bind into source and target; a string without a source is a target."""
     found = _BIND.fullmatch(bind)
     return (found[1], found[2]) if found else ("", bind)
 
 
 def normal(target: str) -> str:
-    """A path in the container in the one spelling by which paths are compared."""
+    """Normalize a path in the container for comparison."""
     return posixpath.normpath(target) if target else ""

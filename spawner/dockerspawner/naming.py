@@ -49,9 +49,10 @@ def fit(name: str, limit: int) -> str:
 
 
 def case_suffix(template: str, server: str) -> str:
-    """What a name of Docker's ends with if its template has {servername}, which ignores case, and the server capitals.
+    """Return a suffix for a Docker name if its template has {servername} and the server's name has capitals.
 
-    So servers whose names differ by case alone have different names; those in lower case keep theirs.
+    {servername} ignores case. With the suffix, servers whose names differ only in case have different Docker names.
+    Names in lower case do not change.
     """
     if server == server.lower() or "{servername" not in template or "{raw_servername" in template:
         return ""
@@ -59,7 +60,7 @@ def case_suffix(template: str, server: str) -> str:
 
 
 def hash_suffix(text: str) -> str:
-    """What makes a name another one; `dns_escape` never writes its beginning."""
+    """Compute a suffix that makes a name unique; `dns_escape` never produces its beginning."""
     return "-x" + hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -103,11 +104,11 @@ class Naming(LoggingConfigurable):
         try:
             return self._rendered_name()
         except Exception:
-            # The hub's pages read the name of every server: only a start may fail for it.
+            # The hub's pages read the name of every server: only a start may fail because of it.
             return fit(self.name_template, DNS_LABEL)
 
     def _rendered_name(self) -> str:
-        """The container's name as name_template gives it; a failure where it gives none."""
+        """Render the container's name from name_template; fail if the result is empty."""
         suffix = case_suffix(self.name_template, self.name)
         name = fit(self._fill("name_template", self.name_template) + suffix, DNS_LABEL)
         if not name:
@@ -115,7 +116,7 @@ class Naming(LoggingConfigurable):
         return name
 
     def _fill(self, setting: str, template: str, namespace: Mapping[str, Any] | None = None) -> str:
-        """A template of `setting` with its placeholders filled; a failure that names both where that can't be done."""
+        """Fill the placeholders of a template; a failure names the setting and the template."""
         try:
             return fill(template, self.template_namespace() if namespace is None else namespace)
         except TemplateError as error:
@@ -127,7 +128,7 @@ class Naming(LoggingConfigurable):
 
     @property
     def _former_name(self) -> str:
-        """The name that the container of a server with capitals had when case was ignored; empty for other servers."""
+        """Return the container's name from when case was ignored; empty if the server's name has no capitals."""
         if not case_suffix(self.name_template, self.name):
             return ""
         try:
@@ -136,12 +137,12 @@ class Naming(LoggingConfigurable):
             return ""
 
     def _forget_former_name(self) -> None:
-        """After a change of the user's or the server's name, the container of the next start has the name of today."""
+        """After a rename of the user or the server, use the current name for the next start."""
         if self._is_renamed or self.object_name == self._former_name:
             self._rename()
 
     def _rename(self, name: str = "") -> None:
-        """Use another name for the container; without one, the name that settings give."""
+        """Use `name` for the container, or without it the configured name."""
         self.object_name = name or self._object_name_default()
 
     @observe("image")  # type: ignore[untyped-decorator]

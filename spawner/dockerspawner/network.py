@@ -24,7 +24,7 @@ _EVERY_ADDRESS = ("", "0.0.0.0", "::")
 
 
 def internal_address(container: dict[str, Any], network: str, ipv6: bool = False) -> str:
-    """Address of an inspected container on `network`, that of IPv6 if wanted and it has one; Gone where it has none."""
+    """Return a container's address on `network`: IPv6 if wanted and available, else IPv4. Gone without an address."""
     networks: dict[str, Any] = container["NetworkSettings"]["Networks"]
     entry = networks.get(network)
     if entry is None:
@@ -61,7 +61,7 @@ def _is_address(host: str) -> bool:
 
 
 def is_own(host: str) -> bool:
-    """Does a host's name or address mean, in every network namespace, the namespace itself?"""
+    """Does a host name or address always mean the local network namespace (loopback or unspecified)?"""
     if not _is_address(host):
         return host.lower().rstrip(".") == "localhost"
     address = ipaddress.ip_address(host)
@@ -154,13 +154,13 @@ class Networking(LoggingConfigurable):
 
     def get_network_ip(self, network_settings: dict[str, Any]) -> str:
         """The container's address on the hub's way to it, from an inspected container's NetworkSettings."""
-        # A server on an IPv6 address, as Jupyter's on ::, does not listen to IPv4.
+        # A server that listens on an IPv6 address, such as Jupyter on ::, does not accept IPv4.
         return internal_address({"NetworkSettings": network_settings}, self._network, ipv6=":" in self.ip)
 
     def _check_hub_url(self, environment: Mapping[str, str], hosts: Iterable[str]) -> None:
-        """Fail where the hub's URL, as a server gets it, leads to the server's own container.
+        """Fail if the hub's URL in the server's environment points to the server's own container.
 
-        `hosts` are entries of the container's /etc/hosts, as name:address, or address and name.
+        `hosts` are entries of the container's /etc/hosts, as `name:address` or `address name`.
         """
         url = environment.get("JUPYTERHUB_API_URL") or ""
         host = urlsplit(url).hostname or ""
@@ -180,7 +180,7 @@ class Networking(LoggingConfigurable):
         )
 
     def _why_silent(self, host: str) -> str:
-        """What keeps the hub from a server that runs and does not answer at `host`."""
+        """Explain why a running server may not answer at `host`."""
         if self._host_port:
             return (
                 "Either the server does not listen there, or the hub can't reach that address. Ask an administrator to "
@@ -218,7 +218,7 @@ class Networking(LoggingConfigurable):
 
     @property
     def _asks_for_host_network(self) -> bool:
-        """Whether settings put servers on the host's network, as far as that shows before a start."""
+        """Do settings put servers on the host's network, as far as is known before a start?"""
         extra = self.extra_host_config
         return "host" in (self._wanted_network, extra.get("network_mode") if isinstance(extra, Mapping) else "")
 

@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 # Where a helper has its volume: not where the server has it, which may be where the image has its programs.
 MOUNTED = "/dockyard-volume"
-# Lines of its output that a failure shows.
+# Lines of a helper's output that a failure shows.
 HELPER_LINES = 5
 # Copy what is missing, then give all of it to its owner. Arguments: owner, target, skeleton.
 SCRIPT = """\
@@ -155,9 +155,9 @@ class NewVolumes(LoggingConfigurable):
             await self._to_the_end(self._prepare_all(self.container_id))
 
     async def _to_the_end(self, helping: Coroutine[Any, Any, None]) -> None:
-        """Await what helpers do. It is not cancelled with the start: it ends soon by itself, and cleans up."""
+        """Await work of a helper. If the start is cancelled, the work continues: it is short, and cleans up."""
         self._helping = asyncio.ensure_future(helping)
-        # Where the start was cancelled nobody else looks at the outcome.
+        # After a cancelled start, no other code retrieves the result.
         self._helping.add_done_callback(lambda done: done.cancelled() or done.exception())
         await asyncio.shield(self._helping)
 
@@ -176,7 +176,7 @@ class NewVolumes(LoggingConfigurable):
         save_state(self, unprepared=self._unprepared)
 
     def _is_marked(self, name: str) -> bool:
-        """Has an earlier start left it to the next one?"""
+        """Did an earlier start leave this volume for the next start?"""
         return name in self._unprepared
 
     def _forget_mark(self, name: str) -> None:
@@ -239,7 +239,7 @@ class NewVolumes(LoggingConfigurable):
         return {ownership.HELPER: self.instance}
 
     async def _run_helper(self, spec: Mapping[str, Any]) -> str:
-        """Run a helper; why it failed, empty where it did not. Unavailable where the engine does not answer."""
+        """Run a helper; return why it failed, empty on success. Unavailable if the engine does not answer."""
         await self._sweep_helpers()
         helper_id = ""
         try:
@@ -323,9 +323,9 @@ class NewVolumes(LoggingConfigurable):
             return None
 
     async def _runs_as(self, container_id: str, files_of: str = "") -> Identity | None:
-        """Uid and gid of the server in a container, which need not run; None where that can't be told.
+        """Determine uid and gid of the server in a container, running or not; None if unknown.
 
-        `files_of` is a container of the same image whose files can be read, if those of this one can't be.
+        `files_of` is a container of the same image, for use if this container's files can't be read.
         """
         config = (await perform(self.docker, "inspect_container", container_id))["Config"]
         user = str(config.get("User") or "")
@@ -340,7 +340,7 @@ class NewVolumes(LoggingConfigurable):
                 texts.append(await self._read_archive(files_of or container_id, path, archive.text_of))
             except Gone:
                 texts.append("")
-        # In a thread: a container's user may have made them long.
+        # In a thread: a container's user may have written long files.
         return await asyncio.to_thread(identity, user, *texts)
 
     async def _not_writable(self) -> str:

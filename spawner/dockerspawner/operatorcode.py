@@ -1,4 +1,4 @@
-"""Code of an operator, such as a hook: its errors are its own, never the engine's."""
+"""Errors of operator code, such as a hook: they are never treated as engine errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dockerspawner.errors import came_through_door
 from dockerspawner.failures import misconfigured
 from dockerspawner.templates import TemplateError
 
-# The hub takes each of these for the end of start_timeout, whatever has raised it.
+# The hub treats each of these as the end of start_timeout, regardless of its origin.
 TIMEOUTS = (TimeoutError, asyncio.TimeoutError)
 
 
@@ -21,10 +21,10 @@ TIMEOUTS = (TimeoutError, asyncio.TimeoutError)
 def operator_code(
     name: str, log: logging.Logger, only: type[Exception] | tuple[type[Exception], ...] = Exception
 ) -> Iterator[None]:
-    """Run code of the setting, or of the overridden method, `name`; errors that it raises are blamed on it.
+    """Run code of the setting or overridden method `name`; attribute its errors to `name`.
 
-    - The log gets the traceback, the user one sentence. Only errors of the types `only` are treated so.
-    - Errors that have a message for users already, and those of the Docker engine, stay as they are.
+    - The log gets the traceback, and the user one sentence. This applies only to errors of the types `only`.
+    - Errors that already have a message for users, and engine errors, do not change.
     """
     try:
         yield
@@ -38,9 +38,9 @@ def operator_code(
 
 
 def blame(name: str, error: Exception, log: logging.Logger) -> Exception:
-    """`error` with a message for the user that names the setting or the method; an error for users stays as it is.
+    """Add a message for the user that names the setting or method; an error for users does not change.
 
-    A time-out becomes a failure of its own, for the hub's sake.
+    Returns a failure instead of a timeout, which the hub would treat as the end of start_timeout.
     """
     if isinstance(error, HTTPError | TemplateError) or hasattr(error, "jupyterhub_message") or came_through_door(error):
         return error

@@ -16,7 +16,7 @@ from dockerspawner.operatorcode import operator_code
 from dockerspawner.profilechoice import copied, merged
 from dockerspawner.profilelist import suggestion
 
-# Names and labels: what belongs to whom is found by them, by all spawners of the hub.
+# Names and labels: all spawners of the hub use them to identify owners.
 _IDENTITY = ("instance", "prefix", "name_template", "escape")
 
 # Settings that can't differ between the servers of one hub, and why. A setting that a subclass adds can.
@@ -117,7 +117,7 @@ class Overrides(LoggingConfigurable):
     def _begin_overrides(self) -> None:
         """Keep what is set. What was read of the rest is forgotten, so that it follows from the overrides."""
         for name in _IDENTITY:
-            # It may follow from what is overridden, such as hub_connect_url, but stays what it is.
+            # Its default may depend on an overridden setting, such as hub_connect_url, but must not change.
             getattr(self, name)
         for name, default in self._defaults.items():
             if name not in _IDENTITY and self._trait_values.get(name) == default:
@@ -144,7 +144,7 @@ class Overrides(LoggingConfigurable):
         if callable(value) and not self._takes(name, value):
             with operator_code(f"the profile's {name}", self.log):
                 value = await maybe_future(value(self))
-        # What was read is for many servers: none may change it.
+        # The profile list is shared by many servers, which must not change it.
         value = copied(value)
         if isinstance(value, Mapping):
             below = getattr(self, name)
@@ -179,7 +179,7 @@ class Overrides(LoggingConfigurable):
         """What is wrong with overriding a setting, by a value that is known unless it is None."""
         if name in RENAMED:
             return f"is called {RENAMED[name][0]} now"
-        # Not by traits(), which makes a list of all for each setting of each profile.
+        # traits() would list all traits for each setting of each profile.
         trait = getattr(type(self), name, None) if isinstance(name, str) else None
         if not (isinstance(trait, TraitType) and trait.metadata.get("config")):
             return f"is not a setting of {type(self).__name__}{suggestion(name, self._overridable())}"
@@ -195,5 +195,5 @@ class Overrides(LoggingConfigurable):
         return ""
 
     def _overridable(self) -> list[str]:
-        """Names of the settings that a profile can override."""
+        """List the settings that a profile can override."""
         return sorted(set(self.traits(config=True)) - SHARED.keys() - RENAMED.keys())

@@ -36,7 +36,7 @@ class Owner:
         return {INSTANCE: self.instance, USER: self.user, SERVER: self.server, SPEC: spec}
 
     def owns(self, container: Container, known_id: str = "", instances: Collection[str] = ()) -> bool:
-        """Is this inspected container of this server?
+        """Does this inspected container belong to this server?
 
         The id in the hub's own state decides. Without it, our labels decide: `instances` are former values of the
         instance. A container without our labels is this server's if its environment names the user and the server.
@@ -51,7 +51,7 @@ class Owner:
 
 
 def made_for(container: Container, owner: Owner) -> Owner:
-    """`owner` with the names of the user and the server that an inspected container was made for, as far as it says."""
+    """Replace names in `owner` with the user and server that a container was created for, as far as known."""
     labels = container["Config"].get("Labels") or {}
     if USER in labels:
         made = Owner.of(labels)

@@ -1,4 +1,4 @@
-"""The operator's command that runs in a container once it is started."""
+"""The operator's command that runs in a container after its start."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from dockerspawner.engine import perform
 from dockerspawner.errors import EngineError, Unavailable
 from dockerspawner.failures import failure
 
-# Exit codes of a command that could not be run: its output is then the engine's complaint.
+# Exit codes of a command that could not be executed: its output is then the engine's error message.
 _NOT_RUN = (126, 127)
-# What only a shell understands: it is an argument to a command that no shell runs.
+# Syntax that only a shell understands. Without a shell, it becomes an argument of the command.
 _OF_A_SHELL = re.compile(r"^\s*(?:cd|export|source|\.|if|for|while|set|umask)\s|&&|\|\||[|;<>`*]|\$\w|\$[({]")
-# Seconds between two looks at a command whose output the engine has given up.
+# Seconds between two inspections of a command whose output stream timed out.
 _PAUSE = 0.5
 
 Command = str | list[str] | bool
 
 
 def needs_shell(command: Command) -> bool:
-    """Whether a command that runs without a shell was probably written for one."""
+    """Was a command that runs without a shell probably written for a shell?"""
     if not isinstance(command, str):
         return False
     try:
@@ -38,7 +38,7 @@ def needs_shell(command: Command) -> bool:
     return bool(_OF_A_SHELL.search(command)) and not (first and first[0].rpartition("/")[2] in ("sh", "bash", "dash"))
 
 
-# Lines of its output in the hub's log.
+# Lines of the command's output in the hub's log.
 OUTPUT_LINES = 200
 
 
@@ -54,11 +54,11 @@ class PostStart(LoggingConfigurable):
     )
 
     async def post_start_exec(self) -> None:
-        """Run post_start_cmd in the container; stdout goes to the log as debug, stderr as warning."""
+        """Run post_start_cmd in the container; log stdout as debug and stderr as warning."""
         try:
             command = await perform(self.docker, "exec_create", self.object_id, self.post_start_cmd)
         except ValueError as error:
-            # The SDK's, of a quotation mark that is never closed.
+            # The SDK raises this for an unclosed quotation mark.
             self.log.error("post_start_cmd can't be run: %s: %s", error, self.post_start_cmd)
             raise failure(
                 "The command that prepares the server can't be run. Ask an administrator to correct post_start_cmd.",
@@ -101,7 +101,7 @@ class PostStart(LoggingConfigurable):
             await asyncio.sleep(_PAUSE)
 
     async def _run_post_start(self, until: float) -> None:
-        """Run post_start_cmd until then at the latest. A server that ends meanwhile is the reason of the failure."""
+        """Run post_start_cmd until `until` at the latest. If the server exits meanwhile, the failure reports that."""
         began = time.monotonic()
         running = maybe_future(self.post_start_exec())
         try:
@@ -129,6 +129,6 @@ class PostStart(LoggingConfigurable):
         try:
             running.result()
         except EngineError:
-            # The engine runs no command in a container that has ended: the exit code says more.
+            # The engine runs no command in a stopped container: the container's exit code says more.
             self._fail_if_dead(await self._existing())
             raise

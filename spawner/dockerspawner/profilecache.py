@@ -1,4 +1,4 @@
-"""Lists of profiles that were read before: a hub has many spawners, and one list."""
+"""A cache of profile lists: a hub has many spawners, but one list."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any
 
 from dockerspawner.profilechoice import Profile, copied
 
-# Lists that are kept: of each class of spawners one, and of callables those that they gave last.
+# Maximum number of cached lists: one per spawner class, and the latest results of callables.
 _KEPT = 64
 
 
 class ProfileCache:
-    """Profiles by the class of spawners and the list that they were read from.
+    """A cache of profiles, by spawner class and profile list.
 
-    Lists are compared by value, and what is kept is a copy: each spawner has a list of its own, and may change it.
+    Lists are compared by value. The cache holds copies, because each spawner may change its own list.
     """
 
     def __init__(self) -> None:
         self._known: OrderedDict[tuple[type, str], tuple[Any, tuple[Profile, ...]]] = OrderedDict()
 
     def profiles(self, cls: type, listed: Any, read: Callable[[Any], tuple[Profile, ...]]) -> tuple[Profile, ...]:
-        """What `read` makes of `listed`, or has made of an equal list. What it raises is raised, and not kept."""
+        """Return the cached profiles of `listed`, or read them with `read`. Exceptions are raised and not cached."""
         key = cls, repr(listed)
         if (known := self._known.get(key)) and _same(known[0], listed):
             self._known.move_to_end(key)
@@ -38,17 +38,17 @@ class ProfileCache:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Are they equal, of the same types? 1, 1.0 and True are not the same setting."""
+    """Are both equal, including types? 1, 1.0 and True are different settings."""
     if one is other:
         return True
     if type(one) is not type(other):
         return False
     if isinstance(one, Mapping):
-        # In the same order: it is the order of the form.
+        # Including the order, which the form shows.
         return len(one) == len(other) and all(map(_same, one.items(), other.items()))
     if isinstance(one, list | tuple):
         return len(one) == len(other) and all(map(_same, one, other))
     if isinstance(one, partial):
-        # Each spawner has a copy, which is never equal.
+        # Each spawner has a copy, which never compares equal.
         return _same((one.func, one.args, one.keywords), (other.func, other.args, other.keywords))
     return bool(one == other)

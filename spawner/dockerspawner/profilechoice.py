@@ -10,9 +10,9 @@ from typing import Any
 
 # As the value of an option: the user's own text, in the option of the same name with this suffix, counts.
 UNLISTED = "unlisted-choice"
-# Characters of a text of a user's own.
+# Maximum length of a text that a user types.
 LONGEST_TEXT = 1000
-# Of what a user has sent, in a message: characters of a text, and how many names.
+# Limits of user input in a message: characters of a text, and number of names.
 _QUOTED, _NAMED = 80, 10
 # In the overrides of an unlisted choice: the user's text.
 PLACEHOLDER = "{value}"
@@ -118,7 +118,7 @@ def pick(profiles: Collection[Profile], options: Mapping[str, Any]) -> Profile:
 
 
 def texts_of(profile: Profile, options: Mapping[str, Any]) -> list[tuple[Option, str]]:
-    """The user's own texts among the options, each of which has to match its regular expression: see mismatch()."""
+    """Return the texts that the user typed. Each must match its option's regular expression: see mismatch()."""
     found = [(option, _own_text(option, options)) for option in profile.options]
     return [(option, text) for option, text in found if text is not None]
 
@@ -147,19 +147,19 @@ def choose(profile: Profile, options: Mapping[str, Any], others: Collection[str]
 
 
 def mismatch(option: Option, text: str) -> NotAllowed:
-    """The refusal of a text that does not match the regular expression of its option."""
+    """Create the error for a text that does not match the regular expression of its option."""
     assert option.unlisted is not None
     why = option.unlisted.message or f"It must match {option.unlisted.regex}."
     return NotAllowed(f"The option {option.key} can't be {quoted(text)}. {why}")
 
 
 def quoted(text: str) -> str:
-    """A text that a user has sent, as a part of a message: its beginning, if it is long."""
+    """Shorten a user's text for a message."""
     return text if len(text) <= _QUOTED else text[: _QUOTED - 1] + "…"
 
 
 def names_of(names: Collection[str]) -> str:
-    """Names that a user has sent, as a part of a message: the first of them, if they are many."""
+    """List names that a user sent for a message; only the first ones if there are many."""
     first = ", ".join(quoted(str(name)) for name in heapq.nsmallest(_NAMED, names))
     return first if len(names) <= _NAMED else f"{first} and {len(names) - _NAMED} more"
 
@@ -217,7 +217,7 @@ def fill(value: Any, text: str) -> Any:
 
 
 def copied(value: Any) -> Any:
-    """`value` with mappings, lists and sets of its own; what is in them is the same."""
+    """Copy `value` with new mappings, lists and sets; their elements are the same objects."""
     kind = type(value)
     if kind is dict:
         return {key: copied(inner) for key, inner in value.items()}

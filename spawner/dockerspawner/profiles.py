@@ -169,7 +169,7 @@ class Profiles(LoggingConfigurable):
             raise failure(str(refusal), reason="profile", status=400) from None
 
     async def _check_text(self, profile: Profile, option: Option, text: str) -> None:
-        """NotAllowed where the user's own text does not match, or takes too long to."""
+        """Raise NotAllowed if the user's text does not match, or if the match takes too long."""
         regex = option.unlisted.regex if option.unlisted else ""
         where = f"validation_regex of option {option.key} in profile {profile.slug}"
         try:
@@ -274,7 +274,7 @@ class Profiles(LoggingConfigurable):
             if not self.profile_list:
                 options = {k: v for k, v in options.items() if k in ("image", "fresh")}
             if wrong := [name for name, value in options.items() if not isinstance(value, str | bool)]:
-                # A file that was uploaded.
+                # An uploaded file.
                 raise failure(f"These options are not text: {names_of(wrong)}.", reason="profile", status=400)
             return options
 

@@ -9,7 +9,7 @@ from typing import Any
 
 Event = dict[str, Any]
 
-# Events of a spawn that are kept for readers to come; of more, the oldest go.
+# Maximum number of events of a spawn that are kept for later readers; older events are dropped.
 MOST = 100
 
 
@@ -21,7 +21,7 @@ class _Told:
 
 
 class Story:
-    """The last events of one spawn, in order, for any number of readers that may come at any time."""
+    """The latest events of one spawn, in order, for any number of readers that join at any time."""
 
     def __init__(self) -> None:
         self._events: list[_Told] = []
@@ -30,9 +30,9 @@ class Story:
         self._news = asyncio.Event()
 
     def tell(self, progress: int, message: str, series: str = "") -> None:
-        """Add an event; progress (percent) never goes back, and what was said last is not said again.
+        """Add an event. Progress (percent) never decreases, and the last message is not repeated.
 
-        An event of a `series`, such as the megabytes of a pull, takes the place of the one before it in that series.
+        An event of a `series`, such as the megabytes of a pull, replaces the previous event of that series.
         """
         last = self._events[-1] if self._events else None
         if self.ended or (last and last.event["message"] == message):
@@ -52,14 +52,14 @@ class Story:
         self._wake()
 
     async def follow(self) -> AsyncIterator[Event]:
-        """The events that are kept, and every one that comes, until the story ends."""
+        """Yield the kept events, then each new one until the end of the spawn."""
         seen = 0
         while True:
             news = self._news
             for told in [told for told in self._events if told.number > seen]:
                 seen = told.number
                 yield told.event
-            # More may have come while the reader was busy.
+            # New events may have arrived while the reader was busy.
             if self._number > seen:
                 continue
             if self.ended:

@@ -1,4 +1,4 @@
-"""Whether a server answers yet, whether it is this user's JupyterHub server, or whether it has ended."""
+"""Checks whether a server answers, whether it is the user's JupyterHub server, and whether it has exited."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ LONGEST_PAUSE = 0.25
 GROWTH = 1.2
 # A server that has accepted a connection may still be loading: longer than that one answer takes.
 ANSWER_TIMEOUT = 5.0
-# Seconds for which every answer has to be a wrong one. A proxy in front of a server may answer while the server loads.
+# The start fails if every answer of this many seconds is wrong. A proxy may answer while the server loads.
 WRONG_FOR = 10.0
-# An answer's head beyond this many bytes is not read. Its body never is.
+# Maximum bytes of an answer's head that are read. The body is never read.
 LONGEST_HEAD = 65536
 
-# JupyterHub's single-user server, and what takes its place in a container, sends this header with every answer.
+# JupyterHub's single-user server, and its replacements, send this header with every answer.
 HEADER = "x-jupyterhub-version"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The head of an HTTP answer; names of headers are in lower case."""
+    """The head of an HTTP answer, with header names in lower case."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -38,11 +38,11 @@ class Answer:
 
 class Verdict(Enum):
     READY = auto()
-    # No answer, or one that says that the server is not available yet.
+    # No answer, or an answer that the server is not available yet.
     LOADING = auto()
-    # An HTTP server that JupyterHub's users can't sign in to.
+    # An HTTP server that is not JupyterHub's single-user server.
     NOT_JUPYTERHUB = auto()
-    # JupyterHub's single-user server, but not this user's.
+    # JupyterHub's single-user server of another user or server.
     OTHER_SERVER = auto()
 
 
@@ -61,7 +61,7 @@ class WrongServer(Exception):
 
 
 class NotReady(Exception):
-    """The time is over. `answer` is the last one, None where there was none."""
+    """The timeout expired. `answer` is the last answer, None without one."""
 
     def __init__(self, answer: Answer | None) -> None:
         self.answer = answer
@@ -69,14 +69,14 @@ class NotReady(Exception):
 
 
 def any_answer(answer: Answer | None) -> Verdict:
-    """Whatever answers HTTP is ready, whatever its status."""
+    """Treat every HTTP answer as ready, regardless of its status."""
     return Verdict.LOADING if answer is None else Verdict.READY
 
 
 def own_server(base_url: str, client_id: str = "") -> Judge:
-    """Only JupyterHub's single-user server at `base_url` is ready; it was asked for `<base_url>api`.
+    """Treat only the answer of JupyterHub's single-user server to `<base_url>api` as ready.
 
-    `client_id` is the server's at the hub: a redirect to the hub's sign-in has to be for it.
+    `client_id` is the server's OAuth client: a redirect to the hub's sign-in must contain it.
     """
     asked = f"{base_url}api"
 
@@ -84,7 +84,7 @@ def own_server(base_url: str, client_id: str = "") -> Judge:
         try:
             target = urlsplit(urljoin(asked, location))
         except ValueError:
-            # Of an address such as http://[
+            # From a URL such as http://[
             return False
         if target.path.startswith(base_url):
             return target.path != asked
@@ -103,7 +103,7 @@ def own_server(base_url: str, client_id: str = "") -> Judge:
 
 
 async def ask(host: str, port: int, path: str, tls: ssl.SSLContext | None = None) -> Answer | None:
-    """The answer to a GET, None where nothing answers HTTP. A connection alone, or a handshake, is no answer."""
+    """Send a GET; return None without an HTTP answer. A connection or a handshake alone is not an answer."""
     writer = None
     try:
         reader, writer = await asyncio.open_connection(host, port, ssl=tls, limit=LONGEST_HEAD)
@@ -130,7 +130,7 @@ async def _head(reader: asyncio.StreamReader) -> Answer | None:
             left -= len(line)
             name, _, value = line.decode("latin-1").partition(":")
             headers.setdefault(name.strip().lower(), value.strip())
-        # Another answer follows an interim one.
+        # The final answer follows an interim one.
         if status >= HTTPStatus.OK or status == HTTPStatus.SWITCHING_PROTOCOLS:
             return Answer(status, headers)
 
@@ -144,14 +144,14 @@ async def _line(reader: asyncio.StreamReader) -> bytes:
 
 
 def _status(line: bytes) -> int | None:
-    """The status in the first line of an answer, None where it is not HTTP."""
+    """Parse the status in the first line of an answer, None if it is not HTTP."""
     version, _, rest = line.partition(b" ")
     digits = rest.strip()[:3]
     return int(digits) if version.startswith(b"HTTP/") and len(digits) == 3 and digits.isdigit() else None
 
 
 class Probe:
-    """The tries of one start, and what the last of them has shown."""
+    """The tries of one start, and the result of the last try."""
 
     def __init__(self, host: str, port: int, path: str, tls: ssl.SSLContext | None, judge: Judge) -> None:
         self._target = (host, port, path, tls)
@@ -159,9 +159,9 @@ class Probe:
         self.answer: Answer | None = None
 
     async def until_ready(self) -> None:
-        """Return as soon as the server is ready: tried every 25 ms at first, then less and less often, to 250 ms.
+        """Return as soon as the server is ready. The interval between tries grows from 25 ms to 250 ms.
 
-        WrongServer where the answers of WRONG_FOR seconds are all a wrong server's.
+        WrongServer if all answers of WRONG_FOR seconds come from a wrong server.
         """
         pause, wrong_since = FIRST_PAUSE, 0.0
         while True:
@@ -196,10 +196,10 @@ async def ready(
     tls: ssl.SSLContext | None = None,
     judge: Judge = any_answer,
 ) -> None:
-    """Return once the server's answer is READY to `judge`.
+    """Return when `judge` rates the server's answer as READY.
 
-    `watch_over` runs meanwhile; what it raises, because the server is dead, is raised here. After `timeout` seconds,
-    WrongServer where the last answer was a wrong server's, else NotReady.
+    `watch_over` runs concurrently. It raises an exception if the server exits, which is raised here. After `timeout`
+    seconds, raises WrongServer if the last answer came from a wrong server, else NotReady.
     """
     probe = Probe(host, port, path, tls, judge)
     if not await _within(timeout, watch_over(), probe.until_ready()):
@@ -208,7 +208,7 @@ async def ready(
 
 
 async def _within(timeout: float, *runners: Coroutine[Any, Any, None]) -> bool:
-    """Whether one of the runners has returned in time; what one raises is raised. No runner goes on afterwards."""
+    """Wait until a runner returns; False on timeout. Raises a runner's exception, and ends all runners."""
     race = [asyncio.ensure_future(runner) for runner in runners]
     try:
         done, _ = await asyncio.wait(race, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""When a started server counts as ready, and the error message where it never does."""
+"""The readiness check of a started server, and its error messages."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from dockerspawner.failures import failure
 from dockerspawner.readiness import NotReady, Verdict, WrongServer
 
 JUPYTERHUB, HTTP = "jupyterhub", "http"
-# Seconds for which an address is asked that a subclass has decided about: the hub may reach it where this can't.
+# Seconds of tries at an address that a subclass chose: possibly only the hub itself reaches it.
 OTHER_ADDRESS = 10.0
 
 
 class ReadyCheck(LoggingConfigurable):
-    """A server is ready when it answers as the user's own JupyterHub server, or, with "http", at all."""
+    """Readiness check: the user's own JupyterHub server answers, or, with "http", any HTTP server."""
 
     ready_check = CaselessStrEnum(
         [JUPYTERHUB, HTTP],
@@ -43,7 +43,7 @@ class ReadyCheck(LoggingConfigurable):
         return readiness.own_server(self._base_url, self.oauth_client_id)
 
     async def _is_ready_at(self, host: str, port: int, timeout: float) -> bool:
-        """Whether this server answers there now."""
+        """Does this server answer at that address now?"""
         try:
             asking = readiness.ask(host, port, url_path_join(self._base_url, "api"), self._tls())
             return self._judge()(await asyncio.wait_for(asking, timeout)) is Verdict.READY
@@ -94,7 +94,7 @@ class ReadyCheck(LoggingConfigurable):
                 f"A JupyterHub server answers at {url}, but it is not yours. "
                 "Ask an administrator to look for another server on that port, or for a changed base_url in the image."
             )
-        # Without its log, which is full of what it was asked here.
+        # Without the log, which is full of entries for these requests.
         return failure(sentence, reason="wrong-server")
 
     async def _not_ready(self, url: str, error: NotReady) -> Exception:
@@ -110,6 +110,6 @@ class ReadyCheck(LoggingConfigurable):
         return failure(sentence, reason="timeout", details=await self._details())
 
     def _hub_waits_longer(self, started: float) -> bool:
-        """Has the operator set an http_timeout that a server which is up for as long has not used up yet?"""
+        """Did the operator set an http_timeout that has not expired for this server?"""
         default: Any = type(self).http_timeout.default_value
         return bool(self.http_timeout != default and time.monotonic() - started < self.http_timeout)

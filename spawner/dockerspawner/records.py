@@ -39,13 +39,13 @@ from dockerspawner.instance import owners_of
 
 
 def session_of(spawner: Any) -> Any:
-    """The hub's database session, for functions of this module only; None without a hub."""
+    """Return the hub's database session, only for functions of this module; None without a hub."""
     return getattr(spawner.user, "db", None)
 
 
 @contextmanager
 def _operation(session: Any) -> Iterator[None]:
-    """One read, or one change and its commit; a failure leaves a session that works."""
+    """Wrap one read, or one change and its commit; a failure leaves a usable session."""
     try:
         yield
     except SQLAlchemyError:
@@ -54,15 +54,15 @@ def _operation(session: Any) -> Iterator[None]:
 
 
 def _columns(session: Any, *columns: Any) -> Any:
-    """A query of columns instead of whole records, which take several times as long; flushes nothing.
+    """Query columns instead of whole records, which take several times as long; flushes nothing.
 
-    Not cached as a statement: JupyterHub's type of `state` can't be part of a cache key, and SQLAlchemy warns of that.
+    Statement caching is off: SQLAlchemy warns that JupyterHub's type of `state` can't be part of a cache key.
     """
     return session.query(*columns).autoflush(False).execution_options(compiled_cache=None)
 
 
 def save(spawner: Any) -> None:
-    """Commit what was changed of this server's record; nothing without a hub."""
+    """Commit changes of this server's record; does nothing without a hub."""
     session = session_of(spawner)
     if session is not None:
         with _operation(session):
@@ -70,32 +70,32 @@ def save(spawner: Any) -> None:
 
 
 def save_state(spawner: Any, **changes: Any) -> None:
-    """Change these values in the state on record now: JupyterHub asks for the state only after the start."""
+    """Change these values of the state on record at once: JupyterHub saves the state only after the start."""
     if spawner.orm_spawner and session_of(spawner) is not None:
         spawner.orm_spawner.state = {**(spawner.orm_spawner.state or {}), **changes}
         save(spawner)
 
 
 def replace_state(spawner: Any) -> None:
-    """Put the state on record that the spawner has now. JupyterHub commits it together with its own change."""
+    """Write the spawner's current state to the record. JupyterHub commits it together with its own change."""
     if spawner.orm_spawner:
         spawner.orm_spawner.state = spawner.get_state()
 
 
 def saved_options(spawner: Any) -> Mapping[str, Any]:
-    """The options on record, with which JupyterHub starts the server if a start gives none."""
+    """Return the options on record. JupyterHub uses them if a start has no options."""
     return getattr(spawner.orm_spawner, "user_options", None) or {}
 
 
 def save_options(spawner: Any, options: Mapping[str, Any]) -> None:
-    """Have these options on record."""
+    """Write these options to the record."""
     if spawner.orm_spawner:
         spawner.orm_spawner.user_options = dict(options)
         save(spawner)
 
 
 def servers_on_record(session: Any) -> list[tuple[tuple[int, str], dict[str, Any]]]:
-    """Every server that runs or sleeps, as the id of its user and its own name, with its state; none without a hub."""
+    """List running and paused servers as (user id, server name) with their state; empty without a hub."""
     if session is None:
         return []
     columns = orm.Spawner.user_id, orm.Spawner.name, orm.Spawner.state, orm.Spawner.server_id
@@ -109,9 +109,9 @@ def servers_on_record(session: Any) -> list[tuple[tuple[int, str], dict[str, Any
 
 
 def forget_sleep(session: Any, container_id: str) -> None:
-    """The server whose state says that it sleeps in that container does so no more; nothing without a hub.
+    """Clear the paused state of the server that is paused in that container; does nothing without a hub.
 
-    By the id: the user, or the server, may have had another name when the container was made.
+    The container id identifies the server: the user or server may have been renamed since.
     """
     if session is None:
         return
@@ -124,13 +124,13 @@ def forget_sleep(session: Any, container_id: str) -> None:
 
 
 def _mentions(text: str) -> Any:
-    """A condition on the state, for the database: it has this text somewhere, as JSON."""
+    """Create a database condition: the state as JSON contains this text."""
     return cast(orm.Spawner.state, UnicodeText).contains(json.dumps(text), autoescape=True)
 
 
 @dataclass(frozen=True)
 class Record:
-    """What the hub has on record of one server."""
+    """The hub's record of one server."""
 
     user: int
     name: str
@@ -146,7 +146,7 @@ class Record:
 
 
 def _others(spawner: Any, *conditions: Any) -> list[Record]:
-    """The hub's other servers, running or not; none without a hub."""
+    """List the hub's other servers, running or not; empty without a hub."""
     session, user = session_of(spawner), getattr(spawner.user, "orm_user", None)
     if session is None or user is None:
         return []
@@ -162,7 +162,7 @@ def _other_users(spawner: Any, *conditions: Any) -> list[Record]:
 
 
 def names_of_others(spawner: Any) -> set[str]:
-    """The names of the user's other servers, running or not; none without a hub."""
+    """List the names of the user's other servers, running or not; empty without a hub."""
     session, user = session_of(spawner), getattr(spawner.user, "orm_user", None)
     if session is None or user is None:
         return set()
@@ -172,12 +172,12 @@ def names_of_others(spawner: Any) -> set[str]:
 
 
 def containers_of_others(spawner: Any) -> set[str]:
-    """Ids of containers on record of the hub's other servers."""
+    """List ids of containers on record of the hub's other servers."""
     return {record.container for record in _others(spawner)} - {""}
 
 
 def containers_of_other_users(spawner: Any) -> set[str]:
-    """Ids of containers on record of other users' servers."""
+    """List ids of containers on record of other users' servers."""
     return {record.container for record in _other_users(spawner)} - {""}
 
 
@@ -188,7 +188,7 @@ def volumes_of_others(spawner: Any) -> set[str]:
 
 
 def volumes_of_former_namesakes(spawner: Any) -> set[str]:
-    """Volumes on record of users who once had the name that this user has now."""
+    """List volumes on record of users who once had this user's current name."""
     name = spawner.user.name
     found = [
         record
@@ -199,7 +199,7 @@ def volumes_of_former_namesakes(spawner: Any) -> set[str]:
 
 
 def instances_on_record(spawner: Any) -> set[str]:
-    """The values that `instance` had at starts of this hub's other servers."""
+    """List the values of `instance` at starts of this hub's other servers."""
     return {owner.instance for record in _others(spawner, _mentions("owners")) for owner in owners_of(record.state)}
 
 

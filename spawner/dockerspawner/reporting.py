@@ -112,6 +112,6 @@ class Reporting(LoggingConfigurable):
 
     def _fail_if_dead(self, container: dict[str, Any]) -> None:
         state = container["State"]
-        # To the engine one that it restarts again and again is running.
+        # For the engine, a container in a restart loop is running.
         if not state["Running"] or (self._starting and state.get("Restarting")):
             raise self._death(container)

@@ -1,4 +1,4 @@
-"""Settings that are passed on to the Docker SDK: which keys it knows, and what was meant by others."""
+"""Validation of settings for the Docker SDK: known keys, and suggestions for unknown ones."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from docker.types import ContainerSpec, EndpointSpec, HostConfig, Placement, Res
 
 from dockerspawner.templates import nearest
 
-# Keys that a message may list.
+# Maximum number of keys that a message lists.
 _FEW = 30
 
 Places = Mapping[str, Collection[str]]
 
 
 class Mistake(ValueError):
-    """A setting that can't be used; the text is a sentence that names setting and key."""
+    """An invalid setting; the message names the setting and the key."""
 
 
 def _parameters(function: Callable[..., Any]) -> frozenset[str]:
     return frozenset(inspect.signature(function).parameters) - {"self", "version"}
 
 
-# What each setting takes.
+# Keys that each setting accepts.
 CONTAINER: Places = {
     "extra_create_kwargs": _parameters(APIClient.create_container),
     "extra_host_config": _parameters(HostConfig),
@@ -36,14 +36,14 @@ CONTAINER: Places = {
 SERVICE: Places = {
     "extra_create_kwargs": _parameters(APIClient.create_service),
     "extra_container_spec": _parameters(ContainerSpec),
-    # The SDK has no such limit, the engine has.
+    # The SDK lacks this limit, but the engine has it.
     "extra_resources_spec": _parameters(Resources) | {"pids_limit"},
     "extra_placement_spec": _parameters(Placement),
     "extra_task_spec": _parameters(TaskTemplate),
     "extra_endpoint_spec": _parameters(EndpointSpec),
 }
 
-# Other words for keys: of the command line, of compose files and of the engine. The first known key counts.
+# Synonyms of keys, from the command line, compose files and the engine. The first known key counts.
 _SYNONYMS = {
     "add_host": ("extra_hosts",),
     "blkio_device_read_bps": ("device_read_bps",),
@@ -79,7 +79,7 @@ _SYNONYMS = {
     "workdir": ("working_dir", "workdir"),
     "working_dir": ("working_dir", "workdir"),
 }
-# Other words for settings of the spawner.
+# Synonyms of the spawner's settings.
 _SETTINGS = {
     "args": "args",
     "auto_remove": "remove",
@@ -114,7 +114,7 @@ _SETTINGS = {
     "volume": "volumes",
     "volumes": "volumes",
 }
-# Both of the above: the key that does the same as the setting.
+# For synonyms of both: the key that does the same as the setting.
 _KEYS = {
     "cpus": "nano_cpus",
     "gpus": "device_requests",
@@ -134,7 +134,7 @@ _KEYS = {
     "volumes": "binds",
 }
 
-# What keys take whose form is often another one elsewhere.
+# Examples of values whose form often differs in other tools.
 _EXAMPLES = {
     "binds": '{"/srv/data": {"bind": "/data", "mode": "ro"}}',
     "cap_add": '["SYS_PTRACE"]',
@@ -166,11 +166,11 @@ _EXAMPLES = {
     "ulimits": '[{"name": "nofile", "soft": 65536, "hard": 65536}]',
     "volumes": '["/data"]',
 }
-# The SDK takes a text for these apart into its letters.
+# For these keys, the SDK would split a string into letters.
 _NO_TEXT = frozenset({"constraints", "devices", "group_add", "mounts", "platforms", "preferences", "secrets"})
-# What takes a dict, or a list of name=value.
+# Keys that accept a dict, or a list of name=value.
 _PAIRS = frozenset({"env", "environment", "labels"})
-# The SDK disregards other keys inside of these.
+# Inside of these, the SDK ignores unknown keys.
 _INSIDE = {
     "device_requests": ("driver", "count", "device_ids", "capabilities", "options"),
     "healthcheck": ("test", "interval", "timeout", "retries", "start_period", "start_interval"),
@@ -184,7 +184,7 @@ _RAISED = (TypeError, ValueError, AttributeError, LookupError, DockerException)
 
 
 def check(setting: str, given: Any, places: Places) -> None:
-    """Mistake where `given`, the value of `setting`, has a key that the SDK does not take there, or a wrong value."""
+    """Raise Mistake if `given`, the value of `setting`, has an unknown key or a wrong value."""
     if not isinstance(given, Mapping):
         raise Mistake(f"The setting {setting} must be a dict, not {type(given).__name__}")
     for key, value in given.items():
@@ -194,12 +194,12 @@ def check(setting: str, given: Any, places: Places) -> None:
 
 
 def unread(host_config: Mapping[str, Any]) -> list[str]:
-    """Keys of a `host_config` in the engine's spelling that are in the SDK's: the engine disregards them."""
+    """List keys in the SDK's spelling in a `host_config` of the engine's spelling: the engine ignores them."""
     return [key for key in host_config if key in CONTAINER["extra_host_config"] and "_" in key]
 
 
 def build(kind: Callable[..., Any], setting: str, given: Mapping[str, Any], extra: Mapping[str, Any]) -> Any:
-    """`kind(**given)`; a Mistake that names the key of `setting`, whose value is `extra`, where the SDK refuses it."""
+    """Return `kind(**given)`. If the SDK rejects `extra`, the value of `setting`, Mistake names the key."""
     try:
         return kind(**given)
     except _RAISED as error:
@@ -212,11 +212,11 @@ def build(kind: Callable[..., Any], setting: str, given: Mapping[str, Any], extr
 
 
 def wrong_form(refusal: str, places: Places) -> str:
-    """A sentence about the value whose form the engine refuses; empty where it refuses something else."""
+    """Explain a rejected value whose type is wrong; empty for other rejections."""
     found = _WRONG_FORM.search(refusal)
     if found is None:
         return ""
-    # The innermost that is a key: of Config.Healthcheck.Interval, the second.
+    # The innermost known key: Healthcheck in Config.Healthcheck.Interval.
     fields = [_plainly(field) for field in reversed(found["fields"].split("."))]
     for field, (setting, keys) in itertools.product(fields, places.items()):
         if key := _same(field, keys) or next(iter(_synonyms(field, keys)), ""):
@@ -241,7 +241,7 @@ def _check_value(setting: str, key: str, value: Any) -> None:
 
 
 def wrong(setting: str, key: str, value: Any, error: Exception | None = None) -> Mistake:
-    """The mistake that `value` is for `key` of `setting`."""
+    """Create the Mistake for a wrong `value` of `key` in `setting`."""
     shown = f" {value!r}" if isinstance(value, str | int | float) and len(str(value)) < 60 else ""
     why = f"it takes {_EXAMPLES[key]}" if key in _EXAMPLES else _plain(error) if error else "its type is wrong"
     return Mistake(f'Wrong value{shown} for "{key}" in the setting {setting}: {why}')
@@ -253,7 +253,7 @@ def _plain(error: Exception) -> str:
 
 
 def _plainly(key: str) -> str:
-    """A key in the SDK's spelling, from that of the command line or the engine."""
+    """Convert a key from the spelling of the command line or the engine to the SDK's."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", key.strip().lstrip("-").replace("-", "_")).lower()
 
 

@@ -91,7 +91,7 @@ class Service(LoggingConfigurable):
 
     def _use_internal_ip_default(self) -> bool:
         if self.network_name == "bridge":
-            # Each node's own: what is on it is reached by published ports only.
+            # Local to each node: only published ports are reachable.
             return False
         extra = self.extra_task_spec
         return bool(self.network_name or (isinstance(extra, Mapping) and extra.get("networks")))
@@ -139,7 +139,7 @@ class Service(LoggingConfigurable):
         return DriverConfig(self.volume_driver or "local", options)
 
     def _filled_option(self, value: Any) -> Any:
-        """An option of volume_driver; braces without a placeholder's name in them are kept as they are."""
+        """Fill an option of volume_driver; braces without a placeholder name do not change."""
         is_template = isinstance(value, str) and re.search(r"\{[A-Za-z_]\w*[^{}]*\}", value)
         return self._fill("volume_driver_options", value) if is_template else value
 
@@ -165,7 +165,7 @@ class Service(LoggingConfigurable):
         return {self.gpu_resource: gpus}
 
     def _container_settings(self, extra: dict[str, Any]) -> dict[str, Any]:
-        """Keyword arguments of ContainerSpec, from what extra_container_spec gives."""
+        """Complete the keyword arguments of ContainerSpec that extra_container_spec gives."""
         return extra
 
     async def _create_kwargs(self) -> dict[str, Any]:
@@ -338,7 +338,7 @@ class Service(LoggingConfigurable):
         await self._remove_secrets()
 
     async def _grace(self, service_id: str) -> float:
-        """Seconds that the swarm gives the service's task to end."""
+        """Seconds of grace that the swarm gives the service's task to stop."""
         service = await described(self.docker, "inspect_service", service_id)
         container = service["Spec"]["TaskTemplate"]["ContainerSpec"] if service else {}
         period = container.get("StopGracePeriod")

@@ -75,7 +75,7 @@ def service(server: Service) -> dict[str, Any]:
 
 
 def _mounts(server: Service, extra: Any) -> list[Mapping[str, Any]]:
-    """The server's mounts and `extra` ones. Of two at one target, the extra one counts."""
+    """Merge the server's mounts with `extra` ones. If two have the same target, the extra one counts."""
     return [*layered(Mounted(mounts=server.mounts), Mounted(mounts=as_mounts(extra))).mounts]
 
 
@@ -94,7 +94,7 @@ def _container(server: Service) -> ContainerSpec:
         extra["env"] = {**server.environment, **as_dict(extra["env"])}
     if "labels" in extra:
         extra["labels"] = as_dict(extra["labels"])
-    # Besides, not instead: the user's home and keys are among them.
+    # Added instead of replaced: the user's home and keys are among the server's mounts.
     if mounts := _mounts(server, extra.pop("mounts", None)):
         given["mounts"] = mounts
     if secrets := [*server.secrets, *(extra.pop("secrets", None) or [])]:
@@ -137,9 +137,9 @@ def _placement(server: Service) -> Placement:
 
 def _endpoint(server: Service) -> EndpointSpec:
     endpoint: dict[str, Any] = {}
-    # The swarm's own way of publishing ports needs its own mode.
+    # The swarm's routing mesh needs the endpoint mode vip.
     if "ports" not in server.extra_endpoint:
-        # A virtual address would cut idle websockets, and needs IPVS in the kernel.
+        # A virtual IP would close idle websockets, and needs IPVS in the kernel.
         endpoint["mode"] = "dnsrr"
         if server.publish:
             endpoint["ports"] = [{"TargetPort": server.port, "Protocol": "tcp", "PublishMode": "host"}]

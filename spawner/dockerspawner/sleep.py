@@ -40,7 +40,7 @@ class Sleep(LoggingConfigurable):
 
     # When it was frozen, in seconds since the epoch; 0 where it is not.
     _paused_at = 0.0
-    # How long it has to end, where it is ended in its sleep: that of the profile that it had.
+    # Stop timeout for the end of a paused server: from the profile of its start.
     _paused_stop_timeout: int | None = None
 
     @property

@@ -38,10 +38,9 @@ def overdue(since: Mapping[str, float], now: float, most: int, longest: float) -
 
 @dataclass(frozen=True)
 class Sleeper:
-    """A frozen server: since when, in seconds since the epoch, and the network that is its own, if any.
+    """A paused server: since when, in seconds since the epoch, and its own network, if any.
 
-    `holder` holds its GPUs. `stop_timeout` is its own, too: how many seconds its processes have to end, None is what
-    its image says.
+    `holder` holds its GPUs. `stop_timeout` is its grace period in seconds; None means the value of its image.
     """
 
     since: float
@@ -51,7 +50,7 @@ class Sleeper:
 
     @classmethod
     def of(cls, state: Mapping[str, Any], holder: Hashable = None) -> Sleeper:
-        """A frozen server by its state on record."""
+        """Create it from a state on record."""
         return cls(state["paused_at"], state.get("network") or "", state.get("paused_stop_timeout"), holder)
 
 

@@ -28,12 +28,12 @@ _FLEETING = frozenset({"JUPYTERHUB_API_TOKEN", "JPY_API_TOKEN"})
 
 @dataclass(frozen=True)
 class Server:
-    """All that the container of one server is made of.
+    """Everything that defines the container of one server.
 
-    Memory is in bytes, `cpu_limit` and `cpu_guarantee` are in processors; without `swap` a limit of memory is one of
-    both; `publish_on` is a host address, empty where the port is not published; `extra_create` and `extra_host` are
-    spelled as the Docker SDK spells them, and have the last word. What they mount is added to `binds` and `mounts`,
-    and replaces only what these have at the same target.
+    Memory is in bytes; `cpu_limit` and `cpu_guarantee` are in processors. Without `swap`, the memory limit includes
+    swap. `publish_on` is a host address, empty if the port is not published. `extra_create` and `extra_host` use the
+    Docker SDK's spelling, and override the other fields. Their mounts are added to `binds` and `mounts`, and replace
+    only mounts at the same target.
     """
 
     image: str
@@ -58,9 +58,9 @@ class Server:
 
 
 def container(server: Server) -> dict[str, Any]:
-    """Keyword arguments of create_container; `host_config` in the engine's own spelling.
+    """Build the keyword arguments of create_container, with `host_config` in the engine's spelling.
 
-    Mistake where an extra setting has a value that can't be used.
+    Mistake if an extra setting has an invalid value.
     """
     spec: dict[str, Any] = {
         "image": server.image,
@@ -72,7 +72,7 @@ def container(server: Server) -> dict[str, Any]:
     }
     extra = dict(server.extra_create)
     if isinstance(extra.get("environment"), list | tuple):
-        # Besides, not instead: the API token is in it.
+        # Merged instead of replaced: the environment contains the API token.
         extra["environment"] = as_dict(extra["environment"])
     spec = merge(spec, extra)
     if "volumes" in extra:
@@ -152,7 +152,7 @@ def render(value: Any, namespace: Mapping[str, Any]) -> Any:
 
 
 def render_strictly(value: Any, namespace: Mapping[str, Any]) -> Any:
-    """Fill `{placeholders}` in every text inside `value`, keys too. TemplateError where one can't be filled."""
+    """Fill `{placeholders}` in every string inside `value`, including keys; TemplateError if that fails."""
     return _with_texts(value, lambda text: fill(text, namespace))
 
 
@@ -167,7 +167,7 @@ def _with_texts(value: Any, change: Callable[[str], str]) -> Any:
 
 
 def without_restarts(host_config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The restart policy of a `host_config` in the engine's spelling, empty where it has none, and the rest."""
+    """Split a `host_config` in the engine's spelling into its restart policy (empty without one) and the rest."""
     policy = {str(key).lower(): value for key, value in (host_config.get("RestartPolicy") or {}).items()}
     if policy.get("name") in (None, "", "no"):
         return {}, dict(host_config)

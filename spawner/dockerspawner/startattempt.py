@@ -1,4 +1,4 @@
-"""The frame of one start: it ends within the hub's time, with a reason, and leaves nothing behind where it fails."""
+"""The frame of one start: it ends within start_timeout, and a failure has a reason and is cleaned up."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from dockerspawner.errors import meaning
 from dockerspawner.failures import Died, failure
 from dockerspawner.startclock import StartClock
 
-# Seconds that a cancelled start waits for what it has made to be removed.
+# Seconds that a cancelled start waits for its cleanup.
 UNDO_CANCELLED = 10.0
 
 
 class StartAttempt(LoggingConfigurable):
-    # Of the start under way: its time, whether it waits for its turn, and what it does.
+    # Of the current start: its clock, whether it waits in the queue, and its current step.
     _clock = StartClock(0, 0)
     _is_queueing = False
     _step = "Beginning"
 
     async def _start_in_time(self) -> tuple[str, int]:
-        """_start(), which fails before the hub's own clock runs out: that would leave the user without a reason."""
+        """Run _start(), and fail before the hub's own timeout, whose message has no reason."""
         clock = self._clock
         starting: asyncio.Future[tuple[str, int]] = asyncio.ensure_future(self._start_after_undoing())
         try:
@@ -63,14 +63,14 @@ class StartAttempt(LoggingConfigurable):
         return await self._start(self._clock.ready_end)  # type: ignore[no-any-return]
 
     async def _undo_failed_start(self, error: BaseException) -> BaseException:
-        """Undo a start that has failed or was cancelled, and return what it raises; the undo may outlast this call."""
+        """Clean up after a failed or cancelled start (if slow, in the background); return the exception to raise."""
         failed = error
         try:
             if isinstance(error, Exception):
-                # Before the container goes, which takes its log along.
+                # Before the removal of the container, which deletes its log.
                 failed = await self._explained(error)
             elif self._clock.over <= time.monotonic():
-                # The hub's clock was first, as on a busy machine.
+                # On a busy machine, the hub's timeout can come first.
                 failed = self._out_of_time()
             else:
                 self.log.warning("The start of %s was cancelled", self.object_name)
@@ -82,7 +82,7 @@ class StartAttempt(LoggingConfigurable):
         return failed
 
     async def _explained(self, error: Exception) -> Exception:
-        """_explain(), whose own failures hide no reason."""
+        """Call _explain(); if it fails, keep the original reason."""
         try:
             return await self._explain(error)  # type: ignore[no-any-return]
         except Exception:
@@ -91,11 +91,11 @@ class StartAttempt(LoggingConfigurable):
         return failure(f"The server {meant}.", reason=meant.reason) if isinstance(meant, Died) else error
 
     async def _details(self) -> str:
-        """What the server has printed last, or why that can't be shown."""
+        """Return the end of the server's log, or why it can't be shown."""
         return await self._in_time(self._last_words(), "(its log can't be read now)")
 
     async def _in_time(self, words: Coroutine[Any, Any, str], otherwise: str) -> str:
-        """A part of an error message; the message does without it where it takes too long or fails."""
+        """Await an optional part of an error message; return `otherwise` on timeout or failure."""
         try:
             return await asyncio.wait_for(words, self._clock.explaining())
         except asyncio.TimeoutError:

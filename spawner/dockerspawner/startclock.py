@@ -1,27 +1,27 @@
-"""How a start divides the time that the hub gives it."""
+"""The division of start_timeout among the steps of a start."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
 
-# Of the hub's time, what is left for the error message and for removing what a start has made.
+# Part of start_timeout that is reserved for the error message and the cleanup.
 _LEAST_MARGIN, _MOST_MARGIN, _MARGIN = 1.0, 5.0, 0.1
-# What a server has to itself after its turn in the queue: to be created and started, and to answer.
+# Time that is reserved for a server after the queue: to be created and started, and to answer.
 _MOST_ROOM, _ROOM = 10.0, 0.25
-# Seconds for each part of a failure, where the hub's time is long.
+# Maximum seconds for each part of a failure.
 _MOST_AFTERWARDS = 10.0
-# Seconds in which the failure itself reaches the hub.
+# Seconds in which the failure reaches the hub.
 _ON_THE_WAY = 0.3
 
 
 @dataclass
 class StartClock:
-    """Times are time.monotonic(), in seconds. The hub cancels the start at `over`: its own message is empty then."""
+    """Deadlines of a start, by time.monotonic(). At `over` the hub cancels the start, with an empty message."""
 
     began: float
     timeout: float
-    # Seconds that the start has waited for its turn.
+    # Seconds that the start waited in the queue.
     queued: float = 0.0
 
     @classmethod
@@ -38,30 +38,30 @@ class StartClock:
 
     @property
     def queue_end(self) -> float:
-        """When a start that still waits for its turn fails."""
+        """Deadline of a start that still waits in the queue."""
         return self.ready_end - min(_MOST_ROOM, _ROOM * self.timeout)
 
     @property
     def ready_end(self) -> float:
-        """When a server that is not ready yet fails."""
+        """Deadline of a server that is not ready yet."""
         return self.over - self._margin
 
     @property
     def end(self) -> float:
-        """When a start fails, whatever it does."""
+        """Deadline of a start in any step."""
         return self.over - self._margin / 2
 
     @property
     def least_tries(self) -> float:
-        """Seconds in which a server is asked at least, however late it has started."""
+        """Minimum seconds of readiness checks, even if the server started late."""
         return 0.4 * self._margin
 
     def explaining(self) -> float:
-        """Seconds that the reason of a failure may take from now on."""
+        """Maximum seconds, from now, to determine the reason of a failure."""
         return min(_MOST_AFTERWARDS, 0.4 * self._left())
 
     def undoing(self) -> float:
-        """Seconds that a failed start waits for what it has made to be removed."""
+        """Maximum seconds that a failed start waits for its cleanup."""
         return min(_MOST_AFTERWARDS, max(0.0, self._left() - _ON_THE_WAY))
 
     def _left(self) -> float:

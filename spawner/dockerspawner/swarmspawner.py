@@ -66,7 +66,7 @@ class NotForSwarms(LoggingConfigurable):
         self._used_profile = self._profile_slug
 
     async def _find_volumes(self) -> None:
-        """Nodes have the volumes: what the state says of a former name is all that is known."""
+        """Volumes are on nodes: only the state knows volumes with a former name."""
         self._older_names = {}
         found = self._named_volumes()
         formers = [bind for bind in found if bind.former and bind.former == self._used_volumes.get(bind.target)]
@@ -91,7 +91,7 @@ class SwarmSpawner(NotForSwarms, SwarmCerts, SwarmHomes, Service, DockerSpawner)
     - A server whose node is lost is shown stopped; where it may start again, see SwarmHomes.
     """
 
-    # A task takes its time to end.
+    # A task may take long to end.
     _undo_within = 0.5
     # Of the start under way.
     _deadline = 0.0

@@ -69,7 +69,7 @@ class SwarmWatch(Words):
         return self._words.get(service_id)
 
     async def of(self, *owners: Owner) -> list[Word]:
-        """The last words on all services with labels of these owners. Unavailable if no manager answers."""
+        """Return the known states of all services with labels of these owners. Unavailable if no manager answers."""
         if not self.following:
             await self._sync()
         return [word for word in self._words.values() if word.owner in owners]
@@ -107,14 +107,14 @@ class SwarmWatch(Words):
                     _resolve(looks[service_id], outcome)
                 await asyncio.sleep(LOOK_EVERY)
         finally:
-            # However this ends, nobody waits for an answer that does not come.
+            # In any case, no caller may wait for an answer that will not come.
             for futures in (*looks.values(), *self._looks.values()):
                 _resolve(futures, Unavailable("the swarm could not be queried"))
             self._looks = {}
 
     async def _ask_for(self, ids: list[str]) -> dict[str, Task | EngineError | None]:
         try:
-            # A start waits for the answer: what can't be sent is sent again.
+            # A start waits for the answer: unsent calls are retried.
             answers = await translating("tasks", self._engine.send("tasks", (), {"filters": {"service": ids}}))
             tasks, unreadable = await self._read(answers)
         except Gone as error:
@@ -138,7 +138,7 @@ class SwarmWatch(Words):
         return await self._read(await self._question("tasks", filters=filters))
 
     async def _read(self, answers: Any) -> tuple[list[Task], bool]:
-        """Tasks, and whether there are more that can't be read, which are logged once."""
+        """Return the tasks, and whether others were unreadable; unreadable tasks are logged once."""
         # Thousands of them would hold up the hub.
         tasks, faults = await asyncio.to_thread(_read_tasks, answers)
         for answer, error in faults:
@@ -189,11 +189,11 @@ class SwarmWatch(Words):
         tasks = _by_service(found)
         unsure = self._words.keys() - tasks.keys() - self._fresh
         if unsure or tasks.keys() - self._words.keys() - self._outlived or self._listed_at < 0:
-            # Names, and services that have no task.
+            # For names, and for services without a task.
             self._take_services(await self._question("services", filters={"label": [self._label]}) or [])
             self._outlived = tasks.keys() - self._words.keys()
         for service_id, word in self._words.items():
-            # A task that can't be read may be that of any service that seems to have none.
+            # An unreadable task may belong to any service that seems to have none.
             if service_id not in self._fresh and (service_id in tasks or not unreadable):
                 self._take(word, current(tasks.get(service_id, ())))
 
@@ -207,7 +207,7 @@ class SwarmWatch(Words):
                     self._words[service["ID"]] = Word(service["ID"], service["Spec"]["Name"], owner, running=False)
             except Exception as error:
                 self._log_once("description of a service", error, service)
-        # What can't be read may be any of those that are missing.
+        # An unreadable service may be any of the missing services.
         readable = len(services) == len(listed)
         for service_id in self._words.keys() - services.keys() - self._fresh if readable else ():
             word = self._words.pop(service_id)
@@ -254,7 +254,7 @@ def _resolve(futures: Iterable[asyncio.Future[Task | None]], outcome: Task | Eng
 
 
 def _read_tasks(answers: Any) -> tuple[list[Task], list[tuple[Any, Exception]]]:
-    """Tasks, and what can't be read with the reason."""
+    """Return the readable tasks, and the unreadable ones with the reason."""
     tasks, faults = [], []
     for answer in answers or ():
         try:

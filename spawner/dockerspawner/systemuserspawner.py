@@ -27,10 +27,10 @@ UNKNOWN = -1
 class SystemUser(LoggingConfigurable):
     """A server with the uid, the gid and the home of a user of the host.
 
-    uid and gid come from the auth state (only where `auth_state_uid_key` and `auth_state_gid_key` name entries),
+    uid and gid come from the auth state (only if `auth_state_uid_key` and `auth_state_gid_key` name entries),
     `passwd_file`, the server's state, or the passwd database of the hub's machine or container. The first source
     that has the user counts. Supplementary groups come from the auth state, `group_file`, or the hub's group
-    database, where the operator has named that source.
+    database, if the operator configured that source.
     """
 
     host_homedir_format_string = Unicode(
@@ -92,9 +92,9 @@ class SystemUser(LoggingConfigurable):
     user_id = Integer(UNKNOWN, help="The user's uid, -1 where it is unknown.")
     group_id = Integer(UNKNOWN, help="The user's gid, -1 where it is unknown.")
 
-    # Supplementary gids in the auth state; None where it has none.
+    # Supplementary gids in the auth state; None without an entry.
     _groups_of_auth_state: list[int] | None = None
-    # Of the start under way.
+    # Of the current start.
     _supplementary: list[int] = []
 
     def _listed(self) -> Account | None:
@@ -161,7 +161,7 @@ class SystemUser(LoggingConfigurable):
         )
 
     def _groups(self) -> list[int]:
-        """The user's supplementary gids. Blocks where the group database does."""
+        """Return the user's supplementary gids. Blocks if the group database blocks."""
         if self._groups_of_auth_state is not None:
             return self._groups_of_auth_state
         if self.group_file:
@@ -173,7 +173,7 @@ class SystemUser(LoggingConfigurable):
                     reason="settings",
                 ) from error
         if self.lookup_groups:
-            # Asked for with a group that is left out again: the database need not know the user's primary one.
+            # getgrouplist() requires a primary group, which may be missing in the database. It is removed below.
             found = set(os.getgrouplist(self.user.name, max(self.group_id, 0)))
             return sorted(found - {0, self.group_id})
         return []
@@ -197,7 +197,7 @@ class SystemUser(LoggingConfigurable):
     def load_state(self, state: dict[str, Any]) -> None:
         super().load_state(state)
         for key in ("user_id", "group_id"):
-            # 0 is root's own account; dockerspawner's authenticators write here, too.
+            # 0 is root's account. Authenticators for dockerspawner 14 write these entries, too.
             number = 0 if state.get(key) in (0, "0") else account_number(state.get(key))
             if number is not None:
                 setattr(self, key, number)
@@ -284,7 +284,7 @@ class SystemUserSpawner(SystemUser, DockerSpawner):
         extra_create_kwargs: Mapping[str, Any] | None = None,
         extra_host_config: Mapping[str, Any] | None = None,
     ) -> tuple[str, int]:
-        """As DockerSpawner.start(). Deprecated: the arguments, which change the settings of these names."""
+        """Start like DockerSpawner.start(). The arguments are deprecated; they set the settings of the same names."""
         given: dict[str, Any] = {
             "image": image,
             "extra_create_kwargs": extra_create_kwargs,

@@ -1,4 +1,4 @@
-"""Templates: texts of settings in which {placeholders} are filled."""
+"""Filling of {placeholders} in settings."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import string
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-# A user's text may become part of a template: a width such as 1000000000 would use up the hub's memory.
+# A user's text may become part of a template: a width such as 1000000000 would exhaust the hub's memory.
 _WIDE = re.compile(r"\d{4}")
 _CONVERSIONS = (None, "r", "s", "a")
 
-# An action of a Go template, such as {{.Name}}: two braces on each side, and none inside but in its strings.
+# An action of a Go template, such as {{.Name}}: two braces on each side, and braces inside only in strings.
 _GO_ACTION = re.compile(r'(?<!\{)\{\{(?!\{)((?:[^{}"`]|"[^"]*"|`[^`]*`)*)\}\}(?!\})')
 _GO_STRING = re.compile(r'"[^"]*"|`[^`]*`')
 # A field or the dot alone; a variable; a comment; a keyword that stands alone.
@@ -25,17 +25,17 @@ _OBJECT = re.compile(r"\s*[\w-]*\s*:(?!=)")
 
 
 class TemplateError(ValueError):
-    """A template that can't be filled; the text says why, as a sentence without a full stop."""
+    """A template can't be filled; the message is a sentence without a full stop."""
 
 
 class _Formatter(string.Formatter):
-    """As str.format, with names only: no positions, no attributes of texts, no private ones, no huge widths."""
+    """Like str.format, but without positions, attributes of strings, private attributes and large widths."""
 
     def get_field(self, field_name: str, args: Any, kwargs: Any) -> tuple[Any, str]:
         name, *further = re.split(r"(?=[.\[])", field_name)
         if name not in kwargs:
             raise TemplateError(_unknown(name, kwargs))
-        # A subclass may have objects in its namespace; the values of the standard one are texts.
+        # A subclass may add objects to the namespace; the standard values are strings.
         for step in further:
             if step.startswith("._") or (step.startswith(".") and isinstance(kwargs[name], str)):
                 raise TemplateError(f"{{{field_name}}} is not a placeholder: {{{name}}} has no attributes")
@@ -57,10 +57,10 @@ _FORMATTER = _Formatter()
 
 
 def fill(template: str, namespace: Mapping[str, Any]) -> str:
-    """`template` with its {placeholders} filled from `namespace`; `{{` and `}}` are braces.
+    """Fill the {placeholders} of `template` from `namespace`; `{{` and `}}` become single braces.
 
-    Actions of Go templates stay, since the engine fills them: `{{.Name}}`, `{{ index .Labels "x" }}`, `{{end}}`.
-    TemplateError, which names the known placeholders, where that can't be done.
+    Go template actions do not change, because the engine fills them: `{{.Name}}`, `{{ index .Labels "x" }}`, `{{end}}`.
+    If filling fails, TemplateError names the known placeholders.
     """
     if not isinstance(template, str):
         raise TemplateError("it is not a string")
@@ -91,7 +91,7 @@ def _filled(template: str, namespace: Mapping[str, Any]) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """What was probably meant, empty where nothing is like it."""
+    """Return the most similar known name, empty if none is similar."""
     return next(iter(difflib.get_close_matches(name, list(known), n=1)), "")
 
 

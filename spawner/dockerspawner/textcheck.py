@@ -1,7 +1,7 @@
-"""Whether a text of a user's matches an operator's regular expression, found out in a process of its own.
+"""Matching of a user's text against an operator's regular expression, in a separate process.
 
-A regular expression such as (a+)+ takes hours for thirty characters. Python can't interrupt it, and no other thread
-runs meanwhile: only another process can be ended.
+A regular expression such as (a+)+ takes hours for thirty characters. Python can't interrupt the match, and no other
+thread runs meanwhile. Only a separate process can be killed.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from weakref import WeakValueDictionary
 
-# Processor time that one text may take, and time in all, of a machine that is busy.
+# Limits per text, in seconds: CPU time, and wall-clock time on a busy machine.
 SECONDS, LATEST = 1, 30
-# Texts that are checked at once, each of another user: one user can ask for many.
+# Concurrent checks, each for another user: one user can send many texts.
 _AT_ONCE = 4
 
 _MATCH, _NO_MATCH = 0, 3
-# The process ends by itself, even where the hub is killed.
+# The process limits its own CPU time, so that it ends even if the hub is killed.
 _PROGRAM = f"""
 import json, re, resource, sys
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -28,7 +28,7 @@ resource.setrlimit(resource.RLIMIT_CPU, ({SECONDS}, {SECONDS}))
 regex, text = json.load(sys.stdin)
 sys.exit({_MATCH} if re.fullmatch(regex, text) else {_NO_MATCH})
 """
-# What an interpreter may need to find its libraries; nothing else of the hub's environment.
+# Variables that an interpreter may need to find its libraries. The process gets no others.
 _ENVIRONMENT = ("LD_LIBRARY_PATH", "PYTHONHOME")
 
 _threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="textcheck")
@@ -36,11 +36,11 @@ _turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
 
 class TooSlow(Exception):
-    """It was not found out in time."""
+    """The match exceeded its time limit."""
 
 
 async def matches(regex: str, text: str, user: str) -> bool:
-    """Does `regex` match all of the user's `text`? TooSlow after a second, OSError where no process can be asked."""
+    """Does `regex` match the whole `text`? TooSlow after a second; OSError if the process can't run."""
     async with _turns.setdefault(user, asyncio.Lock()):
         return await asyncio.get_running_loop().run_in_executor(_threads, _matches, regex, text)
 

@@ -1,4 +1,4 @@
-"""Python's tracebacks in a log, reduced to what they end with. Linear in the length of the text."""
+"""Reduction of Python tracebacks in a log to their last lines, in time linear in the length of the text."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ _CHAINED = (
     "The above exception was the direct cause of the following exception:",
     "During handling of the above exception, another exception occurred:",
 )
-# What a logger puts before a line, as in "[E 2026-11-30 16:01:28.347 ServerApp] ".
+# A logger's prefix of a line, as in "[E 2026-11-30 16:01:28.347 ServerApp] ".
 _PREFIX = re.compile(r"\[[^\]]{1,100}\] ?")
 _FRAME = re.compile(r'\s*File "[^"]*", line \d+')
-# Under the code that failed: ^^^^ and ~~~~. In place of code: ...<6 lines>...
+# Markers below the failing code: ^^^^ and ~~~~. Omitted code: ...<6 lines>...
 _MARKS = re.compile(r"[\^~][\^~ ]*|\.\.\.<\d+ lines>\.\.\.")
-# How exceptions of a group are drawn: a tree of |, + and -.
+# Exceptions of a group form a tree of |, + and -.
 _TREE = re.compile(r"\s*[|+][|+ -]* ?")
 
 
 def condensed(text: str) -> str:
-    """`text` with the last line of each traceback only; of exceptions that caused each other, that of the last.
+    """Keep only the last line of each traceback; for chained exceptions, only that of the last exception.
 
-    The text may begin or end in the middle of a traceback. Where nothing would be left, it stays as it is.
+    The text may begin or end in the middle of a traceback. If the result would be empty, returns the text unmodified.
     """
     lines = text.split("\n")
     kept: list[str] = []
-    # Where the exception of the last traceback is in `kept`, as long as another one may have been caused by it.
+    # Position in `kept` of the last traceback's exception, while another exception may still be chained to it.
     last: int | None = None
     place = _within(lines)
     while place < len(lines):
@@ -47,7 +47,7 @@ def condensed(text: str) -> str:
 
 
 def _plain(line: str) -> str:
-    """A line without its logger's prefix."""
+    """Remove the logger's prefix from a line."""
     prefix = _PREFIX.match(line)
     return line[prefix.end() :] if prefix else line
 
@@ -57,7 +57,7 @@ def _indent(line: str) -> int:
 
 
 def _within(lines: list[str]) -> int:
-    """The place where the frames of a traceback end with which the lines begin, 0 where they begin otherwise."""
+    """Return the index after the frames at the beginning of the lines, 0 if they do not begin with frames."""
     place, indent, last = 0, 0, -1
     while place < len(lines) and _HEADER not in lines[place]:
         line = _plain(lines[place]).rstrip()
@@ -68,7 +68,7 @@ def _within(lines: list[str]) -> int:
         place += 1
     if last < 0:
         return 0
-    # What follows the last frame is its code, and then, with less room before it, the exception.
+    # The last frame is followed by its code, and then by the exception, which has less indentation.
     return next((n for n in range(last + 1, place) if 0 < _indent(_plain(lines[n]).rstrip()) < indent), place)
 
 
@@ -79,7 +79,7 @@ def _after_blanks(lines: list[str], place: int) -> int:
 
 
 def _after_frames(lines: list[str], place: int) -> tuple[int, list[str]]:
-    """The place after the traceback whose header is at `place`, and the lines with which it ends."""
+    """Return the index after the traceback whose header is at `place`, and its last lines."""
     header = _plain(lines[place])
     before = header[: header.index(_HEADER)]
     place += 1
@@ -99,7 +99,7 @@ def _after_group(lines: list[str], place: int) -> tuple[int, list[str]]:
     while place < len(lines) and (tree := _TREE.match(_plain(lines[place]))):
         inner = _plain(lines[place])[tree.end() :]
         is_end = re.match(r"[A-Za-z_][\w.]*(?::|$)", inner)
-        # Frames have more room than the tree itself leaves before an exception.
+        # In the tree of a group, frames have more indentation than an exception.
         if is_end and not tree[0].endswith("   "):
             ends.append(inner)
         place += 1

@@ -1,4 +1,4 @@
-"""Whose a volume is, by the way in which its name came about."""
+"""The owner of a volume, determined by the origin of its name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dockerspawner import ownership
 from dockerspawner.mounts import Mounted
 from dockerspawner.naming import dns_escape, legacy_escape
 
-# A name that two users share would be found out by one of these.
+# Number of made-up users for which a name is computed, to detect a name that users share.
 _OTHERS = 8
 
 _USER = re.compile(r"\{(safe_|raw_)?username\}")
@@ -23,14 +23,14 @@ _SERVER = re.compile(r"\{(raw_)?servername\}")
 
 
 def named_for_user(template: str) -> bool:
-    """Whether a template has a placeholder for the user."""
+    """Does a template have a placeholder for the user?"""
     return bool(_USER.search(template))
 
 
 def labels(spawner: Any, template: str, standard: Iterable[Callable[..., str]]) -> dict[str, str]:
-    """Labels of the volume that `template` names: the hub's, and where it is theirs, the user's and the server's.
+    """Return the labels of the volume that `template` names: for the hub, and for its user and server if it has one.
 
-    `standard` are values of format_volume_name that fill placeholders and do nothing else.
+    `standard` are the values of format_volume_name that only fill placeholders.
     """
     found = {ownership.INSTANCE: spawner.instance}
     by_placeholder = spawner.format_volume_name in standard and named_for_user(template)
@@ -42,11 +42,10 @@ def labels(spawner: Any, template: str, standard: Iterable[Callable[..., str]]) 
 
 
 def _is_computed(spawner: Any, template: str) -> bool:
-    """Whether the name is computed for this user, and would be another one for each other user.
+    """Is the name computed for this user, and different for every other user?
 
-    - One that placeholders or a format_volume_name give is tried for users who differ in their names only.
-    - One that a hook, or a subclass, has set has to contain the user's name. One that is in the configuration is
-      for all users, whatever it contains.
+    - A name from placeholders or format_volume_name is computed for made-up users who differ only in their names.
+    - A name from a hook or a subclass must contain the user's name. A name in the configuration is for all users.
     """
     name = spawner._render_volume(template)
     distinct = _differs_for_others(spawner, template, name) if name != template else False
@@ -56,7 +55,7 @@ def _is_computed(spawner: Any, template: str) -> bool:
 
 
 def _differs_for_others(spawner: Any, template: str, name: str) -> bool | None:
-    """Whether no two users have the same name for their volumes; None if names of other users can't be computed."""
+    """Do all users have different volume names? None if names for other users can't be computed."""
     known: dict[tuple[Any, ...], bool | None] = vars(spawner).setdefault("_distinct_names", {})
     key = spawner.user.name, template, name
     if key not in known:
@@ -65,7 +64,7 @@ def _differs_for_others(spawner: Any, template: str, name: str) -> bool | None:
 
 
 def _try_others(spawner: Any, template: str, name: str) -> bool | None:
-    # A copy: the spawner itself is in use meanwhile.
+    # A copy, because the spawner is in use.
     other: Any = copy.copy(spawner)
     form: Any = spawner.format_volume_name
     if getattr(form, "__self__", None) is spawner:
@@ -79,7 +78,7 @@ def _try_others(spawner: Any, template: str, name: str) -> bool | None:
         try:
             found = other.format_volume_name(template, other)
         except Exception:
-            # Such as a look-up in a table of users.
+            # For example, format_volume_name may look up the user in a table.
             return None
         if found in names:
             return False
@@ -88,7 +87,7 @@ def _try_others(spawner: Any, template: str, name: str) -> bool | None:
 
 
 class _OtherUser:
-    """A user who differs from another one in name and id only."""
+    """A user who differs from another user only in name and id."""
 
     def __init__(self, user: Any, name: str, number: int) -> None:
         self._user = user
@@ -99,12 +98,12 @@ class _OtherUser:
 
 
 def contains_name(text: str, spellings: Iterable[str]) -> bool:
-    """Whether one of the spellings is in `text`, and is not a part of a longer word."""
+    """Does `text` contain one of the spellings as a whole word?"""
     return any(re.search(rf"(?<![A-Za-z0-9]){re.escape(name)}(?![A-Za-z0-9])", text) for name in spellings if name)
 
 
 def _spellings(spawner: Any) -> set[str]:
-    """The user's name as hooks usually write it into names of volumes."""
+    """Return the spellings of the user's name that hooks usually write into volume names."""
     name: str = spawner.user.name
     found = {name, spawner.escaped_name, str(getattr(spawner.user, "escaped_name", "")), dns_escape(name)}
     found |= {legacy_escape(name), *(re.sub(r"[^A-Za-z0-9]+", by, name) for by in ("-", "_", ".", ""))}
@@ -112,12 +111,12 @@ def _spellings(spawner: Any) -> set[str]:
 
 
 def in_users_name(spawner: Any, text: str) -> bool:
-    """Whether `text`, of which a template or code has made it, has the user's name in it."""
+    """Does `text`, from a template or code, contain the user's name?"""
     return contains_name(text, _spellings(spawner)) and text not in configured_sources(spawner)
 
 
 def configured_sources(spawner: Any) -> set[str]:
-    """Names and paths that the configuration itself has, also in profiles and for groups, for whoever they are."""
+    """Collect the names and paths in the configuration itself, including profiles and group overrides."""
     found = set(_sources("volumes", type(spawner).volumes.default_value or {}))
     for cls in type(spawner).__mro__:
         if cls.__name__ in spawner.config:

@@ -28,10 +28,10 @@ Settings = Mapping[str, "Target | list[Target]"]
 
 @dataclass(frozen=True)
 class Bind:
-    """`source` (a volume's name, or an absolute path of the host) seen as `target` in the container.
+    """A mount of `source` (a volume's name, or an absolute host path) at `target` in the container.
 
-    `template` is what the source was rendered from; `former` is the volume's name from when servers' names that
-    differ by case alone gave one name, else empty.
+    `template` is the template of the source. `former` is the volume's name from when the case of server names was
+    ignored, else empty.
     """
 
     source: str
@@ -62,17 +62,15 @@ class Bind:
 def binds(
     settings: Settings, mode: str, render: Callable[[str], str], groups: Collection[str] = frozenset(), server: str = ""
 ) -> list[Bind]:
-    """One Bind per entry of a `volumes` setting of a server; `mode` where the entry names none.
+    """Convert each entry of a `volumes` setting to a Bind; `mode` is the default of entries.
 
-    Entries for groups count if the user is in one of `groups`.
+    An entry for groups applies if the user is in one of `groups`. If several entries have the same source and target,
+    the first one counts.
 
-    Of entries of one source at one target, the first counts.
+    A rendered volume name of up to 255 characters, the engine's limit, does not change, so that existing volumes are
+    found. A longer or invalid name is truncated and gets a hash of the whole name.
 
-    A volume's name is kept as it was rendered up to the 255 characters that the engine takes, so that a
-    volume is found again whatever made it; one that the engine would refuse is cut and given a hash of the
-    whole.
-
-    ValueError, with a sentence about the entry, where an entry can't be used.
+    ValueError with a message about the entry if an entry is invalid.
     """
     found: dict[tuple[str, str], Bind] = {}
     for source, value in settings.items():
@@ -97,7 +95,7 @@ def binds(
 
 
 def volume_name(rendered: str, template: str, server: str) -> tuple[str, str]:
-    """The name of a server's volume, and its former name if case was ignored then; else empty."""
+    """Return the name of a server's volume, and its former name from when case was ignored, else empty."""
     suffix = case_suffix(template, server)
     return fit(rendered + suffix, VOLUME_NAME), fit(rendered, VOLUME_NAME) if suffix else ""
 
@@ -118,7 +116,7 @@ def _rendered(source: Any, template: Any, render: Callable[[str], str]) -> str:
     try:
         return render(template)
     except KeyError as error:
-        # As str.format raises it in a format_volume_name of the operator's.
+        # Raised by str.format in an operator's format_volume_name.
         raise ValueError(f"{source!r}: format_volume_name does not fill {error} in {template!r}") from error
     except TemplateError as error:
         raise ValueError(f"{source!r}: {template!r} can't be filled: {error}") from None
@@ -163,7 +161,7 @@ class Volumes(LoggingConfigurable):
     _used_profile = ""
     # Names that templates give now, and the names under which the user's volumes are.
     _older_names: dict[str, str] = {}
-    # Of the start under way: targets where something else is mounted than these settings say.
+    # Of the current start: targets at which the configured mount is replaced or dropped.
     _replaced_targets: frozenset[str] = frozenset()
 
     def _render_volume(self, template: str) -> str:
@@ -181,7 +179,7 @@ class Volumes(LoggingConfigurable):
         return [replace(bind, source=self._older_names.get(bind.source, bind.source)) for bind in found]
 
     def _named_volumes(self) -> list[Bind]:
-        """The named volumes of `volumes`, `read_only_volumes` and `mounts`, under the names that they have."""
+        """List the named volumes of `volumes`, `read_only_volumes` and `mounts`, with their actual names."""
         found = [bind for bind in self._binds() if bind.is_volume]
         for settings in self.mounts:
             mount = self._mount(settings)
@@ -193,9 +191,9 @@ class Volumes(LoggingConfigurable):
         return found
 
     async def _find_volumes(self) -> None:
-        """The user's volume that was named otherwise at the last start, and that exists, is used as it is.
+        """Keep using an existing volume of the user that had another name at the last start.
 
-        Not what another profile had there: that is another volume, not another name.
+        This excludes a volume of another profile at the same target: it is a different volume.
         """
         self._older_names = {}
         older = {}
@@ -213,13 +211,13 @@ class Volumes(LoggingConfigurable):
         self._older_names = older
 
     def _name_of_its_own(self, name: str) -> str:
-        """Another name for a volume: the name that settings give is that of another server's, or another user's."""
+        """Return an alternative volume name, if the configured name belongs to another server or another user."""
         return fit(name + hash_suffix(f"{getattr(self.user, 'id', self.user.name)}/{self.name}"), VOLUME_NAME)
 
     async def _older_volume(self, bind: Bind, alike: Collection[str]) -> str:
-        """The name of the volume that this server had under a former name; empty if there is none.
+        """Find this server's volume with a former name; empty if there is none.
 
-        `alike` are the user's other servers whose names differ by case alone.
+        `alike` are the user's other servers whose names differ only in case.
         """
         used = self._used_volumes.get(bind.target, bind.source)
         if self._profile_slug == self._used_profile and used != bind.source:
@@ -229,15 +227,15 @@ class Volumes(LoggingConfigurable):
         if bind.former and bind.former != used:
             volume = await self._volume(bind.former)
             labels = (volume or {}).get("Labels") or {}
-            # Without labels it is the one of the server whose name it has, if there is one.
+            # A volume without labels belongs to the server with the same name, if that exists.
             if volume is not None and labels.get(ownership.SERVER, "" if alike else self.name) == self.name:
                 return bind.former
         return ""
 
     def _may_be_renamed(self, template: str, used: str) -> bool:
-        """May the volume of the last start be the user's own under a former name, rather than another volume?
+        """Can the volume of the last start be the user's own volume under a former name?
 
-        A name that a hook computes changes at its will: only one of before the user was renamed is another name.
+        A hook may compute any name. Its former name counts only if it is from before a rename of the user.
         """
         if volumeowners.named_for_user(template):
             return True
@@ -245,7 +243,7 @@ class Volumes(LoggingConfigurable):
         return volumeowners.contains_name(used, formers) and ownership.USER in self._labels_of(template)
 
     def _note_replaced_mounts(self, configured: Mounted, final: Mounted) -> None:
-        """Log what is configured and not mounted in the end; no volume is made for that."""
+        """Log configured mounts that are replaced or dropped; the spawner creates no volume for them."""
         found = replaced(configured, final)
         targets = frozenset(one.target for one in found)
         for one in found:
@@ -254,7 +252,7 @@ class Volumes(LoggingConfigurable):
         self._replaced_targets = targets
 
     def _learn_volumes(self, container: Mapping[str, Any]) -> None:
-        """Of a server without a record of its volumes, take those that its kept container has."""
+        """If a server has no volumes on record, record those of its kept container."""
         if not self._used_volumes:
             mounts = [mount for mount in container.get("Mounts") or () if mount.get("Type") == "volume"]
             self._used_volumes = {mount["Destination"]: mount["Name"] for mount in mounts if ownership.outlives(mount)}
@@ -263,7 +261,7 @@ class Volumes(LoggingConfigurable):
         try:
             return await described(self.docker, "inspect_volume", name)
         except Refused as error:
-            # By a proxy: then a volume under an older name is not looked for, as dockerspawner 14 never did.
+            # A proxy rejects the call. Then, as in dockerspawner 14, no volume with a former name is searched for.
             self.log.debug("Volume %s can't be inspected: %s", name, error)
             return None
 
@@ -297,7 +295,7 @@ class Volumes(LoggingConfigurable):
         self._used_profile = self._profile_slug
 
     def _volumes_in_use(self) -> dict[str, str]:
-        """Names of the volumes by their targets, for the state."""
+        """Map targets to volume names, for the state."""
         binds = [(bind.target, bind.source) for bind in self._binds() if bind.is_volume]
         mounts = [(mount["Target"], mount["Source"]) for mount in self.mount_binds if mount["Type"] == "volume"]
         return {
@@ -315,7 +313,7 @@ class Volumes(LoggingConfigurable):
             self.log.debug("Volume %s is there already", bind.source)
             return
         except EngineError as error:
-            # The engine itself answers 404 where it lacks the driver.
+            # The engine itself answers 404 if it lacks the driver.
             if not is_not_offered(error) or "plugin" in str(error):
                 raise
             if "create_volume" not in self.engine.reported:
@@ -330,7 +328,7 @@ class Volumes(LoggingConfigurable):
             self._note_volume(bind, made, labels)
 
     def _labels_of(self, template: str) -> dict[str, str]:
-        """Whose a volume is: this hub's, and where its name is computed for them, this user's and this server's."""
+        """Return a volume's ownership labels: for this hub, and for user and server if its name is theirs."""
         return volumeowners.labels(self, template, (default_format_volume_name, escaped_format_volume_name))
 
     @property
@@ -353,7 +351,7 @@ class Volumes(LoggingConfigurable):
         return [*found, *map(self._mount, self.mounts)]
 
     def _mount(self, settings: Mapping[str, Any]) -> Mount:
-        """One entry of `mounts`. A failure where it is none."""
+        """Convert one entry of `mounts`; fail if it is invalid."""
         names = {key: settings[key] for key in ("source", "target") if settings.get(key)}
         labels = settings.get("labels")
         others = {key: value for key, value in settings.items() if key not in ("source", "target", "labels")}
@@ -376,7 +374,7 @@ class Volumes(LoggingConfigurable):
             raise misconfigured(f"The setting mounts has an invalid entry {settings!r}: {error}.") from None
 
     def _rendered_source(self, template: str) -> tuple[str, str]:
-        """The name of a volume of `mounts`, and its former name."""
+        """Return the name of a volume of `mounts`, and its former name."""
         return volume_name(_rendered(template, template, self._render_volume), template, self.name)
 
     @property

@@ -24,16 +24,16 @@ RESYNC = 60.0
 OOM_WINDOW = 5_000_000_000
 # Seconds after which an end that the engine was asked for, and that it has reported to the asker, is heard here.
 EVENT_DELAY = 0.02
-# Seconds after which an event that belongs to news of a list is taken for missed.
+# Seconds after which the event for a change that a list shows counts as missed.
 EVENT_LATE = 0.5
 # Seconds after which an engine that does not answer is taken for one that can't tell.
 PATIENCE = 10.0
-# Ids in one list call: an engine and what is in front of it limit the length of a URL.
+# Maximum ids in one list call: engines and proxies limit the length of a URL.
 _MOST_IDS = 50
 # Seconds between the tries to reach an engine that can't be followed.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
-# The part of the patience after which an engine is listed that has not opened a stream, and how many times the
-# patience a stream may take to open.
+# Factors of the patience: after the first, the engine is listed even without an open stream; after the second, the
+# opening of a stream is given up.
 _OPENING, _GIVE_UP = 0.2, 6.0
 _RUNNING = ("running", "paused", "restarting")
 
@@ -73,7 +73,7 @@ class Words:
 
     def __init__(self, instance: str, log: logging.Logger) -> None:
         self._words: dict[str, Word] = {}
-        # Ids in the hub's own states: watched whatever labels their containers have.
+        # Ids in the hub's own states: watched regardless of the containers' labels.
         self._expected: set[str] = set()
         self._listeners: dict[str, weakref.WeakMethod[Listener]] = {}
         self._instance = instance
@@ -84,14 +84,14 @@ class Words:
         metrics.count_servers(instance, self)
 
     async def _follow(self) -> None:
-        """Keep the words true until cancelled."""
+        """Keep the known states current until cancelled."""
         raise NotImplementedError
 
     def is_of_this_loop(self) -> bool:
         return self._loop is asyncio.get_running_loop()
 
     def keep_following(self) -> None:
-        """Follow again where following was cancelled. It ends by nothing else."""
+        """Restart following if it was cancelled. It does not end otherwise."""
         if self._follower.done():
             self._follower = self._loop.create_task(self._follow())
 
@@ -115,7 +115,7 @@ class Words:
         self._listeners.pop(object_id, None)
 
     def _log_once(self, what: str, error: BaseException, example: Any) -> None:
-        """Warn of an answer of unexpected shape the first time, with the traceback and its beginning."""
+        """Warn of an answer of unexpected shape once per kind, with the traceback and the beginning of the answer."""
         level = logging.DEBUG if what in self._logged else logging.WARNING
         self._logged.add(what)
         text = "The Docker engine's %s has an unexpected shape and is ignored (%r): %.300r"
@@ -128,7 +128,7 @@ class Words:
             try:
                 listener(word)
             except Exception:
-                # The words on others must not wait for it.
+                # Other listeners must still be notified.
                 self._log.exception("A change of %s could not be processed", word.name)
         if not word.exists or listener is None:
             self._listeners.pop(word.id, None)
@@ -153,13 +153,13 @@ class Watch(Words):
         self._touched: set[str] = set()
         self._observer: Observer | None = None
         self._stream: Stream | None = None
-        # The stream that was open when the last list was asked for, and is heard since then.
+        # The stream that was open at the request of the last list.
         self._heard_on: Stream | None = None
-        # Does the last list have an entry whose owner, or whose id, can't be read?
+        # Did the last list have an entry with an unreadable owner or id?
         self._unreadable = False
         self._warned = False
         self._syncing: asyncio.Task[None] | None = None
-        # Done when an event says too little, so that the next list must not wait.
+        # Done when an event lacks data, so that the next list is due at once.
         self._doubt: asyncio.Future[None] | None = None
 
     @property
@@ -179,12 +179,12 @@ class Watch(Words):
         return self._words.get(container_id)
 
     async def of(self, *owners: Owner) -> list[Word]:
-        """The last words on all containers with labels of these owners. Unavailable if the engine does not answer."""
+        """Return the known states of containers with labels of these owners. Unavailable if the engine is silent."""
         await self._up_to_date()
         return [word for word in self._words.values() if word.owner in owners]
 
     async def expect(self, container_ids: Collection[str]) -> None:
-        """Watch containers by their ids, whatever their labels. Unavailable if the engine does not answer."""
+        """Watch containers by id, regardless of labels. Unavailable if the engine does not answer."""
         new = set(container_ids) - self._expected - self._words.keys()
         self._expected |= set(container_ids)
         if new and self.following:
@@ -246,7 +246,7 @@ class Watch(Words):
                 self._stream.close()
 
     async def _sync(self) -> None:
-        """Have a stream of events open and list; one list for all who ask meanwhile. EngineError where that fails."""
+        """Open an event stream and list; concurrent callers share one list. EngineError if that fails."""
         if self._syncing is None or self._syncing.done():
             self._syncing = asyncio.get_running_loop().create_task(self._open_and_list())
             # Where every asker was cancelled nobody else looks at the outcome.
@@ -259,7 +259,7 @@ class Watch(Words):
             stream = await self._open()
             news = await self._list(deadline)
             if stream is not None and stream is self._heard_on and await self._missed(news):
-                # It is open and deaf: another one is heard before the next list.
+                # The open stream delivers nothing: open another one before the next list.
                 self._log.info("The Docker engine's event stream missed changes; the watch opens a new one")
                 stream.close()
                 stream = await self._open()
@@ -283,13 +283,13 @@ class Watch(Words):
                 self._log.exception("A container event could not be processed")
 
     async def _missed(self, news: set[str]) -> bool:
-        """Is there news of a list of which no event comes, either?"""
+        """Did the list show changes for which no event arrives?"""
         if news:
             await asyncio.sleep(EVENT_LATE)
         return bool(news - self._touched)
 
     async def _list(self, deadline: float) -> set[str]:
-        """Ask for all containers, until `deadline` by time.monotonic(); ids of those that are news."""
+        """List all containers, until `deadline` by time.monotonic(); return the ids of changed ones."""
         self._touched.clear()
         filters = {"label": [self._label]}
         call = self._engine.call("containers", (), {"all": True, "filters": filters})
@@ -299,7 +299,7 @@ class Watch(Words):
         return self._take(found or [], await self._list_expected(listed, deadline))
 
     async def _list_expected(self, listed: Set[str], deadline: float) -> list[Container]:
-        """The containers that states name and the list by label lacks: a former `instance`, or no label at all."""
+        """List containers that states name and the list by label lacks: with a former `instance`, or without labels."""
         missing = sorted(self._expected - listed - self._touched)
         found: list[Container] = []
         for start in range(0, len(missing), _MOST_IDS):
@@ -312,23 +312,23 @@ class Watch(Words):
                 self._log.debug("The Docker engine rejects lists of containers by id: %s", error)
                 self._touched.update(missing)
                 return []
-        # The engine takes an id for the beginning of one.
+        # The engine matches ids by prefix.
         found = [summary for summary in found if _id_of(summary) in self._expected]
         self._expected -= set(missing) - {_id_of(summary) for summary in found}
         return found
 
     async def _open(self) -> Stream | None:
-        """The stream of events, opened where there is none; None where the engine lists but opens none yet."""
+        """Return the event stream, and open it if needed; None if the engine has not opened it yet."""
         stream = self._stream
         if stream is not None and not stream.opened.done() and _age(stream) > _GIVE_UP * self._patience:
             stream.close()
         if stream is None or stream.ended.done():
-            # Not by our label: events of networks have none, even where they are about a container of ours.
+            # Not filtered by label: network events lack labels, even if they concern this hub's containers.
             stream = Stream(self._engine, {"type": ["container", "network"], "event": EVENTS}, self._hear)
             self._stream = stream
         await asyncio.wait({stream.opened}, timeout=self._patience * _OPENING)
         if not stream.opened.done():
-            # An engine that hangs does not list, either.
+            # A hanging engine does not answer the list, either.
             return None
         error = stream.opened.result()
         if isinstance(error, Unavailable):
@@ -341,13 +341,13 @@ class Watch(Words):
     # Words
 
     def _take(self, found: Any, expected: list[Container]) -> set[str]:
-        """Have the words of a list, and of what was listed by id; ids of containers of which no event has told that."""
+        """Apply a list, and the list by id; return ids of changed containers for which no event arrived."""
         if not isinstance(found, list):
             raise TypeError(f"a list of containers is a {type(found).__name__}")
         listed = self._readable(found)
         self._unreadable = len(listed) < len(found) or any(not word.owner.instance for word in listed.values())
         by_id = self._readable(expected)
-        # What can't be read may be any of those that are missing.
+        # An unreadable entry may be any of the missing containers.
         gone = set() if len(listed) < len(found) else self._words.keys() - listed.keys() - by_id.keys() - self._touched
         news = set(gone)
         for container_id in gone:
@@ -360,7 +360,7 @@ class Watch(Words):
             before = self._words.get(container_id)
             self._words[container_id] = word
             if before is None or before.running != word.running:
-                # What was not expected before is news to nobody.
+                # A container that was not expected before is not a change.
                 news |= {container_id} if before or container_id in listed else set()
                 self._tell(word)
             elif _addresses(before) != _addresses(word):
@@ -368,7 +368,7 @@ class Watch(Words):
         return news
 
     def _readable(self, found: list[Any]) -> dict[str, Word]:
-        """The words of a list by their ids, without the entries that can't be read, which are logged once."""
+        """Read a list into states by id; unreadable entries are skipped and logged once."""
         listed: dict[str, Word] = {}
         for summary in found:
             try:
@@ -398,7 +398,7 @@ class Watch(Words):
         word = self._words.get(event.id)
         owner = Owner.of(event.attributes)
         if INSTANCE not in event.attributes:
-            # Not ours, or an engine that leaves labels out.
+            # A third-party container, or an engine that omits labels.
             if word is None:
                 if event.id in self._listeners:
                     self._list_soon()
@@ -453,7 +453,7 @@ class Watch(Words):
 
 
 def _id_of(summary: Any) -> str:
-    """The id of a listed container, empty where it has none that can be read."""
+    """Return the id of a listed container, empty if unreadable."""
     found = summary.get("Id") if isinstance(summary, Mapping) else ""
     return found if isinstance(found, str) else ""
 
@@ -483,7 +483,7 @@ def _listed_word(summary: Container, before: Word | None) -> Word:
 
 
 def _state(summary: Container) -> str:
-    """State of a listed container, such as "running"; by its status where it has none, empty where nothing says it."""
+    """Return the state of a listed container, such as "running", else derive it from the status; empty if unknown."""
     state = summary.get("State")
     if isinstance(state, str) and state:
         return state.lower()
@@ -494,8 +494,8 @@ def _state(summary: Container) -> str:
 
 
 def as_inspected(summary: Container) -> Container | None:
-    """What a listed container says of state and addresses, in the shape that inspecting it gives; None where it says
-    too little for that."""
+    """Convert the state and addresses of a listed container to the shape of an inspected one; None if the list lacks
+    them."""
     state = _state(summary)
     networks = (summary.get("NetworkSettings") or {}).get("Networks")
     if not state or not isinstance(networks, Mapping):

@@ -1,4 +1,4 @@
-"""The drop-in contract: what dockerspawner 14 offers, ours has, or the CHANGELOG records its absence."""
+"""The drop-in contract: this package offers what dockerspawner 14 offers, or the CHANGELOG records the absence."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.venvs import python_of
 
 Offer = dict[str, Any]
 
-# Names that modules of dockerspawner 14 import themselves: from the standard library, and from escapism.
+# Names that modules of dockerspawner 14 import from the standard library and from escapism.
 IMPORTED = (
     "BytesIO", "TarFile", "TarInfo", "ThreadPoolExecutor", "dedent", "escape", "indent", "inspect", "json", "os",
     "partial", "pformat", "string", "urlparse", "warnings",
@@ -24,7 +24,7 @@ IMPORTED = (
 HANDLER = "traitlets calls it, and ours are arranged otherwise"
 IGNORED = "ignored with a warning: reads as None"
 
-# Each difference from dockerspawner 14, by its name, with its reason. Each is in the CHANGELOG, too.
+# Each difference from dockerspawner 14, by name, with its reason. The CHANGELOG lists each of them.
 DEPARTURES = {
     **dict.fromkeys(IMPORTED, "to be imported from where they are"),
     "_deprecated_method": "makes deprecated methods of its own module",
@@ -56,7 +56,7 @@ DEPARTURES = {
 
 
 def offer_of(python: str, modules: dict[str, list[str]] | None = None) -> Offer:
-    # By its standard input: else its folder, which has a jupyterhub.py, would be the first to be searched.
+    # By standard input: otherwise Python would first search the script's folder, which has a jupyterhub.py.
     with open(ROOT / "tests/support/contract.py") as script:
         run = subprocess.run(
             [python, "-", json.dumps(modules or {})], stdin=script, cwd=ROOT, capture_output=True, text=True
@@ -77,17 +77,17 @@ def ours(predecessor: Offer) -> Offer:
 
 
 def callable_like(before: Offer, now: Offer) -> bool:
-    """Can a method be called as before, as far as its parameters show?"""
+    """Do the parameters of a method allow the same calls as before?"""
     kept = [tuple(parameter) for parameter in before["parameters"]]
     found = [tuple(parameter) for parameter in now["parameters"]]
     return found[: len(kept)] == kept and all(optional for _, _, optional in found[len(kept) :])
 
 
 def difference(before: Offer, now: Offer | None) -> str:
-    """What a subclass or a configuration misses of a member; empty where that is nothing."""
+    """Describe what a subclass or a configuration would miss of a member; empty if nothing."""
     if now is None:
         return "is missing"
-    # A default's generator is called like a method.
+    # A function that generates a default is called like a method.
     kinds = [one["kind"].replace("default", "method") for one in (before, now)]
     if kinds[0] != kinds[1]:
         return f"is a {kinds[1]}, not a {kinds[0]}"

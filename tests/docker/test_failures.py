@@ -26,7 +26,7 @@ async def failure_of(spawner: Any) -> Any:
 
 
 async def until_gone(containers: Any) -> None:
-    """A start whose time is over does not wait for its container to be removed."""
+    """After start_timeout, a start does not wait for the removal of its container."""
 
     async def gone() -> bool:
         return containers() == []
@@ -65,13 +65,13 @@ async def test_start_an_environment_of_other_values_than_texts_keeps_the_reason(
     spawner = make(remove=True, environment=values, volumes=home, cmd=["sh", "-c", "env; exit 3"])
     message = (await failure_of(spawner)).jupyterhub_message
     assert message.startswith("The server ended with exit code 3.\n")
-    # None is a variable that the container lacks.
+    # None unsets a variable of the container.
     assert "AWS_SECRET_ACCESS_KEY" not in message
     assert "FLAG=True" in message
     assert "hunter22" not in message
     assert containers() == []
 
-    # Nor does a create that fails leave its new volume behind.
+    # A failed create also leaves no new volume.
     refused = make("bob", remove=True, environment=values, volumes=home, extra_host_config={"cpuset_cpus": "x"})
     assert "cpuset" in (await failure_of(refused)).jupyterhub_message
     assert not client.volumes.list(filters={"name": f"{instance}-home-bob"})
@@ -89,7 +89,7 @@ async def test_a_log_of_one_endless_line_does_not_hold_up_the_hub(make: Any, pri
 
 
 async def test_a_secret_that_the_engine_has_cut_in_half_is_not_shown(make: Any) -> None:
-    """The engine gives the end of a log in pieces of 16 KiB: here the first of them begins with half of a token."""
+    """The engine returns the end of a log in entries of 16 KiB; the first entry begins with half of a token."""
     half = 'printf %s "${JUPYTERHUB_API_TOKEN:0:16}"; printf %s "${JUPYTERHUB_API_TOKEN:16}"'
     filled = f"head -c 16368 /dev/zero | tr '\\0' -; {half}; echo; for i in $(seq 20); do echo $i; done; exit 3"
     spawner = make(remove=True, cmd=["sh", "-c", filled])
@@ -280,7 +280,7 @@ async def test_start_of_a_kept_container_with_a_restart_policy_and_a_crash_fails
     ],
 )
 async def test_start_of_a_server_that_listens_elsewhere_names_the_setting(make: Any, ip: str, why: str) -> None:
-    # As Jupyter's server, which does not take IPv4 on ::.
+    # Like Jupyter's server, which does not accept IPv4 on ::.
     listen = f"exec httpd -f -p {ip}:8888 -h /www" if ip != "::" else "exec httpd -f -p [::1]:8888 -h /www"
     error = await failure_of(make(remove=True, ip=ip, start_timeout=2, cmd=["sh", "-c", listen]))
     assert f"{why} It must be 0.0.0.0. Please contact an administrator." in error.jupyterhub_message
@@ -305,5 +305,5 @@ async def test_start_that_fails_with_a_traceback_shows_its_last_line(
     with caplog.at_level("INFO", spawner.log.name):
         message = (await failure_of(spawner)).jupyterhub_message
     assert message.split("\n")[1:] == ["starting", "ValueError: no such thing"]
-    # An operator has the whole end of it.
+    # The hub's log has the whole end of it.
     assert 'File "x.py", line 39, in f' in caplog.text

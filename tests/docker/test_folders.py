@@ -1,4 +1,4 @@
-"""Parts of volumes, and paths of the host, that are missing when a server starts, on a real engine."""
+"""Missing subpaths of volumes and missing host paths at a start, on a real engine."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def make(make: Any) -> Any:
 
 @pytest.fixture
 def homes(client: docker.DockerClient, instance: str) -> Any:
-    """Where the engine has the files of the volume that servers share."""
+    """Return the engine's folder of the volume that servers share."""
     return lambda: Path(client.volumes.get(f"{instance}-homes").attrs["Mountpoint"])
 
 
@@ -63,7 +63,7 @@ async def test_start_with_a_missing_subpath_makes_it_for_the_user(
     assert owner_of(homes() / "homes" / "bob") == owner
     assert list((homes() / "homes" / "bob").iterdir()) == []
     await asyncio.gather(*(server.stop() for server in servers))
-    # A folder that is there stays as it is.
+    # An existing folder does not change.
     os.chown(homes() / "homes" / "ann", 7, 7)
     await ann.start()
     assert owner_of(homes() / "homes" / "ann") == (7, 7)
@@ -135,7 +135,7 @@ async def test_start_with_a_missing_folder_of_the_user_gives_it_to_the_server(
     await spawner.start()
     in_server(client, spawner, "touch /home/jovyan/x")
     assert owner_of(srv / "homes" / "ann") == (1000, 1000)
-    # What all users have belongs to none of them.
+    # A path that all users share belongs to none of them.
     assert (owner_of(srv / "homes"), owner_of(srv / "all")) == ((0, 0), (0, 0))
     await spawner.stop()
 

@@ -1,4 +1,4 @@
-"""Servers on the host's own network: each has a port of its own, and is not taken for another."""
+"""Servers on the host's network: each has its own port, and users reach only their own server."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ c.DockerSpawner.remove = True
 c.DockerSpawner.start_timeout = 90
 """
 
-# Listens where JupyterHub says, as its own servers do.
+# Listens at JUPYTERHUB_SERVICE_URL, like JupyterHub's own servers.
 SERVE = ["sh", "-c", "port=${JUPYTERHUB_SERVICE_URL##*:}; exec httpd -f -p ${port%%/*} -h /www"]
 
 
@@ -51,7 +51,7 @@ def listening(port: int) -> Iterator[None]:
 
 
 def whose(client: Any, spawner: Any) -> str:
-    """The user whose container listens on the spawner's port: none other has the port in its environment."""
+    """Return the user whose container listens on the spawner's port; no other environment contains the port."""
     found = client.api.inspect_container(spawner.object_id)
     environment = hostnetwork.ownership.environment_of(found)
     assert hostnetwork.port_of(environment) == spawner.port
@@ -79,7 +79,7 @@ async def test_start_on_the_host_network_gives_each_server_a_port(
     for spawner, (host, port) in zip(spawners, places, strict=True):
         assert whose(client, spawner) == spawner.user.name
         assert await spawner.get_url() == f"http://{host}:{port}/user/{spawner.user.name}/"
-        # A hub that starts again knows it from the state.
+        # A restarted hub knows the port from the state.
         again = make_on_host(spawner.user.name, **settings)
         again._server = spawner._server
         again.load_state(spawner.get_state())

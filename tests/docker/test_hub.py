@@ -192,7 +192,7 @@ def test_a_deleted_user_takes_along_the_volume_that_a_hook_has_named(hub: Hub, c
         assert hub.spawn(user)[-1].get("ready")
         hub.halt(user)
     hub.http.delete(f"{hub.api}/users/ida").raise_for_status()
-    # What the same hook names for all users stays.
+    # A volume that the hook names for all users remains.
     assert volumes() == [f"{instance}-hook-ina", f"{instance}-hooked"]
 
 

@@ -1,4 +1,4 @@
-"""The log of a real hub: no warning that is not known by name, also of Python's own, and no secret."""
+"""The log of a real hub contains no unexpected warning, including Python's own warnings, and no secret."""
 
 from __future__ import annotations
 
@@ -46,30 +46,30 @@ c.DockerSpawner.profile_list = [
     {{"display_name": "Large", "slug": "large", "docker_override": {{"mem_limit": "512M"}}}},
 ]
 """
-# What JupyterHub says of these tests' hub and servers, and of ordinary work.
+# JupyterHub's messages about the hub and servers of these tests, and about normal operation.
 EXPECTED = [
     r"extra_handlers is deprecated",
     r"testing authenticator DummyAuthenticator",
     r"Running JupyterHub without SSL",
     r"\[ConfigProxy\] .*Terminated",
     r"Received signal SIGTERM",
-    # The tests ask whether there is a user; one asks for a profile that does not exist.
+    # The tests check whether a user exists; one of them requests a profile that does not exist.
     r"404 GET /hub/api/users/\w+\?include_stopped_servers=1",
     r"400 POST /hub/api/users/ann/server ",
     r"(Not|Error) starting ann's server *: .*There is no profile no-such-profile",
     r"Exception in Future .*There is no profile no-such-profile",
-    # And they kill two servers.
+    # The tests kill two servers.
     r"The server in dyt\w+-(ann|bob) ended with exit code 137",
     r"bob appears to have stopped while the Hub was down",
     r"User (ann|bob) server stopped with exit code: 137",
-    # What the tiny image serves is no JupyterHub server.
+    # The server of the tiny image is not a JupyterHub server.
     r"Single-user server has no version header",
-    # A hub that was killed left its proxy running, without a route of servers that are known again.
+    # The killed hub leaves its proxy running, without routes for the servers that the next hub finds.
     r"Found proxy pid file",
     r"Proxy still running at pid",
     r"Stopped proxy at pid",
     r"Adding missing route for /user/\w+/ ",
-    # JupyterHub 5 has a schema that its own library warns of.
+    # JupyterHub 5 has a schema about which its own library warns.
     r"JupyterEventsVersionWarning: .*/jupyterhub/events/server-action",
     r"Deleting OAuth client jupyterhub-user-\w+",
 ]
@@ -82,7 +82,7 @@ def python(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def instance(client: docker.DockerClient, python: str) -> Iterator[str]:
-    """Depends on `python` so that each hub has one of its own."""
+    """Depends on `python` so that each hub gets a separate one."""
     with marked(client) as name:
         yield name
 

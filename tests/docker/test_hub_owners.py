@@ -1,4 +1,4 @@
-"""A real hub keeps what is its users' when its address, its instance, or a user's name changes."""
+"""A real hub keeps its users' containers and volumes when its address, its instance, or a user's name changes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from support.wait import wait_until
 
 pytestmark = pytest.mark.needs("engine")
 
-# The files `address` and `instance` in the hub's folder are what an operator has there.
+# The tests change the configuration by the files `address` and `instance` in the hub's folder.
 SETTINGS = """
 from pathlib import Path
 c.JupyterHub.hub_connect_ip = Path("address").read_text()
@@ -42,20 +42,20 @@ c.DockerSpawner.pre_spawn_hook = before
 
 @pytest.fixture(scope="module", params=["jupyterhub6", "jupyterhub5"])
 def python(request: pytest.FixtureRequest) -> str:
-    """What runs the hub."""
+    """The Python that runs the hub."""
     return sys.executable if request.param == "jupyterhub6" else python_of(request.param)
 
 
 @pytest.fixture
 def newest(python: str) -> None:
-    """For what takes long and is the same on both versions of JupyterHub."""
+    """For slow tests that behave the same on both versions of JupyterHub."""
     if python != sys.executable:
         pytest.skip("JupyterHub 6 shows it")
 
 
 @pytest.fixture(scope="module")
 def instance(client: docker.DockerClient, python: str) -> Iterator[str]:
-    """The beginning of all names; depends on `python` so that each hub has one of its own."""
+    """The prefix of all names; depends on `python` so that each hub gets a separate one."""
     with marked(client) as name:
         yield name
 
@@ -99,7 +99,7 @@ def rename(hub: Hub, old: str, new: str) -> None:
 
 
 def again(hub: Hub, address: str, instance: str | None) -> None:
-    """Restart the hub with another address, and another setting of `instance`."""
+    """Restart the hub with another address and another `instance`."""
     hub.stop()
     (hub.folder / "address").write_text(address)
     (hub.folder / "instance").unlink(missing_ok=True)
@@ -112,7 +112,7 @@ def again(hub: Hub, address: str, instance: str | None) -> None:
 def test_hub_at_another_address_keeps_containers_and_volumes(
     hub: Hub, client: Any, instance: str, containers: Callable[[], dict[str, Any]]
 ) -> None:
-    # First as an earlier version had it: an instance made of the address.
+    # First as in an earlier version: an instance that is derived from the address.
     again(hub, "127.0.0.1", f"{instance}-01234567")
     users = ["inside-ann", "removed-bob", "kept-cyd", "removed-dan"]
     for user in users:
@@ -122,7 +122,7 @@ def test_hub_at_another_address_keeps_containers_and_volumes(
     for user in users[:3]:
         hub.halt(user)
     again(hub, "localhost", None)
-    # It runs on, and its end is noticed.
+    # The server continues to run, and the hub notices its end.
     wait_until(lambda: hub.is_running("removed-dan"), timeout=30)
     assert containers()["removed-2ddan"].id == before["removed-2ddan"].id
     started(hub, "inside-ann")

@@ -247,12 +247,12 @@ async def test_a_volume_that_another_uid_owns_already_is_named_where_the_server_
 async def test_a_volume_that_is_named_by_code_is_the_users(make: Any, client: Any, instance: str, how: str) -> None:
     settings: dict[str, Any] = {"delete_policy": "delete"}
     if how == "hook":
-        # None of these is the user's, whatever it is called.
+        # None of these belongs to the user, regardless of its name.
         shared = {f"{instance}-shared-ann": "/shared", f"{instance}-plain": "/plain"}
         settings["config"] = Config(DockerSpawner={"volumes": shared})
         volumes, own = {**shared, f"{instance}-home-ann": "/data"}, f"{instance}-home-ann"
     else:
-        # It is also called for the path in the container.
+        # The callable is also called for the path in the container.
         settings["format_volume_name"] = lambda template, spawner: template.replace("+", f"-of-{spawner.user.name}")
         volumes, own = {f"{instance}-home+": "/data"}, f"{instance}-home-of-ann"
 
@@ -260,7 +260,7 @@ async def test_a_volume_that_is_named_by_code_is_the_users(make: Any, client: An
         return {volume.name for volume in client.volumes.list(filters={"name": instance})}
 
     spawner = make(**settings)
-    # As a pre_spawn_hook does.
+    # Like a pre_spawn_hook.
     spawner.volumes = volumes
     await spawner.start()
     in_server(client, spawner, "touch /data/x")

@@ -1,4 +1,4 @@
-"""An engine that is away for two seconds, as while it restarts: users do not notice."""
+"""If an engine is unreachable for two seconds, as during a restart, users do not notice."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ AWAY = 2.0
 
 @contextlib.contextmanager
 def away(take: Callable[[], None], put_back: Callable[[], None]) -> Iterator[None]:
-    """The engine is away at first, and back two seconds later, whatever is inside."""
+    """Make the engine unreachable at first, and reachable again after two seconds."""
     take()
     timer = threading.Timer(AWAY, put_back)
     timer.start()
@@ -44,8 +44,8 @@ def collected() -> Iterator[None]:
 
 @pytest.fixture(params=["refused", "missing", "closed"])
 def engine(request: pytest.FixtureRequest, relay: Relay, socket: str, tmp_path: Path) -> tuple[str, Any, Any]:
-    """Where the engine is, and how it is taken away and put back: nothing listens at its port, its socket is missing,
-    or nothing listens at its socket."""
+    """The engine's address, and how to make it unreachable: nothing listens on its port, its socket is missing, or
+    nothing listens on its socket."""
     if request.param == "refused":
         return relay.url, relay.take_away, relay.put_back
     path = tmp_path / "docker.sock"
@@ -72,7 +72,7 @@ async def test_server_starts_and_stops_while_its_engine_is_away_for_two_seconds(
     url, *way = engine
     spawner = make(remove=True, client_kwargs={"base_url": url})
     with away(*way):
-        # From the first connection on.
+        # Unreachable from the first connection.
         await spawner.start()
     with away(*way):
         assert await spawner.poll() is None
@@ -101,7 +101,7 @@ async def test_start_goes_on_when_the_engine_goes_between_its_calls(make: Any, c
 
 
 async def test_engine_that_stays_away_fails_a_start_after_about_ten_seconds(make: Any, relay: Relay) -> None:
-    """However many calls the start makes, and what is left to undo included."""
+    """Regardless of the number of calls, including the cleanup."""
     spawner = make(remove=True, client_kwargs={"base_url": relay.url})
     relay.take_away()
     loop = asyncio.get_running_loop()
@@ -109,7 +109,7 @@ async def test_engine_that_stays_away_fails_a_start_after_about_ten_seconds(make
     with pytest.raises(Exception, match="The Docker engine does not answer"):
         await spawner.start()
     first = loop.time() - began
-    # By now it is known to be away.
+    # Now the outage is known.
     began = loop.time()
     with pytest.raises(Exception, match="The Docker engine does not answer"):
         await make("bob", remove=True, client_kwargs={"base_url": relay.url}).start()

@@ -1,4 +1,4 @@
-"""Whose a container is after the hub's instance, a user's name, or the way that names are made has changed."""
+"""The owner of a container after a change of the hub's instance, of a user's name, or of the naming rules."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from support.tiny import tiny_image
 pytestmark = pytest.mark.needs("engine")
 
 HOME = "/home/jovyan"
-# Notes that it was asked to end, and then ends.
+# Records the request to stop, and exits.
 GRACEFUL = ["sh", "-c", f"trap 'touch {HOME}/ended; exit 0' TERM; httpd -p 8888; while :; do sleep 0.1; done"]
 
 
 @pytest.fixture
 def make(make: Any) -> Any:
-    """As always, and kept containers, which hold their users' files."""
+    """Like the common fixture, but with kept containers that hold their users' files."""
     return lambda *names, **traits: make(*names, **{"remove": False, **traits})
 
 
 def next_hub(make: Any, before: Any, username: str = "ann", server: str = "", **traits: Any) -> Any:
-    """The same server, as a hub has it that was started since, for its next start."""
+    """Return the same server in a restarted hub, for its next start."""
     spawner = make(username, server, **traits)
     spawner.load_state(before.get_state())
     spawner.clear_state()
@@ -32,7 +32,7 @@ def next_hub(make: Any, before: Any, username: str = "ann", server: str = "", **
 
 
 async def kept(make: Any, client: Any, *names: str, **traits: Any) -> Any:
-    """A server that ran, with a file in its home, and was stopped."""
+    """Return a stopped server that has a file in its home."""
     spawner = make(*names, **traits)
     await spawner.start()
     client.containers.get(spawner.object_id).exec_run(["touch", f"{HOME}/mine"])
@@ -93,7 +93,7 @@ async def test_start_of_a_renamed_user_finds_the_files(
 
 async def test_container_of_another_server_is_moved_aside(make: Any, client: Any, instance: str) -> None:
     renamed = await kept(make, client, "ann")
-    # The hub's record says whose it is; nobody has started it since ann was renamed to bob.
+    # The hub's record identifies the owner; no start since ann was renamed to bob.
     new = make("ann")
     new._is_of_another_server = lambda container_id: container_id == renamed.object_id
     await new.start()
@@ -127,7 +127,7 @@ async def test_replaced_containers_leave_no_unnamed_volumes(make: Any, client: A
 async def test_running_container_is_asked_to_end_before_it_is_replaced(
     make: Any, client: Any, instance: str, remove: bool
 ) -> None:
-    """As a killed hub leaves it: running, with settings that the next hub changes, or that it removes."""
+    """A container as a killed hub leaves it: running, with settings that the next hub changes or removes."""
     graceful = {"cmd": GRACEFUL, "extra_create_kwargs": {"stop_signal": "SIGTERM"}, "stop_timeout": 20}
     traits = {"volumes": {f"{instance}-home": HOME}, "remove": remove, **graceful}
     killed = make(**traits)

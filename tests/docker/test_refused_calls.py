@@ -1,4 +1,4 @@
-"""An engine behind a proxy that allows what dockerspawner 14 asks for, and no more."""
+"""An engine behind a proxy that allows only the calls of dockerspawner 14."""
 
 from __future__ import annotations
 
@@ -41,20 +41,20 @@ async def test_start_poll_and_stop_need_only_the_calls_of_dockerspawner_14(
     assert await kept.poll() is None
     await kept.stop()
     assert await kept.poll() is not None
-    # Another process finds the container by its name.
+    # Another hub process finds the container by its name.
     again = make(**settings)
     again.load_state(kept.get_state())
     await again.start()
     assert again.object_id == container_id
     await again.stop()
-    # Of other settings, with a volume that was called otherwise.
+    # From other settings, with a volume of another name.
     settings["volumes"] = {f"{instance}-other-{{username}}": "/home/jovyan"}
     other = make(**settings, remove=True, cmd=["sh", "-c", "exit 3"])
     other.load_state(again.get_state())
     with pytest.raises(Exception, match="exit code 3"):
         await other.start()
     assert containers() == []
-    # What is on record goes with the user, without a list.
+    # Volumes on record are deleted with the user, without a list.
     last = make(**settings)
     await last.start()
     await last.delete_forever()

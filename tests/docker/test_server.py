@@ -236,7 +236,7 @@ async def test_a_crash_shows_its_exit_code_and_its_container_goes(make: Any, cli
 
 
 async def test_stop_a_server_has_the_stop_timeout_of_its_profile(make: Any, containers: Any) -> None:
-    """As process 1 the tiny server ignores SIGTERM: it is killed after the timeout, which is configured as a minute."""
+    """As process 1 the tiny server ignores SIGTERM: the engine kills it after the configured timeout of a minute."""
 
     def spawner_of(**traits: Any) -> Any:
         short = {"display_name": "Short", "docker_override": {"stop_timeout": 1}}
@@ -245,7 +245,7 @@ async def test_stop_a_server_has_the_stop_timeout_of_its_profile(make: Any, cont
 
     first = spawner_of()
     await first.start()
-    # As a hub that was restarted knows it.
+    # As in a restarted hub.
     again = spawner_of()
     again.load_state(first.get_state())
     for spawner in (again, first):

@@ -211,7 +211,7 @@ async def test_a_pull_tells_its_progress_to_all_who_wait(make: Any, client: Any,
 
 @pytest.fixture
 def homes(tmp_path: Path) -> Path:
-    """A folder with Ann's home, and passwd and group files that have her."""
+    """A folder with Ann's home, and passwd and group files that list her."""
     home = tmp_path / "ann"
     home.mkdir()
     os.chown(home, 4321, 4322)

@@ -1,4 +1,4 @@
-"""An engine that is reached by SSH, as DOCKER_HOST=ssh://... says: by the SDK's own client and by the program ssh."""
+"""An engine behind SSH (DOCKER_HOST=ssh://...), by the SDK's own client and by the program ssh."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def collected() -> Iterator[None]:
 
 @pytest.fixture(params=["paramiko", "ssh"])
 def settings(request: pytest.FixtureRequest, server: Sshd, monkeypatch: pytest.MonkeyPatch, socket: str) -> Any:
-    """Settings of a spawner whose engine is reached by SSH."""
+    """Settings of a spawner whose engine is behind SSH."""
     assert Path(socket).samefile("/var/run/docker.sock")
     monkeypatch.setenv("HOME", str(server.home))
     monkeypatch.setenv("PATH", f"{server.home}:{os.environ['PATH']}")
@@ -66,7 +66,7 @@ async def test_server_behind_ssh_is_followed_and_its_streams_end(
         return threads() <= before
 
     await until(is_followed, timeout=20)
-    # Closing a stream raises nothing, and leaves no thread.
+    # Closing a stream raises no exception, and leaves no thread.
     stream = spawner._watch._stream
     stream.close()
     await until(is_followed, timeout=20)

@@ -40,7 +40,7 @@ async def test_five_instances_of_one_engine_hear_of_every_end(
     before = set(threads())
     for spawner in spawners:
         await spawner.start()
-    # Beside a swarm's, whatever the engine says of swarms.
+    # In addition to a swarm's watch, even if the engine is not a swarm manager.
     swarm = watch_of(spawners[0].engine, instance, spawners[0].log, SwarmWatch)
     await seen(lambda: swarm._stream and swarm._stream.is_open, "the swarm's events are followed")
     await seen(lambda: all(spawner._watch.following for spawner in spawners), "all are followed")
@@ -89,7 +89,7 @@ async def test_subclass_that_makes_a_client_at_each_access_has_one_engine_and_on
     assert {spawner.engine for spawner in others} == {one.engine}
     new = {thread for thread in threading.enumerate() if thread.name.startswith("docker-")} - before
     assert sum(thread.name.startswith("docker-events") for thread in new) == 1
-    # Those of its lanes: quick calls, slow ones and pulls.
+    # Threads of the engine's pools: quick calls, slow calls and pulls.
     assert len(new) <= 1 + 3 * 8
     for spawner in (one, *others):
         assert await spawner.poll() is None

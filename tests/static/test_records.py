@@ -1,4 +1,4 @@
-"""JupyterHub's database is used by one module of the spawner, which says why and how."""
+"""Only one module of the spawner uses JupyterHub's database, and documents why and how."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from support.repo import ROOT
 
 PACKAGE = ROOT / "spawner" / "dockerspawner"
 ALLOWED = "records.py"
-# Packages, and what leads from JupyterHub's objects to its records and its session.
+# Packages, and attributes that lead from JupyterHub's objects to its records and its session.
 MODULES = {"sqlalchemy", "jupyterhub.orm", "jupyterhub.dbutil"}
 NAMES = {
     *("db", "_deprecated_db_session", "db_factory", "session_factory", "object_session"),
@@ -22,7 +22,7 @@ NAMES = {
 
 
 def uses(source: str) -> Iterator[str]:
-    """What `source` uses of JupyterHub's database, each with its line."""
+    """List uses of JupyterHub's database in `source`, each with its line."""
     for node in ast.walk(ast.parse(source)):
         line = getattr(node, "lineno", 0)
         for name in _named(node):

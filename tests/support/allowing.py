@@ -1,4 +1,4 @@
-"""A proxy in front of the engine's socket that allows some calls only, as operators have them."""
+"""A proxy in front of the engine's socket that allows only some calls, as operators run it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import threading
 
 from support.ports import free_port
 
-# What dockerspawner 14 asks for from a start to the removal, and no more.
+# Exactly the calls of dockerspawner 14 from a start to the removal.
 PREDECESSOR = (
     r"GET /(_ping|version)|GET /(containers|images)/\S+/json|POST /images/create|POST /containers/create"
     r"|POST /containers/[^/]+/(start|stop)|DELETE /containers/[^/]+"
@@ -17,9 +17,9 @@ PREDECESSOR = (
 
 
 class Allowing:
-    """A TCP port that passes calls on whose method and path `allowed` matches; others have `status` as an answer.
+    """A TCP port that forwards calls whose method and path match `allowed`; it answers others with `status`.
 
-    `refused` has the calls that were not passed on, without the API's version.
+    `refused` lists the rejected calls, without the API version.
     """
 
     def __init__(self, engine: str, allowed: str, status: int = 403) -> None:

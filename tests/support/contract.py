@@ -1,6 +1,6 @@
-"""What a package `dockerspawner` offers to configurations and subclasses, as JSON on the standard output.
+"""Print what a package `dockerspawner` offers to configurations and subclasses, as JSON.
 
-A script of its own: the predecessor's Python runs it, too.
+A separate script, because the Python of dockerspawner 14 also runs it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MODULES = (
 CLASSES = ("DockerSpawner", "SwarmSpawner", "SystemUserSpawner")
 HUB = SimpleNamespace(public_host="", base_url="/hub/", api_url="http://127.0.0.1:8081/hub/api")
 
-# What traits are set to, by a name for the report.
+# Sample values for traits, by a name for the report.
 SAMPLES: dict[str, Any] = {
     "None": None,
     "False": False,
@@ -45,7 +45,7 @@ SAMPLES: dict[str, Any] = {
 
 
 def plain(value: Any) -> Any:
-    """`value` as JSON has it; the address in a function's text is another one each time."""
+    """Convert `value` to JSON, without the memory address in a function's repr."""
     if isinstance(value, (str, int, float, type(None))):
         return value
     if isinstance(value, dict):
@@ -56,7 +56,7 @@ def plain(value: Any) -> Any:
 
 
 def parameters(function: Any) -> list[tuple[str, str, bool]]:
-    """Name, kind, and whether it may be left out."""
+    """Return name, kind, and whether the parameter is optional."""
     found = inspect.signature(function).parameters.values()
     return [(one.name, one.kind.name, one.default is not one.empty) for one in found if one.name != "self"]
 
@@ -69,7 +69,7 @@ def spawner_of(cls: Any) -> Any:
 
 
 def accepted(cls: Any, name: str) -> list[str]:
-    """Samples that a trait takes."""
+    """List the samples that a trait accepts."""
     found = []
     for sample, value in SAMPLES.items():
         spawner = spawner_of(cls)
@@ -115,7 +115,7 @@ def member(cls: Any, name: str, found: Any) -> dict[str, Any]:
 
 
 def members(cls: Any) -> dict[str, Any]:
-    """Those that the package adds to JupyterHub's Spawner, or replaces."""
+    """List the members that the package adds to JupyterHub's Spawner, or overrides."""
     from jupyterhub.spawner import Spawner
 
     found = {}
@@ -128,7 +128,7 @@ def members(cls: Any) -> dict[str, Any]:
 
 
 def main(wanted: dict[str, list[str]]) -> dict[str, Any]:
-    """`wanted` are names of modules that are asked for besides those that they list."""
+    """`wanted` are additional names per module."""
     warnings.simplefilter("ignore")
     modules = {}
     for name in MODULES:

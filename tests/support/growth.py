@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 FACTOR = 16
-# Of a text FACTOR times as long a linear function takes FACTOR times as long, and more where a longer text takes
+# For a text FACTOR times as long, a linear function takes FACTOR times as long, or more if a longer text takes
 # memory from the system; a quadratic one takes FACTOR squared.
 LINEAR = FACTOR * 5
-# Families of texts that make regular expressions go back: what a hostile process may print, or a user may send.
+# Families of texts that make regular expressions backtrack; an attacker may print or send them.
 FAMILIES: dict[str, str] = {
     "hex": "0a1b2c3d4e5f",
     "token": "token",
@@ -46,9 +46,9 @@ _LONGEST = 2**14
 
 
 def growth(function: Callable[[str], Any], unit: str) -> float:
-    """How many times as much processor time a text of many `unit`s takes as one of a FACTOR fewer.
+    """Return the ratio of CPU times for a text of many `unit`s and for a text FACTOR times shorter.
 
-    0 where even the longest takes too little to be measured.
+    0 if even the longest text takes too little time to measure.
     """
     length = 256
     while (cost := _cost(function, unit, length)) < _MEASURABLE:
@@ -59,7 +59,7 @@ def growth(function: Callable[[str], Any], unit: str) -> float:
 
 
 def _cost(function: Callable[[str], Any], unit: str, length: int) -> float:
-    # Ends in what no pattern takes: a regular expression finds out at the end that nothing fits.
+    # The end matches no pattern, so that a regular expression fails only at the end.
     text = (unit * (length // len(unit) + 1))[:length] + "\0"
     return min(_time(function, text) for _ in range(3))
 

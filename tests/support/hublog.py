@@ -1,13 +1,13 @@
-"""What a hub's log has that is no news of ordinary work."""
+"""Problems in a hub's log."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 
-# How an entry of JupyterHub begins, and one of its proxy.
+# Beginnings of log entries of JupyterHub and its proxy.
 _ENTRY = r"\[[DIWEC] \d{4}-|\d{4}-\d\d-\d\dT\S+ \[ConfigProxy\]"
-# What Python, asyncio and aiohttp print by themselves.
+# Output of Python, asyncio and aiohttp that bypasses the log.
 _PRINTED = (
     r"\S[^\n]*:\d+: \w*Warning: |Traceback \(|Exception ignored|Task was destroyed|(?:Task|Future) exception|Unclosed "
 )
@@ -16,7 +16,7 @@ _IS_PROBLEM = re.compile(rf"\[[WEC] |\S+ \[ConfigProxy\] \S*(?:warn|error)|{_PRI
 
 
 def problems(log: str, expected: Iterable[str] = ()) -> list[str]:
-    """Entries that are warnings or worse, warnings of Python, and tracebacks; without those that match `expected`."""
+    """List warnings, errors, Python warnings and tracebacks that do not match `expected`."""
     entries = [entry.strip() for entry in _BEGINS.split(log)]
     found = [entry for entry in entries if _IS_PROBLEM.match(entry)]
     return [entry for entry in found if not any(re.search(pattern, entry) for pattern in expected)]

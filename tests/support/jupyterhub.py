@@ -58,10 +58,10 @@ def proxy_command() -> list[str]:
 
 
 class Hub:
-    """One hub, up while its context lasts.
+    """One hub, running during its context.
 
-    `settings` is Python that its jupyterhub_config.py ends with, `python` what runs it; `address` is where it
-    listens itself: for servers that call it, one that they reach. `environment` is added to that of the tests.
+    `settings` is Python code at the end of its jupyterhub_config.py. `python` runs the hub. `address` is the hub's
+    own address; if servers call the hub, they must reach it. `environment` is added to that of the tests.
     """
 
     def __init__(

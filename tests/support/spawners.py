@@ -14,9 +14,9 @@ HUB = SimpleNamespace(public_host="", base_url="/hub/", api_url="http://127.0.0.
 def make_spawner(
     username: str = "ann", server: str = "", cls: type[DockerSpawner] = DockerSpawner, **traits: Any
 ) -> DockerSpawner:
-    """A spawner as the hub hands it over for a start: with a user, a token, its base URL if unnamed.
+    """Create a spawner as the hub does for a start: with a user, a token, and its base URL if unnamed.
 
-    Whatever answers HTTP is ready: the tests' servers are tiny, and do not belong to JupyterHub.
+    Any HTTP answer makes a server ready: the tests' tiny servers are not JupyterHub servers.
     """
     if cls.class_traits().keys() >= {"ready_check"}:
         traits.setdefault("ready_check", "http")

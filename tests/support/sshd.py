@@ -1,4 +1,4 @@
-"""An SSH server of the test's own on this machine, by which its engine is reached."""
+"""An SSH server of the tests on this machine, in front of the engine."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ UserKnownHostsFile {folder}/known_hosts
 
 @dataclass
 class Sshd:
-    """`url` is what DOCKER_HOST is; `home` has the keys that clients need, and a program `ssh` that uses them."""
+    """`url` is for DOCKER_HOST. `home` contains the keys of clients, and a program `ssh` that uses them."""
 
     folder: Path
     home: Path
@@ -50,19 +50,19 @@ class Sshd:
         return f"ssh://{getpass.getuser()}@127.0.0.1:{self.port}"
 
     def sessions(self) -> list[int]:
-        """Ids of the processes that serve connections."""
+        """Return ids of the processes that serve connections."""
         listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(self.process.pid)], capture_output=True, text=True)
         return [int(one) for one in listed.stdout.split()]
 
     def cut(self) -> None:
-        """End all connections; new ones can be made."""
+        """Close all connections; clients can reconnect."""
         for session in self.sessions():
             os.kill(session, 9)
 
 
 @contextmanager
 def sshd(folder: Path, socket: str) -> Iterator[Sshd]:
-    """Run an SSH server, with a configuration, host key and port of its own, for the user who runs the test."""
+    """Run an SSH server with its own configuration, host key and port, for the user who runs the test."""
     if not Path(SSHD).exists() or not shutil.which("docker"):
         missing("no SSH server, or no docker for it: apt-get install openssh-server")
     home = folder / "home"

@@ -1,4 +1,4 @@
-"""What counts as a problem in a hub's log."""
+"""Detection of problems in a hub's log."""
 
 from __future__ import annotations
 

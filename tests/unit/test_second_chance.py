@@ -1,4 +1,4 @@
-"""Which failures of a whole run are forgiven: see .ci/run."""
+"""Failures that a repeated test can fix: see .ci/run."""
 
 from __future__ import annotations
 

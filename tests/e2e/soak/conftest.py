@@ -28,7 +28,7 @@ def kit_settings() -> dict[str, str | None]:
 
 @pytest.fixture(scope="package", autouse=True)
 def own_configuration(kit: Kit) -> None:
-    """Tiny servers do not belong to JupyterHub: they are ready when they answer at all."""
+    """Tiny servers are not JupyterHub servers: any HTTP answer makes them ready."""
     path = kit.folder / "hub/config.d/50-tiny.py"
     path.write_text('c.DockerSpawner.ready_check = "http"\n')
     path.chmod(0o644)

@@ -1,4 +1,4 @@
-"""unreachable.py: where a server can't reach the hub, its log says so in one line."""
+"""unreachable.py: if a server can't reach the hub, its log shows that in one line."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ async def test_poll_asks_the_engine_nothing_while_the_server_runs(port: int) -> 
     client = FakeClient()
     spawner = spawner_on(client, port)
     await spawner.start()
-    # The event of the start may come when start() has returned.
+    # The start event may arrive after start() has returned.
     await until(spawner._known_to_run, timeout=10, interval=0.01)
     client.calls.clear()
     for _ in range(100):

@@ -198,7 +198,7 @@ def test_spawners_with_the_same_settings_share_an_engine() -> None:
 
 
 class Remembered:
-    """As much of docker.APIClient as tells where its engine is."""
+    """The part of docker.APIClient that contains the engine's endpoint."""
 
     def __init__(self, url: str, **more: Any) -> None:
         self.base_url = url
@@ -207,7 +207,7 @@ class Remembered:
 
 
 def spawners_with(make_client: Callable[[Any], Any], cls: type[DockerSpawner] = DockerSpawner) -> Any:
-    """Makes spawners of a subclass whose property `client` gives what `make_client(spawner)` makes."""
+    """Create spawners of a subclass whose property `client` returns `make_client(spawner)`."""
     own = type("Own", (cls,), {"client": property(make_client)})
     return lambda name: make_spawner(name, cls=own)
 
@@ -225,7 +225,7 @@ def test_new_client_at_each_access_is_one_engine_for_each_endpoint() -> None:
     engines = {make(name).engine for name in ("a1", "a2", "a3", "b1", "b2")}
     assert len(engines) == 2
     assert len(made) == 5
-    # Other credentials may do other things; another class has other settings.
+    # Other credentials may have other permissions; another class has other settings.
     certs = spawners_with(lambda spawner: Remembered("https://engine:2376", cert=spawner.user.name))
     assert certs("a").engine is not certs("b").engine
     assert certs("a").engine is certs("a").engine

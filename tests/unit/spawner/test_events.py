@@ -33,7 +33,7 @@ START = Event("container", "start", "1", LABELS, 7)
         ),
         ({"Type": "container", "Action": "remove", "Actor": {"ID": "1"}}, Event("container", "destroy", "1", {})),
         ({"Type": "service", "Action": "remove", "Actor": {"ID": "1"}}, Event("service", "remove", "1", {})),
-        # Engines from before API 1.22.
+        # Engines before API 1.22.
         ({"status": "die", "id": "1", "from": "tiny", "time": 2}, Event("container", "die", "1", {}, 2_000_000_000)),
         ({"Action": "exec_create: sh -c true", "Actor": {"ID": "1"}}, Event("container", "exec_create", "1", {})),
         ({"Action": "oom: x", "Actor": {"ID": "1"}, "timeNano": "?"}, Event("container", "oom", "1", {})),
@@ -93,7 +93,7 @@ async def test_stream_closed_before_it_opens_is_closed_as_soon_as_it_opens() -> 
     stream.close()
     assert stream.ended.done()
     client.may_pull.set()
-    # No event has to come for that.
+    # The thread ends without an event.
     await asyncio.to_thread(wait_until, lambda: len(threads()) <= before, 10, 0.01)
 
 

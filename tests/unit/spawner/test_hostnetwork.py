@@ -54,7 +54,7 @@ async def test_in_use() -> None:
         port = server.getsockname()[1]
         assert await in_use("127.0.0.1", port, "0.0.0.0")
     assert not await in_use("127.0.0.1", port, "0.0.0.0")
-    # On this machine, but at an address where the hub does not call: no server could listen on all of them.
+    # In use on this machine, at an address that the hub does not call: a server could not listen on all addresses.
     with contextlib.closing(socket.create_server(("127.0.0.2", 0))) as server:
         port = server.getsockname()[1]
         assert await in_use("127.0.0.1", port, "0.0.0.0")

@@ -1,4 +1,4 @@
-"""JupyterHub's own names on a spawner, which nothing of ours may take by accident."""
+"""JupyterHub's private names on a spawner, which this package must not override by accident."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def ours(spawner: type) -> list[type]:
 
 
 def private_names(cls: type) -> Iterator[str]:
-    """What a class defines, and what its methods set on the spawner."""
+    """List names that a class defines, and that its methods set on the spawner."""
     yield from vars(cls)
     for node in ast.walk(ast.parse(inspect.getsource(sys.modules[cls.__module__]))):
         match node:
@@ -33,7 +33,7 @@ def private_names(cls: type) -> Iterator[str]:
 
 @pytest.mark.parametrize("spawner", [DockerSpawner, SwarmSpawner, SystemUserSpawner])
 def test_no_private_name_of_jupyterhubs_is_taken(spawner: type) -> None:
-    """JupyterHub asks `_failed`, for one, whether to replace the spawner object: a method of ours is always true."""
+    """For example, JupyterHub checks `_failed` to decide about the spawner object: a method would always be true."""
     assert {"_failed", "_spawn_pending", "_server"} <= JUPYTERHUBS
     taken = {name: cls.__name__ for cls in ours(spawner) for name in private_names(cls) if name in JUPYTERHUBS}
     assert taken == {}

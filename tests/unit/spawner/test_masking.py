@@ -126,7 +126,7 @@ def test_no_part_of_a_secret_that_a_cut_goes_through_is_shown(place: int, line: 
 
 @pytest.mark.parametrize("entries", [20, 21, 40])
 def test_a_log_that_begins_in_the_middle_of_a_line_does_not_show_the_beginning(entries: int) -> None:
-    """As the engine gives the end of a log: whole entries, of which a long line has many."""
+    """Return the end of a log as the engine does: in whole entries, several per long line."""
     value = SECRET * 512 * entries
     log = f"password={value}"[-16_384 * (LINES + 1) :]
     assert SECRET[:4] not in excerpt(log, tail=LINES + 1)

@@ -67,7 +67,7 @@ def test_is_own_nothing_else(host: str) -> None:
 
 
 async def started(client: Any, **settings: Any) -> str:
-    """The message with which a start fails, empty where it gets as far as the wait for an answer."""
+    """Return the message of a failed start, empty if the start reaches the readiness check."""
     plain = {"image": "tiny", "network_name": "users", "ready_check": "jupyterhub", "start_timeout": 1}
     spawner = make_spawner(engine=fake_engine(client), **{**plain, **settings})
     with pytest.raises(Exception) as failed:  # noqa: PT011  # HTTPError in JupyterHub 5, SpawnException in 6

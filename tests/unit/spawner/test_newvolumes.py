@@ -65,7 +65,7 @@ def test_who_a_server_runs_as(user: str, who: Any) -> None:
 
 
 def test_identity_of_files_that_a_user_has_filled_with_digits() -> None:
-    """Python refuses to convert more than 4,300 digits, and takes long for fewer."""
+    """Python does not convert more than 4,300 digits, and is slow for fewer."""
     digits = "9" * 5_000
     passwd, group = f"ann:x:{digits}:100::/:\nbob:x:1:{digits}::/:\n{PASSWD}", f"many:x:{digits}:\n{GROUP}"
     assert identity("jovyan:users", passwd, group) == (1000, 100)

@@ -1,4 +1,4 @@
-"""Errors of an operator's code: raised as they are, named, and never taken for the engine's."""
+"""Errors of operator code: raised unmodified, named, and never treated as engine errors."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def shown(error: BaseException) -> str:
 
 def assert_nothing_is_left(spawner: DockerSpawner, client: FakeClient) -> None:
     assert client.existing == {}
-    # Else containers would be looked for, for ten minutes.
+    # Otherwise the spawner would search for containers for ten minutes.
     assert spawner._sweeping is None
 
 
@@ -107,7 +107,7 @@ async def test_setting_that_raises_is_named_and_its_error_raised_as_it_is(
 
 @pytest.mark.parametrize("setting", SETTINGS)
 async def test_time_out_of_a_setting_is_not_the_hubs(setting: str) -> None:
-    """The hub takes any TimeoutError for the end of start_timeout, and logs no traceback."""
+    """The hub treats any TimeoutError as the end of start_timeout, and logs no traceback."""
     spawner, client = spawner_with(**{setting: raising(TimeoutError("slow"))})
     with pytest.raises(Exception, match=f"the setting {setting} failed") as raised:
         await spawner.start()

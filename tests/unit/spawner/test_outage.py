@@ -1,4 +1,4 @@
-"""What could not be sent to an engine is sent again; what may have been sent is not."""
+"""A call that was not sent to an engine is retried; a call that may have been sent is not."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def not_sent() -> requests.ConnectionError:
 
 
 def raised_by(url: str, timeout: float = 5) -> Exception:
-    """What the SDK raises for an engine at `url`."""
+    """Return the SDK's exception for an engine at `url`."""
     with (
         contextlib.closing(docker.APIClient(base_url=url, version="1.45", timeout=timeout)) as client,  # type: ignore[arg-type]
         pytest.raises(requests.RequestException) as raised,
@@ -86,7 +86,7 @@ def understood_of(url: str) -> tuple[bool, type[Exception], bool]:
 
 
 def test_connecting_that_takes_too_long_has_sent_nothing() -> None:
-    # As for an address from which no answer comes.
+    # Like an address that does not answer.
     error = requests.ConnectTimeout("timed out")
     assert never_sent(error)
     meant = meaning("create_container", error)
@@ -144,7 +144,7 @@ def test_outage_is_one_for_all_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     outage.note(None)
     outage.note(error)
     assert outage.left() == engines.RETRY_FOR
-    # One of long ago, since which nothing was asked.
+    # An old outage, without calls since.
     now += 1000
     outage.note(error)
     assert outage.left() == engines.RETRY_FOR
@@ -213,7 +213,7 @@ async def test_poll_and_address_do_not_wait_for_an_engine_that_is_away() -> None
     assert await spawner.poll() is None
     spawner._engine_silent = False
     assert await spawner.get_url() == spawner.server.url
-    # As before, questions are put three times within a second.
+    # Read calls are tried three times within a second, as before.
     assert len(client.calls) <= 6
 
 

@@ -498,7 +498,7 @@ async def test_load_a_profile_that_overrides_what_all_servers_share_is_refused(
 
 
 def test_every_setting_is_either_shared_or_overridable() -> None:
-    """What is refused by name exists, in one of the spawners."""
+    """Each shared setting exists in one of the spawners."""
     classes = (SystemUserSpawner, SwarmSystemUserSpawner)
     known = {name for cls in classes for name in cls.class_traits(config=True)}
     assert SHARED.keys() <= known
@@ -513,7 +513,7 @@ async def test_what_belongs_to_whom_does_not_follow_from_an_override() -> None:
 
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The lists that were read, by an empty cache."""
+    """Record the lists that are read, with an empty cache."""
 
     def counted(listed: Any, *args: Any) -> Any:
         found.append(listed)
@@ -559,7 +559,7 @@ async def test_load_a_list_that_is_changed_is_read_again(reads: list[Any]) -> No
         spawner: Any = make_spawner(profile_list=lambda spawner: listed, pull_policy="skip")
         await spawner.run_pre_spawn_hook()
         assert spawner.port == port
-        # As hooks do: of this start alone.
+        # Like hooks: for this start only.
         spawner.cmd.append("b")
         spawner.clear_state()
         await spawner.run_pre_spawn_hook()
@@ -665,7 +665,7 @@ async def test_choose_image_a_name_without_end_is_refused() -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 async def test_no_text_of_a_user_costs_more_than_its_length(family: str) -> None:
-    """Whatever meets a template, a regular expression or a loop of ours: names, options, images, messages."""
+    """User texts reach templates, regular expressions and loops: names, options, images, messages."""
 
     def escaped(text: str) -> None:
         dns_escape(text)

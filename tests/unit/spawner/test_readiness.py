@@ -19,7 +19,7 @@ own = readiness.own_server("/user/ann/", "jupyterhub-user-ann")
 
 @asynccontextmanager
 async def server(*answers: bytes) -> AsyncIterator[tuple[int, list[bytes]]]:
-    """A server that gives one answer after the other, the last one from then on; its port, and the requests it got."""
+    """A server that sends the answers in turn, then repeats the last one; yields its port and its requests."""
     requests: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -32,7 +32,7 @@ async def server(*answers: bytes) -> AsyncIterator[tuple[int, list[bytes]]]:
 
 @asynccontextmanager
 async def serving(serve: Serve) -> AsyncIterator[int]:
-    """The port of a server; at the end its connections are closed."""
+    """Yield the port of a server; close its connections at the end."""
     connections: list[asyncio.Task[None]] = []
 
     async def served(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -117,7 +117,7 @@ async def test_ask_an_answer_in_single_bytes_finds_the_header() -> None:
 
 @pytest.mark.parametrize("more", [b"X: y\r\n", b"\r\nHTTP/1.1 100 Continue\r\n", b"x"])
 async def test_ask_an_answer_without_end_is_given_up(more: bytes) -> None:
-    # As much as one may be, and more than that.
+    # The maximum size, and more than the maximum.
     async with server(b"HTTP/1.1 200 OK\r\n" + 400_000 * more) as (port, _):
         answer = await asyncio.wait_for(readiness.ask("127.0.0.1", port, "/user/ann/api"), 5)
     assert own(answer) in (Verdict.NOT_JUPYTERHUB, Verdict.LOADING)

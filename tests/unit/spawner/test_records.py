@@ -100,7 +100,7 @@ async def test_a_server_that_is_stopped_leaves_the_token_of_what_can_be_resumed(
 
 @pytest.fixture
 def row(db: Any) -> Callable[..., Any]:
-    """Makes the hub's record of a server, which runs if `running`."""
+    """Create the hub's record of a server, running if `running`."""
 
     def row(name: str, server: str = "", running: bool = False, **state: Any) -> Any:
         user = db.query(orm.User).filter_by(name=name).first() or orm.User(name=name)
@@ -113,7 +113,7 @@ def row(db: Any) -> Callable[..., Any]:
 
 
 def saved(db: Any, column: Any = orm.Spawner.state) -> list[Any]:
-    """What the database has, whatever the session has changed and not committed."""
+    """Read the database, without uncommitted changes of the session."""
     with Session(db.get_bind()) as other:
         return [getattr(one, column.key) for one in other.scalars(select(orm.Spawner).order_by(orm.Spawner.id))]
 
@@ -132,7 +132,7 @@ def test_servers_on_record_has_those_that_run_or_sleep(db: Any, row: Callable[..
 def test_volumes_of_others_leaves_out_what_goes_along(
     db: Any, of: Callable[..., Any], row: Callable[..., Any], server: str, names: set[str]
 ) -> None:
-    """With a user all of the user's servers go."""
+    """When a user is deleted, all of the user's servers are deleted."""
     row("ann", volumes={"a": "of-ann"})
     row("ann", "lab", volumes={"a": "of-lab"})
     row("bob", volumes={"a": "of-bob"})
@@ -144,7 +144,7 @@ def test_volumes_of_former_namesakes_are_those_of_users_who_had_that_name(
     db: Any, of: Callable[..., Any], row: Callable[..., Any]
 ) -> None:
     row("bob", object_id="1", volumes={"a": "home-ann"}, owners=[["hub", "ann", ""], ["hub", "bob", ""]])
-    # A teacher, who has a look into ann's files.
+    # A teacher, who reads ann's files.
     row("cleo", object_id="2", volumes={"a": "notes-ann"}, owners=[["hub", "cleo", ""]])
     assert records.volumes_of_former_namesakes(of("ann")) == {"home-ann"}
     assert records.volumes_of_former_namesakes(of("bob")) == set()

@@ -1,4 +1,4 @@
-"""Settings for the Docker SDK: what is said of keys and values that it does not take."""
+"""Settings for the Docker SDK: messages about unknown keys and wrong values."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ async def test_who_is_woken_while_another_is_ended_goes_on(make: Any) -> None:
     async def forgotten() -> bool:
         return set(ann._sleepers.asleep) == {last.object_id}
 
-    # A container has ended before the spawner forgets that it was paused.
+    # The container ends before the spawner forgets that it was paused.
     await until(forgotten, timeout=10, interval=0.01)
 
 
@@ -144,7 +144,7 @@ async def test_expire_sleepers_have_their_own_stop_timeouts(make: Any) -> None:
     long.user_options = {"profile": "short"}
     await long.start()
     await long.stop()
-    # As the hub does after a stop, and when it starts: the profile's settings are no more.
+    # Like the hub after a stop, and at its start: the profile's settings no longer apply.
     long.clear_state()
     assert long.stop_timeout == 3
     assert long.get_state()["paused_stop_timeout"] == 7

@@ -1,4 +1,4 @@
-"""A start ends within the hub's time, with a reason, and leaves nothing behind; on a fake engine that can be slow."""
+"""A start ends within start_timeout, with a reason and a cleanup; on a fake engine that can be slow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from support.wait import until
 
 
 class SlowClient(FakeClient):
-    """Calls of the methods in `slow` wait until they may go on."""
+    """A client whose calls of the methods in `slow` wait for a release."""
 
     def __init__(self, *slow: str) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ async def message_of(starting: Any) -> str:
 
 
 async def as_the_hub(spawner: Any) -> str:
-    """The message of a start that the hub would cancel when its time is over."""
+    """Return the message of a start that the hub would cancel at start_timeout."""
     return await message_of(asyncio.wait_for(spawner.start(), spawner.start_timeout))
 
 
@@ -116,13 +116,13 @@ async def test_start_an_undo_that_takes_long_goes_on_beside_it(port: int) -> Non
     client.fail["start"] = [api_error(500, "no start today")]
     spawner = spawner_on(client, port)
     assert "no start today" in await as_the_hub(spawner)
-    # To the hub, which stops what has not started, the server is gone.
+    # For the hub, which stops a server that did not start, the server does not exist.
     assert await spawner.poll() == 0
     await spawner.run_post_stop_hook()
     spawner.clear_state()
     assert "jupyter-ann" in client.existing
 
-    # The next start has to wait for it, and says so.
+    # The next start waits for the cleanup, and reports that.
     assert "Cleaning up after the previous start" in await as_the_hub(spawner)
     again = asyncio.create_task(spawner.start())
     client.may_go_on.set()
@@ -174,7 +174,7 @@ async def test_start_a_turn_that_comes_too_late_is_named(port: int, caplog: pyte
     assert message.startswith("Too many servers start at once: yours waited ")
     assert message.endswith(" for its turn. Please try again later.")
     assert "starts_at_once" in caplog.text
-    # No container was made for it, and no turn is lost.
+    # The spawner created no container, and no slot is lost.
     assert list(client.existing) == ["jupyter-ann"]
     client.may_go_on.set()
     await starting
@@ -182,7 +182,7 @@ async def test_start_a_turn_that_comes_too_late_is_named(port: int, caplog: pyte
 
 
 async def test_start_whose_clock_is_late_still_has_a_reason() -> None:
-    """The hub's clock can be first where the machine is too busy for ours."""
+    """On a busy machine, the hub's timeout can come before the spawner's."""
     client = SlowClient("create_container")
     spawner = spawner_on(client, start_timeout=1, quick_timeout=2)
     spawner._start_in_time = spawner._start_after_undoing

@@ -1,4 +1,4 @@
-"""What subclasses written for dockerspawner 14 replace, call and catch."""
+"""Methods and exceptions that subclasses written for dockerspawner 14 override, call and catch."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ async def test_an_error_of_the_engine_is_caught_as_the_sdks_error(port: int, sta
     assert error.response.status_code == status
     assert error.explanation == "no such thing"
     assert (error.is_client_error(), error.is_server_error()) == (status < 500, status >= 500)
-    # To the hub it is a failed start, whatever the engine's answer was.
+    # For the hub it is a failed start, regardless of the engine's answer.
     assert error.status_code == 500
     assert "no such thing" in error.jupyterhub_message
 

@@ -248,7 +248,7 @@ async def test_task_of_unexpected_shape_is_logged_once_and_ends_no_server(
 
 
 async def test_look_that_could_not_be_sent_is_sent_again(slow: None) -> None:
-    """As while a manager restarts: a start waits for the answer."""
+    """As during a restart of a manager: a start waits for the answer."""
     swarm = FakeSwarm()
     one = add(swarm, "one")
     watch = watch_on(swarm)

@@ -1,4 +1,4 @@
-"""Templates of settings: what is filled, and what is said of one that can't be."""
+"""Templates of settings: filling, and messages about templates that can't be filled."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def test_condensed_a_traceback_that_begins_before_the_text(fail: Any, end: str) 
     for begin in range(1, len(lines)):
         short = condensed("\n".join([*lines[begin:], "after"]))
         assert short.endswith(f"{end}\nafter")
-        # Of an earlier exception of the chain no more than its own line, and code that nothing shows to be of a frame.
+        # Of an earlier exception in the chain: its own line, and code that can't be identified as part of a frame.
         assert len(short.split("\n")) <= 4, short
         assert "File" not in short
 
@@ -74,7 +74,7 @@ def test_condensed_a_traceback_that_begins_before_the_text(fail: Any, end: str) 
 def test_condensed_a_traceback_that_ends_after_the_text_is_left_out() -> None:
     lines = raised(caused).split("\n")
     assert condensed("\n".join(["before", *lines[:3]])) == "before"
-    # Else nothing would be left.
+    # Otherwise the result would be empty.
     assert condensed("\n".join(lines[:3])) == "\n".join(lines[:3])
 
 

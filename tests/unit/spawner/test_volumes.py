@@ -347,7 +347,7 @@ SERVER = "dockyard.server"
     ("server", "alike", "state", "there", "used"),
     [
         ("Lab", [], {}, {}, "NEW"),
-        # As an earlier version has made it, or the predecessor.
+        # Created by an earlier version, or by dockerspawner 14.
         ("Lab", [], {}, {"v-ann-lab": {**ANNS, SERVER: "Lab"}}, "v-ann-lab"),
         ("Lab", [], {}, {"v-ann-lab": {}}, "v-ann-lab"),
         ("Lab", [], {"/home": "v-ann-lab"}, {"v-ann-lab": {**ANNS, SERVER: "Lab"}}, "v-ann-lab"),

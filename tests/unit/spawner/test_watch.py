@@ -375,7 +375,7 @@ async def test_watches_of_five_instances_keep_their_streams_at_every_list(monkey
     await heard(lambda: client.followed.count("containers") >= 30)
     assert client.followed.count("events") == 5
     assert all(watch.following for watch in watches)
-    # From here on, only events tell.
+    # From here on, only events report changes.
     monkeypatch.setattr(watching, "RESYNC", 60.0)
     for owner in owners:
         client.die(f"of-{owner.instance}", 1)
@@ -459,7 +459,7 @@ async def test_event_without_labels_of_an_unknown_server_is_answered_by_a_list()
 
 
 class Listing(FakeClient):
-    """Lists what `shaped` makes of the list."""
+    """A client whose list is changed by `shaped`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -504,7 +504,7 @@ async def test_list_with_an_unreadable_entry_ends_no_server(entry: Any, caplog: 
     for _ in range(3):
         await watch._sync()
     assert (await watch.word(one)).running  # type: ignore[union-attr]
-    # Networks of users whose containers are not known must not be removed.
+    # Networks of users with unknown containers must not be removed.
     with pytest.raises(Unavailable):
         await watch.owners()
     assert [record.levelname for record in caplog.records if "unexpected shape" in record.getMessage()] == ["WARNING"]
@@ -569,7 +569,7 @@ async def test_engine_that_lists_but_opens_no_stream_is_asked_each_time() -> Non
     assert not watch.following
     client.may_pull.set()
     await heard(lambda: watch.following)
-    # Those that were waited for in vain are one.
+    # All waits were for the same stream.
     assert client.followed.count("events") == 1
 
 
