@@ -44,10 +44,12 @@ class Profiles(LoggingConfigurable):
     profile_list = AnyTrait(
         [],
         config=True,
-        help="""Profiles that users choose from when they start a server: a list, a mapping by slug, or a
-        callable(spawner) or coroutine function that returns one of these. Each profile has display_name. Optional
-        keys are slug (default: made from the name), description, default (True for one profile), groups (hub groups
-        whose members see the profile), docker_override, and profile_options. Default: no profiles.
+        help="""Profiles that users choose from when they start a server: a list, or a mapping by slug. It may also be a
+        callable(spawner) or coroutine function that returns one of these. Default: no profiles.
+
+        Each profile has display_name. Optional keys are slug (default: made from the name), description, default
+        (True for one profile), groups, docker_override, and profile_options. If groups names hub groups, only their
+        members see the profile.
 
         profile_options is {option: {display_name, choices, default, unlisted_choice}}. choices is {choice:
         {display_name, default, docker_override}}. unlisted_choice lets the user type a text of at most 1,000

@@ -27,10 +27,10 @@ UNKNOWN = -1
 class SystemUser(LoggingConfigurable):
     """A server with the uid, the gid and the home of a user of the host.
 
-    uid and gid come from the auth state (only if `auth_state_uid_key` and `auth_state_gid_key` name entries),
-    `passwd_file`, the server's state, or the passwd database of the hub's machine or container. The first source
-    that has the user counts. Supplementary groups come from the auth state, `group_file`, or the hub's group
-    database, if the operator configured that source.
+    uid and gid come from the first of these sources that has the user: the auth state, `passwd_file`, the server's
+    state, the passwd database of the hub's machine or container. The auth state counts only if `auth_state_uid_key`
+    and `auth_state_gid_key` name entries. Supplementary groups come from the auth state, `group_file`, or the hub's
+    group database, if the operator configured that source.
     """
 
     host_homedir_format_string = Unicode(
