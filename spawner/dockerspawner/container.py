@@ -18,7 +18,7 @@ from dockerspawner import sdkkeys, specs
 from dockerspawner.engine import described, perform
 from dockerspawner.errors import BeingRemoved, EngineError, Gone, NoSuchNetwork, Refused, Unavailable
 from dockerspawner.failures import misconfigured
-from dockerspawner.hostnetwork import is_shared, network_mode
+from dockerspawner.hostnetwork import HOST, is_shared, mode_of, network_mode
 from dockerspawner.mounts import Mounted, as_binds, of_host_config
 from dockerspawner.network import MENDS
 from dockerspawner.operatorcode import operator_code
@@ -183,13 +183,19 @@ class Container(LoggingConfigurable):
         """Complete the keyword arguments of create_host_config that extra_host_config gives."""
         return extra
 
-    async def _create_kwargs(self) -> dict[str, Any]:
+    async def _modified_spec(self, known_mode: str = "") -> tuple[dict[str, Any], str]:
+        """The arguments as modify_spec_hook leaves them, and the network mode that their port is for.
+
+        That is `known_mode`, else the one that the settings without the hook give.
+        """
         await self._settle_port(self._wanted_network)
         # Before `image` is read: a subclass may choose the image in get_env().
         environment = self._evaluated_env()
         extra_create = specs.merge(self._create_defaults(), await self._extra("extra_create_kwargs"))
         extra_host = self._host_settings(await self._extra("extra_host_config"))
-        mode = network_mode(self._wanted_network, extra_create, extra_host)
+        configured_mode = network_mode(self._wanted_network, extra_create, extra_host)
+        mode = known_mode or configured_mode
+        is_published = not (self.use_internal_ip or is_shared(mode) or is_shared(configured_mode))
         if await self._settle_port(mode):
             environment = self.get_env()
         command = await maybe_future(self.get_command())
@@ -205,23 +211,32 @@ class Container(LoggingConfigurable):
                 environment=environment,
                 port=self.port,
                 network=self._wanted_network,
-                publish_on="" if self.use_internal_ip or is_shared(mode) else self.host_ip,
+                publish_on=self.host_ip if is_published else "",
                 links=dict(self.links),
                 binds=self.volume_binds,
                 mount_points=self.volume_mount_points,
                 mounts=self.mount_binds,
-                mem_limit=self.mem_limit,
+                mem_limit=self._limit("mem_limit"),
                 swap=self.swap,
-                cpu_limit=self.cpu_limit,
-                mem_guarantee=self.mem_guarantee,
-                cpu_guarantee=self.cpu_guarantee,
+                cpu_limit=self._limit("cpu_limit"),
+                mem_guarantee=self._limit("mem_guarantee"),
+                cpu_guarantee=self._limit("cpu_guarantee"),
                 devices=await self._gpu_requests(),
                 extra_create=extra_create,
                 extra_host=extra_host,
             ),
         )
-        if self.modify_spec_hook:
-            spec = await self._modified(spec)
+        return (await self._modified(spec) if self.modify_spec_hook else spec), mode
+
+    async def _create_kwargs(self) -> dict[str, Any]:
+        spec, mode = await self._modified_spec()
+        if (final := mode_of(spec, mode)) != mode and HOST in (final, mode):
+            # On the host's network, each server needs a port of its own.
+            spec, mode = await self._modified_spec(final)
+            if (last := mode_of(spec, mode)) != mode and HOST in (last, mode):
+                raise misconfigured(
+                    "The setting modify_spec_hook gives another network mode at each call. Set network_name instead."
+                )
         configured = Mounted(as_binds(self.volume_binds), self.mount_binds)
         self._note_replaced_mounts(configured, of_host_config(spec.get("host_config") or {}))
         # Networks that it is connected to once it is made.

@@ -79,7 +79,7 @@ class Deletion(LoggingConfigurable):
             # It can't be asked what there is.
             left.append(f"whatever there is of {self.object_type} {self.object_name}, because {error}")
             if self.delete_policy == "delete":
-                left.append(f"volumes {', '.join(sorted(self._own_volumes())) or 'of whatever name'}")
+                left.append(f"volumes {', '.join(sorted(self._names_now(left))) or 'of whatever name'}")
         if left:
             server = f"server {self.name} of {self.user.name}" if self.name else self.user.name
             raise failure(f"These stay behind of {server}: {'; '.join(left)}.", reason="delete")
@@ -134,7 +134,7 @@ class Deletion(LoggingConfigurable):
         used = set(self._used_volumes.values())
         others = volumes_of_others(self)
         instances = {*self._instances, *instances_on_record(self)}
-        for volume in await self._volumes_of_user(instances):
+        for volume in await self._volumes_of_user(instances, left):
             name = volume["Name"]
             if reason := staying(volume, self._owner, used, others, instances, self._former_users):
                 self.log.info("Volume %s stays: %s", name, reason)
@@ -150,7 +150,7 @@ class Deletion(LoggingConfigurable):
     async def _remove_volume(self, name: str) -> None:
         await perform(self.docker, "remove_volume", name)
 
-    async def _volumes_of_user(self, instances: Collection[str]) -> Iterable[Mapping[str, Any]]:
+    async def _volumes_of_user(self, instances: Collection[str], left: list[str]) -> Iterable[Mapping[str, Any]]:
         """Find the user's volumes: those that this hub created, those on record, and those that settings name."""
         found: dict[str, Mapping[str, Any]] = {}
         for instance in {self.instance, *instances}:
@@ -163,12 +163,25 @@ class Deletion(LoggingConfigurable):
                 # A proxy in front of the engine may allow only one instance.
                 continue
             found |= {volume["Name"]: volume for volume in answer.get("Volumes") or ()}
-        for name in {*self._own_volumes(), *self._used_volumes.values()} - found.keys():
+        for name in {*self._names_now(left), *self._used_volumes.values()} - found.keys():
             try:
                 found[name] = await perform(self.docker, "inspect_volume", name)
             except Gone:
                 continue
         return found.values()
+
+    def _names_now(self, left: list[str]) -> set[str]:
+        """As _own_volumes; where code of the operator fails, none, and what that leaves out is in `left`."""
+        try:
+            return self._own_volumes()
+        except Exception as error:
+            why = getattr(error, "jupyterhub_message", "") or f"{type(error).__name__}: {error}"
+            self.log.error("The names of volumes of %s can't be computed: %s", self._log_name, why)
+            left.append(
+                "volumes that have neither this hub's labels nor a place in its records, because the settings volumes "
+                f"and format_volume_name give no names for this user: {why.rstrip('.')}"
+            )
+            return set()
 
     def _own_volumes(self) -> set[str]:
         """Names that settings give now to volumes which are the user's, or the named server's, alone."""

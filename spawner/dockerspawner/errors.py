@@ -8,7 +8,7 @@ EngineError
     NameTaken
     BeingRemoved
   Refused             the engine, its client or a proxy rejects the call (other 4xx, 501)
-  Failed              the engine failed to execute a write call (5xx)
+  Failed              the engine failed to execute a write call (5xx), or to mount what get_archive reads (500)
   Unavailable         unknown: no connection, a timeout, or 5xx for a read call
     NoLeader
 
@@ -162,7 +162,9 @@ def _kind(method: str, status: int, message: str, error: APIError) -> type[Engin
     # 501: the engine lacks the call, regardless of its state.
     if status < 500 or status == 501:
         return Refused
-    return Unavailable if method in QUESTIONS else Failed
+    # For get_archive, the engine mounts the container's binds and creates missing host folders.
+    is_order = method not in QUESTIONS or (method == "get_archive" and status == 500)
+    return Failed if is_order else Unavailable
 
 
 def is_not_offered(error: EngineError) -> bool:

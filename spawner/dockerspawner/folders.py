@@ -14,7 +14,7 @@ from traitlets.config import LoggingConfigurable
 from dockerspawner import archive, ownership, volumeowners
 from dockerspawner.accounts import ROOT_NAMES, Identity
 from dockerspawner.engine import perform
-from dockerspawner.errors import EngineError, Unavailable, understood
+from dockerspawner.errors import EngineError, Failed, Unavailable, understood
 from dockerspawner.failures import misconfigured
 from dockerspawner.mounts import Mounted, is_host_path, normal, of_host_config, subpath_mistake, subpath_of
 from dockerspawner.newvolumes import MOUNTED, helper
@@ -211,7 +211,7 @@ class Folders(LoggingConfigurable):
         try:
             chunks, about = await perform(self.docker, "get_archive", container_id, path, chunk_size=8192)
             entry = await understood("get_archive", asyncio.to_thread(archive.lone_entry, chunks))
-        except Unavailable:
+        except (Unavailable, Failed):
             raise
         except EngineError as error:
             self.log.debug("The owner of %s can't be read: %s", path, error)

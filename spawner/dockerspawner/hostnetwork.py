@@ -39,6 +39,13 @@ def network_mode(network: str, extra_create: Mapping[str, Any], extra_host: Mapp
     return str(given or extra_host.get("network_mode") or network)
 
 
+def mode_of(spec: Mapping[str, Any], default: str) -> str:
+    """Return the network mode in arguments of create_container, or `default`."""
+    # The engine ignores the case of keys.
+    found = {key.lower(): value for key, value in (spec.get("host_config") or {}).items()}
+    return str(found.get("networkmode") or default)
+
+
 def is_shared(mode: str) -> bool:
     """Does the network mode give the container no address of its own?"""
     return mode in (HOST, "none") or mode.startswith("container:")
@@ -95,8 +102,8 @@ class HostNetwork(LoggingConfigurable):
     _host_port = 0
     # The configured value of `port`.
     _configured_port = 0
-    # Of the current start: whether the port is chosen, and ports that other processes took.
-    _has_port = False
+    # Of the current start: the chosen port, and ports that other processes took.
+    _chosen_port = 0
     _lost_ports: frozenset[int] = frozenset()
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -115,14 +122,18 @@ class HostNetwork(LoggingConfigurable):
 
     def _begin_attempt(self) -> None:
         super()._begin_attempt()
-        self._has_port, self._lost_ports = False, frozenset()
+        self._chosen_port, self._lost_ports = 0, frozenset()
 
     def _use_port(self, port: int) -> None:
         """Set the server's port on the host; 0 restores the configured port."""
         if not self._host_port or self.port != self._host_port:
             self._configured_port = self.port
         self._host_port = port
-        self.set_trait("port", port or self._configured_port)
+        if self.has_trait("port"):
+            self.set_trait("port", port or self._configured_port)
+        else:
+            # A subclass replaces the setting with a plain value.
+            self.__dict__["port"] = port or self._configured_port
 
     def _check_network_mode(self, mode: str) -> None:
         # A subclass that determines the address itself may use any network.
@@ -151,9 +162,9 @@ class HostNetwork(LoggingConfigurable):
         if mode != HOST:
             if self._host_port:
                 self._use_port(0)
-        elif not self._has_port:
-            self._use_port(await self._free_port())
-            self._has_port = True
+        else:
+            self._chosen_port = self._chosen_port or await self._free_port()
+            self._use_port(self._chosen_port)
         return bool(self.port != before)
 
     async def _free_port(self) -> int:
@@ -214,5 +225,5 @@ class HostNetwork(LoggingConfigurable):
             return False
         self.log.warning("%s %s: another process took port %i of the host", self.object_name, died, self._host_port)
         self._lost_ports |= {self._host_port}
-        self._has_port = False
+        self._chosen_port = 0
         return True

@@ -236,8 +236,20 @@ class Leftovers(LoggingConfigurable):
         await self._place_certs()
 
     async def _holds_home(self, container: dict[str, Any]) -> bool:
-        """Would the user's files go with a container of theirs?"""
-        return ownership.holds_home(container, await self._home_in(container))
+        """Would removing the container delete the user's files?
+
+        Without notebook_dir, the files may be in the working directory and in the user's HOME.
+        """
+        if self._home():
+            return ownership.holds_home(container, await self._home_in(container))
+        working_dir = posixpath.normpath(container["Config"].get("WorkingDir") or "/").lstrip("/")
+        if working_dir and ownership.holds_home(container, f"/{working_dir}"):
+            return True
+        home = ownership.environment_of(container).get("HOME") or await self._home_of(container)
+        home = posixpath.normpath(home).lstrip("/")
+        if home or not working_dir:
+            return ownership.holds_home(container, f"/{home}")
+        return False
 
     async def _home_in(self, container: dict[str, Any]) -> str:
         """Return the absolute path of the user's files in a container: notebook_dir, else the working directory."""
@@ -249,12 +261,13 @@ class Leftovers(LoggingConfigurable):
         found = "" if user else environment.get("HOME", "")
         return posixpath.normpath(posixpath.join(found or await self._home_of(container, user), rest))
 
-    async def _home_of(self, container: dict[str, Any], user: str) -> str:
+    async def _home_of(self, container: dict[str, Any], user: str = "") -> str:
         """Read the home of `user`, or else of the user who runs the server, from the container's /etc/passwd."""
         name = user or str(container["Config"].get("User") or "0").partition(":")[0]
         try:
             passwd = await self._read_archive(container["Id"], "/etc/passwd", archive.text_of)
-        except Gone:
+        except (Gone, Refused):
+            # Also by a proxy in front of the engine.
             passwd = ""
         # In a thread: the container's user may have written a long file.
         return await asyncio.to_thread(home_in, passwd, name) or "/"

@@ -14,6 +14,8 @@ from traitlets.config import LoggingConfigurable
 from dockerspawner.failures import misconfigured
 from dockerspawner.operatorcode import operator_code
 
+NAMES = ("mem_limit", "cpu_limit", "mem_guarantee", "cpu_guarantee")
+
 
 class Limit(Union):
     """A number, or a callable(spawner) that gives one; None is no limit.
@@ -86,13 +88,34 @@ class Limits(LoggingConfigurable):
         self._pinned: dict[str, Any] = {}
         super().__init__(**kwargs)
 
+    def get_env(self) -> dict[str, str]:
+        env: dict[str, str] = super().get_env()
+        # The hub reads what a subclass has in place of the setting, which may be no number.
+        mine = {name: self._pinned.get(name) for name in NAMES if not isinstance(getattr(type(self), name), Limit)}
+        return env | {name.upper(): str(number) for name, number in mine.items() if number}
+
+    def _limit(self, name: str) -> Any:
+        """The number of a limit, also where a subclass has a property or a plain value in place of the setting."""
+        return self._pinned[name] if name in self._pinned else getattr(self, name)
+
+    async def _evaluated_limit(self, name: str) -> Any:
+        setting = getattr(type(self), name)
+        if isinstance(setting, Limit):
+            return await setting.evaluate(self)
+        value = getattr(self, name)
+        if inspect.ismethod(value):
+            value = await maybe_future(value())
+        elif callable(value):
+            value = await maybe_future(value(self))
+        trait: Limit = vars(Limits)[name]
+        return trait.number(self, value)
+
     async def _pin_limits(self) -> None:
         """Evaluate the limits; they stay as they are until `_pinned` is cleared."""
-        for name in ("mem_limit", "cpu_limit", "mem_guarantee", "cpu_guarantee"):
-            trait: Limit = self.traits()[name]
+        for name in NAMES:
             try:
                 with operator_code(f"the setting {name}", self.log):
-                    self._pinned[name] = await trait.evaluate(self)
+                    self._pinned[name] = await self._evaluated_limit(name)
             except TraitError as error:
                 raise misconfigured(f"Wrong value for the setting {name}: {str(error).rstrip('.')}.") from error
         limit, guarantee = self._pinned["mem_limit"], self._pinned["mem_guarantee"]

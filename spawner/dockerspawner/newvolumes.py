@@ -17,7 +17,7 @@ from traitlets.config import LoggingConfigurable
 from dockerspawner import archive, ownership
 from dockerspawner.accounts import ROOT_NAMES, Identity, identity, notebook_user
 from dockerspawner.engine import perform
-from dockerspawner.errors import EngineError, Gone, Unavailable, translating
+from dockerspawner.errors import EngineError, Failed, Gone, Refused, Unavailable, translating
 from dockerspawner.failures import failure
 from dockerspawner.masking import sentence
 from dockerspawner.records import save_state
@@ -316,7 +316,7 @@ class NewVolumes(LoggingConfigurable):
         """Owner and mode of a path in a container, which need not run; None where that can't be told."""
         try:
             return await self._read_archive(container_id, path, archive.first_entry)
-        except Unavailable:
+        except (Unavailable, Failed):
             raise
         except EngineError as error:
             self.log.debug("Nobody can tell whose %s is: %s", path, error)
@@ -338,7 +338,8 @@ class NewVolumes(LoggingConfigurable):
         for path in ("/etc/passwd", "/etc/group") if ":" in user else ("/etc/passwd",):
             try:
                 texts.append(await self._read_archive(files_of or container_id, path, archive.text_of))
-            except Gone:
+            except (Gone, Refused):
+                # Also by a proxy in front of the engine.
                 texts.append("")
         # In a thread: a container's user may have written long files.
         return await asyncio.to_thread(identity, user, *texts)

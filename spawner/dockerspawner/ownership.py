@@ -83,13 +83,21 @@ def is_stale(container: Container, spec: str, image_id: str) -> bool:
 def holds_home(container: Container, home: str = "") -> bool:
     """Would the user's files go with the container, because no volume and no bind covers their home?
 
-    `home` is where the files are; without one, the working directory.
+    `home` is where the files are; without one, the working directory. Memory (tmpfs) holds nothing that a container
+    which comes next could lose.
     """
-    home = home or container["Config"].get("WorkingDir") or "/"
-    targets = [mount["Destination"].rstrip("/") for mount in container.get("Mounts") or () if outlives(mount)]
-    if home == "/":
-        return not targets
-    return not any(f"{home.rstrip('/')}/".startswith(f"{target}/") for target in targets)
+    home = (home or container["Config"].get("WorkingDir") or "/").rstrip("/")
+    mounts = list(container.get("Mounts") or ())
+    if not home:
+        # They may be anywhere: a mount that the server can write to is taken for their place.
+        return not any(outlives(mount) and mount.get("RW", True) for mount in mounts)
+    memory = (container.get("HostConfig") or {}).get("Tmpfs") or ()
+    mounts += [{"Type": "tmpfs", "Destination": target} for target in memory]
+    covering = [mount for mount in mounts if f"{home}/".startswith(f"{mount['Destination'].rstrip('/')}/")]
+    if not covering:
+        return True
+    deepest = max(covering, key=lambda mount: len(mount["Destination"].rstrip("/")))
+    return not (outlives(deepest) or deepest["Type"] == "tmpfs")
 
 
 def outlives(mount: Mapping[str, Any]) -> bool:

@@ -7,6 +7,7 @@ import time
 from typing import Any
 from urllib.parse import urlsplit
 
+from jupyterhub.spawner import Spawner
 from jupyterhub.utils import fmt_ip_url, url_path_join
 from traitlets import CaselessStrEnum
 from traitlets.config import LoggingConfigurable
@@ -111,5 +112,5 @@ class ReadyCheck(LoggingConfigurable):
 
     def _hub_waits_longer(self, started: float) -> bool:
         """Did the operator set an http_timeout that has not expired for this server?"""
-        default: Any = type(self).http_timeout.default_value
+        default: Any = Spawner.http_timeout.default_value
         return bool(self.http_timeout != default and time.monotonic() - started < self.http_timeout)

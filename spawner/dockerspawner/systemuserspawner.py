@@ -197,16 +197,15 @@ class SystemUser(LoggingConfigurable):
     def load_state(self, state: dict[str, Any]) -> None:
         super().load_state(state)
         for key in ("user_id", "group_id"):
-            # 0 is root's account. Authenticators for dockerspawner 14 write these entries, too.
-            number = 0 if state.get(key) in (0, "0") else account_number(state.get(key))
-            if number is not None:
+            # Ignore root's 0: authenticators for dockerspawner 14 write these entries, too.
+            if (number := account_number(state.get(key))) is not None:
                 setattr(self, key, number)
             elif key in state:
                 self.log.warning("The state of %s has an invalid %s, ignored: %r", self._log_name, key, state[key])
 
     def get_state(self) -> dict[str, Any]:
         state: dict[str, Any] = super().get_state()
-        return state | {key: number for key in ("user_id", "group_id") if (number := getattr(self, key)) >= 0}
+        return state | {key: number for key in ("user_id", "group_id") if (number := getattr(self, key)) > 0}
 
     @property
     def host_homedir(self) -> str:
@@ -248,9 +247,12 @@ class SystemUser(LoggingConfigurable):
 
     @property
     def mount_binds(self) -> list[Mount]:
-        """As before, and the home where another bind has its source already."""
+        """As before, and the home where another bind has its source already.
+
+        A subclass whose volume_binds has no such source mounts the home itself.
+        """
         mounts: list[Mount] = super().mount_binds
-        if self.volume_binds[self.host_homedir] != self._home_bind:
+        if self.volume_binds.get(self.host_homedir, self._home_bind) != self._home_bind:
             propagation = self.homedir_bind_propagation or None
             mounts.append(Mount(self.homedir, self.host_homedir, type="bind", propagation=propagation))
         return mounts

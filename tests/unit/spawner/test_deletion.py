@@ -78,3 +78,35 @@ async def test_an_engine_that_is_away_leaves_what_the_error_names(policy: str, s
     )
     with pytest.raises(Exception, match=f"stay behind of ann: whatever there is of container jupyter-ann, .*{said}"):
         await spawner.delete_forever()
+
+
+async def test_delete_forever_where_format_volume_name_fails_deletes_what_is_known(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    client = FakeClient()
+    names = client.volumes
+    mine = {"dockyard.instance": "hub", "dockyard.user": "ann"}
+    names |= {"labelled": mine, "recorded": mine, "other": {"dockyard.instance": "hub", "dockyard.user": "bob"}}
+
+    class Client:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(client, name)
+
+        def volumes(self, filters: dict[str, Any]) -> dict[str, Any]:
+            return {"Volumes": [{"Name": "labelled", "Labels": mine}]}
+
+    def by_team(template: str, spawner: Any) -> str:
+        raise KeyError("ann")
+
+    spawner: Any = make_spawner(
+        engine=fake_engine(Client()),  # type: ignore[arg-type]
+        instance="hub",
+        delete_policy="delete",
+        volumes={"home-{username}": "/home"},
+        format_volume_name=by_team,
+    )
+    spawner.load_state({"volumes": {"/work": "recorded"}})
+    with pytest.raises(Exception, match=r"stay behind of ann: .*format_volume_name give no names .*home-"):
+        await spawner.delete_forever()
+    assert set(names) == {"other"}
+    assert "format_volume_name" in caplog.text

@@ -53,6 +53,8 @@ from support.wait import wait_until
         ("tasks", api_error(503, "This node is not a swarm manager."), Unavailable),
         ("create_service", api_error(503, "This node is not a swarm manager."), Failed),
         ("inspect_container", api_error(500, "oops"), Unavailable),
+        ("get_archive", api_error(500, "mkdir /srv/ann: file exists"), Failed),
+        ("get_archive", api_error(503, "oops"), Unavailable),
         ("containers", api_error(503, "oops"), Unavailable),
         ("inspect_container", requests.ConnectionError("refused"), Unavailable),
         ("create_container", requests.ReadTimeout("slow"), Unavailable),

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import socket
 from typing import Any
 
 import pytest
 
-from dockerspawner import hostnetwork
+from dockerspawner import DockerSpawner, hostnetwork
 from dockerspawner.hostnetwork import candidates, in_use, network_mode, port_of
 from support.fake_engine import FakeClient, fake_engine
 from support.ports import free_port
@@ -97,3 +98,74 @@ async def test_a_subclass_that_finds_the_address_itself_may_use_any_network() ->
         await spawner._settle_port("container:vpn")
     spawner.get_ip_and_port = lambda: ("127.0.0.1", 1)
     assert not await spawner._settle_port("container:vpn")
+
+
+async def test_start_with_the_host_network_by_modify_spec_hook_has_a_port_of_its_own() -> None:
+    engine, first = fake_engine(FakeClient()), free_port()
+
+    def hook(spawner: Any, spec: dict[str, Any]) -> None:
+        spec["host_config"]["NetworkMode"] = "host"
+
+    ann, bob = (
+        make_spawner(name, engine=engine, image="tiny", network_name="users", port=first, modify_spec_hook=hook)
+        for name in ("ann", "bob")
+    )
+    specs = []
+    # The second time as for a container that is there already.
+    for spawner in (ann, bob, ann):
+        specs.append(await spawner._create_kwargs())
+    ports = [int(spec["labels"]["dockyard.port"]) for spec in specs]
+    assert ports[0] == ports[2] == ann.port != ports[1] == bob.port
+    for spec, port in zip(specs, ports, strict=True):
+        assert f":{port}/" in spec["environment"]["JUPYTERHUB_SERVICE_URL"]
+        assert not spec["host_config"].get("PortBindings")
+
+
+async def test_start_with_another_network_by_modify_spec_hook_keeps_the_configured_port() -> None:
+    port = free_port()
+
+    def hook(spawner: Any, spec: dict[str, Any]) -> None:
+        spec["host_config"]["NetworkMode"] = "users"
+
+    spawner: Any = make_spawner(
+        engine=fake_engine(FakeClient()), image="tiny", network_name="host", port=port, modify_spec_hook=hook
+    )
+    spec = await spawner._create_kwargs()
+    assert (spawner.port, "dockyard.port" in spec["labels"]) == (port, False)
+
+
+async def test_start_with_a_network_mode_that_alternates_by_modify_spec_hook_fails() -> None:
+    modes = itertools.cycle(["host", "users"])
+
+    def hook(spawner: Any, spec: dict[str, Any]) -> None:
+        spec["host_config"]["NetworkMode"] = next(modes)
+
+    spawner: Any = make_spawner(
+        engine=fake_engine(FakeClient()), image="tiny", network_name="users", modify_spec_hook=hook, port=free_port()
+    )
+    with pytest.raises(Exception, match=r"modify_spec_hook gives another network mode .* Set network_name"):
+        await spawner._create_kwargs()
+
+
+async def test_extra_host_config_with_the_host_network_keeps_its_port_when_made_again() -> None:
+    spawner: Any = make_spawner(
+        engine=fake_engine(FakeClient()),
+        image="tiny",
+        network_name="users",
+        extra_host_config={"network_mode": "host"},
+        port=free_port(),
+    )
+    specs = [await spawner._create_kwargs() for _ in range(2)]
+    assert specs[0]["labels"] == specs[1]["labels"]
+    assert "dockyard.port" in specs[0]["labels"]
+
+
+async def test_settle_port_of_a_subclass_with_a_plain_port_chooses_another_one() -> None:
+    class Plain(DockerSpawner):
+        port = free_port()
+
+    engine = fake_engine(FakeClient())
+    ann, bob = (make_spawner(name, cls=Plain, engine=engine, network_name="host") for name in ("ann", "bob"))
+    for spawner in (ann, bob):
+        await spawner._settle_port("host")
+    assert ann.port != bob.port

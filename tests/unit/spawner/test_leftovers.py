@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import requests
 
-from dockerspawner import DockerSpawner
+from dockerspawner import DockerSpawner, SystemUserSpawner
+from dockerspawner.archive import packed
 from support.fake_engine import FakeClient, api_error, fake_engine
 from support.spawners import make_spawner
 
@@ -161,3 +162,89 @@ async def test_a_start_has_the_container_that_a_stop_has_left(port: int) -> None
     await spawner._sweeping
     assert list(client.existing) == [spawner.object_name]
     assert spawner.object_id == client.existing[spawner.object_name]["Id"]
+
+
+PASSWD = b"root:x:0:0::/root:/bin/sh\njovyan:x:1000:100::/home/jovyan:/bin/sh\n"
+
+
+class PasswdClient(FakeClient):
+    """Its containers have this /etc/passwd, or none that can be read."""
+
+    passwd: bytes | Exception = PASSWD
+
+    def get_archive(self, key: str, path: str, chunk_size: int) -> tuple[list[bytes], dict[str, Any]]:
+        if isinstance(self.passwd, Exception):
+            raise self.passwd
+        return [packed({"passwd": self.passwd}, 0, 0, 0o644)], {}
+
+
+NAMED = {"Type": "volume", "Name": "v", "RW": True}
+
+
+@pytest.mark.parametrize(
+    ("working_dir", "user", "home", "targets", "holds"),
+    [
+        # The working directory is none of the user's own.
+        ("/", "", "", ["/etc/x"], True),
+        ("/", "", "", ["/root"], False),
+        ("/", "1000:100", "", ["/home"], False),
+        ("/", "1000:100", "", ["/root"], True),
+        ("", "jovyan", "/work", ["/work"], False),
+        # One of the two is not covered.
+        ("/opt/app", "1000", "", ["/opt/app"], True),
+        ("/opt/app", "1000", "", ["/home/jovyan"], True),
+        ("/opt/app", "1000", "", ["/opt/app", "/home/jovyan"], False),
+        ("/opt/app", "1000", "/h", ["/opt/app", "/home/jovyan"], True),
+        # Nobody has a HOME.
+        ("/opt/app", "7", "", ["/opt/app"], False),
+        ("/opt/app", "7", "/", ["/opt/app"], False),
+        ("/", "7", "", ["/etc/x"], False),
+        ("/", "7", "", [], True),
+    ],
+)
+async def test_holds_home_without_notebook_dir_asks_for_working_directory_and_home(
+    working_dir: str, user: str, home: str, targets: list[str], holds: bool
+) -> None:
+    config = {"WorkingDir": working_dir, "User": user, "Env": [f"HOME={home}"] if home else []}
+    mounts = [{**NAMED, "Destination": target} for target in targets]
+    container = {"Id": "x", "Config": config, "Mounts": mounts}
+    assert await spawner_on(PasswdClient())._holds_home(container) is holds
+
+
+async def test_holds_home_of_a_system_user_asks_for_the_home_alone() -> None:
+    spawner = spawner_on(PasswdClient(), cls=SystemUserSpawner, user_id=1000)
+    mounts = [{**NAMED, "Destination": "/home/ann"}]
+    config = {"WorkingDir": "/opt/app", "User": "1000", "Env": []}
+    assert await spawner._holds_home({"Id": "x", "Config": config, "Mounts": mounts}) is False
+
+
+@pytest.mark.parametrize("refusal", [api_error(403, "not allowed"), api_error(404, "no such file")])
+@pytest.mark.parametrize(("notebook_dir", "holds"), [("", False), ("~/work", False), ("~ann", False)])
+async def test_holds_home_where_passwd_can_not_be_read_goes_by_what_is_known(
+    refusal: Exception, notebook_dir: str, holds: bool
+) -> None:
+    client = PasswdClient()
+    client.passwd = refusal
+    spawner = spawner_on(client, notebook_dir=notebook_dir)
+    config = {"WorkingDir": "/opt/app", "User": "jovyan", "Env": []}
+    mounts = [{**NAMED, "Destination": target} for target in ("/opt/app", "/work")]
+    assert await spawner._holds_home({"Id": "x", "Config": config, "Mounts": mounts}) is holds
+    client.existing["x"] = {"Id": "x", "Config": {**config, "User": "7"}}
+    assert await spawner._runs_as("x") == (7, 0)
+
+
+async def test_start_where_the_engine_can_not_mount_says_the_engines_own_words(port: int) -> None:
+    said = "error while creating mount source path: mkdir /srv/ann: file exists"
+
+    class Client(FakeClient):
+        def get_archive(self, key: str, path: str, chunk_size: int) -> Any:
+            raise api_error(500, said)
+
+        def create_container(self, **spec: Any) -> dict[str, Any]:
+            made = super().create_container(**spec)
+            mount = {"Type": "bind", "Source": "/srv/ann", "Destination": "/data", "RW": True}
+            self.existing[spec["name"]] |= {"Created": "2030-01-01T00:00:00Z", "Mounts": [mount]}
+            return made
+
+    with pytest.raises(Exception, match=f"The server can't be started: {said}"):
+        await spawner_on(Client(), port, volumes={"/srv/{username}": "/data"}).start()

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
-from traitlets import TraitError
+from jupyterhub.traitlets import Callable
+from traitlets import Float, TraitError, Unicode, Union
 
+from dockerspawner import DockerSpawner
+from support.fake_engine import FakeClient, fake_engine
 from support.spawners import make_spawner
 
 GIB = 1024**3
@@ -66,3 +70,52 @@ async def test_start_with_a_wrong_limit_of_a_callable_names_the_setting(setting:
     spawner = make_spawner(**{setting: lambda spawner: value})
     with pytest.raises(Exception, match=f"Wrong value for the setting {setting}: .* Please contact an administrator"):
         await spawner._pin_limits()
+
+
+class Properties(DockerSpawner):
+    @property
+    def mem_limit(self) -> Any:
+        return "64M"
+
+    @property
+    def cpu_limit(self) -> Any:
+        return lambda spawner: 0.5
+
+
+class Plain(DockerSpawner):
+    mem_limit, mem_guarantee, cpu_guarantee = "64M", "32M", 0.25
+
+    async def cpu_limit(self) -> Any:
+        return 0.5
+
+
+class Traits(DockerSpawner):
+    mem_limit = Unicode("64M", config=True)
+    cpu_limit = Union([Callable(), Float()], default_value=lambda spawner: 0.5)
+
+
+@pytest.mark.parametrize("cls", [Properties, Plain, Traits])
+async def test_start_with_limits_that_a_subclass_has_in_place_of_settings_applies_them(cls: Any) -> None:
+    spawner: Any = make_spawner(cls=cls, engine=fake_engine(FakeClient()), image="tiny")
+    await spawner._pin_limits()
+    spec = await spawner._create_kwargs()
+    host = spec["host_config"]
+    assert (host["Memory"], host["CpuQuota"]) == (64 * 2**20, 50_000)
+    assert (spec["environment"]["MEM_LIMIT"], spec["environment"]["CPU_LIMIT"]) == (str(64 * 2**20), "0.5")
+    if cls is Plain:
+        assert (host["MemoryReservation"], host["CpuShares"]) == (32 * 2**20, 256)
+
+
+async def test_start_with_a_wrong_limit_of_a_subclass_names_the_setting() -> None:
+    class Wrong(DockerSpawner):
+        cpu_limit = "many"
+
+    with pytest.raises(Exception, match=r"Wrong value for the setting cpu_limit: .* Please contact"):
+        await make_spawner(cls=Wrong)._pin_limits()
+
+
+def test_hub_waits_longer_with_an_http_timeout_of_a_subclass() -> None:
+    class Patient(DockerSpawner):
+        http_timeout = 10**6
+
+    assert make_spawner(cls=Patient)._hub_waits_longer(time.monotonic())

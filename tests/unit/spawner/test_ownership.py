@@ -70,11 +70,20 @@ def volume(target: str, name: str = "home") -> dict[str, str]:
         ([volume("/home/jovyan/work")], "/home/jovyan/work", False),
         ([volume("/home/jov")], "", True),
         ([volume("/home/jovyan", "0123456789abcdef" * 4)], "", True),
-        ([{"Type": "tmpfs", "Destination": "/home/jovyan"}], "", True),
+        # Nothing there outlives anything.
+        ([{"Type": "tmpfs", "Destination": "/home/jovyan"}], "", False),
+        ([volume("/home"), volume("/home/jovyan", "0123456789abcdef" * 4)], "", True),
         ([{"Type": "bind", "Destination": "/home/jovyan/"}], "", False),
         ([volume("/data")], "/", False),
         ([], "/", True),
+        ([{**volume("/etc/hostname"), "RW": False}], "/", True),
+        ([{"Type": "tmpfs", "Destination": "/tmp"}], "/", True),
     ],
 )
 def test_where_the_files_are(mounts: list[Any], home: str, inside: bool) -> None:
     assert holds_home(container(Mounts=mounts), home) is inside
+
+
+def test_holds_home_of_a_container_whose_home_is_memory_is_false() -> None:
+    assert not holds_home(container(HostConfig={"Tmpfs": {"/home/jovyan": ""}}))
+    assert holds_home(container(HostConfig={"Tmpfs": {"/tmp": ""}}))

@@ -88,8 +88,22 @@ def test_load_state_with_numbers_that_are_none_keeps_the_hub_running() -> None:
     spawner = spawner_of("no-such-user")
     spawner.load_state({"user_id": ["ann"], "group_id": "many"})
     assert (spawner.user_id, spawner.group_id) == (-1, -1)
-    spawner.load_state({"user_id": "1000", "group_id": 0})
-    assert (spawner.user_id, spawner.group_id) == (1000, 0)
+    spawner.load_state({"user_id": "1000", "group_id": 100})
+    assert (spawner.user_id, spawner.group_id) == (1000, 100)
+
+
+@pytest.mark.parametrize("number", [0, "0", -1, "-5", True, False, 2**31, "00", 0.0, None])
+async def test_load_state_with_an_unusable_number_looks_the_user_up_again(passwd_file: str, number: Any) -> None:
+    spawner = spawner_of(passwd_file=passwd_file)
+    spawner.load_state({"user_id": number, "group_id": number})
+    assert (spawner.user_id, spawner.group_id) == (1500, 1600)
+    assert spawner.get_state().items() >= {"user_id": 1500, "group_id": 1600}.items()
+    assert (await spawner._create_kwargs())["user"] == "1500:1600"
+
+
+def test_get_state_never_keeps_root() -> None:
+    spawner = spawner_of(user_id=0, group_id=0)
+    assert not {"user_id", "group_id"} & spawner.get_state().keys()
 
 
 GROUP = """\
@@ -196,6 +210,18 @@ def test_a_home_that_is_mounted_elsewhere_too() -> None:
     assert spawner.volume_binds == {"/home/ann": {"bind": "/backup", "mode": "rw"}}
     (mount,) = spawner.mount_binds
     assert (mount["Source"], mount["Target"], mount["Type"]) == ("/home/ann", "/home/ann", "bind")
+
+
+async def test_mount_binds_of_a_subclass_without_the_home_adds_none() -> None:
+    class Own(SystemUserSpawner):
+        @property
+        def volume_binds(self) -> Any:
+            return {"home-ann": {"bind": "/home/ann", "mode": "rw"}}
+
+    spawner: Any = make_spawner(cls=Own, engine=fake_engine(FakeClient()), user_id=1000, group_id=1000)
+    spec = await spawner._create_kwargs()
+    assert spec["host_config"]["Binds"] == ["home-ann:/home/ann:rw"]
+    assert "Mounts" not in spec["host_config"]
 
 
 async def test_a_user_whom_nobody_knows_is_named() -> None:
