@@ -63,8 +63,8 @@ class Deletion(LoggingConfigurable):
         help="""Treatment of volumes when the hub deletes their user or named server. keep: the volumes stay, and so
         does a container that holds its user's files. delete: the spawner deletes volumes that this hub created and
         whose names belong to that user, by {username} or by code. With a named server, it deletes only volumes
-        whose templates also contain {servername}. Volumes that several users share, host paths, volumes whose
-        files are elsewhere (NFS, a device) and third-party volumes always stay. Default: keep.""",
+        whose templates also contain {servername}. Volumes that several users share or have used, host paths,
+        volumes whose files are elsewhere (NFS, a device) and third-party volumes always stay. Default: keep.""",
     )
 
     async def delete_forever(self) -> None:
@@ -131,7 +131,7 @@ class Deletion(LoggingConfigurable):
         return [container_id for container_id in found if container_id not in theirs]
 
     async def _delete_volumes(self, left: list[str]) -> None:
-        used = set(self._used_volumes.values())
+        used = self._history.volumes
         others = volumes_of_others(self)
         instances = {*self._instances, *instances_on_record(self)}
         for volume in await self._volumes_of_user(instances, left):
@@ -163,7 +163,7 @@ class Deletion(LoggingConfigurable):
                 # A proxy in front of the engine may allow only one instance.
                 continue
             found |= {volume["Name"]: volume for volume in answer.get("Volumes") or ()}
-        for name in {*self._names_now(left), *self._used_volumes.values()} - found.keys():
+        for name in {*self._names_now(left), *self._history.volumes} - found.keys():
             try:
                 found[name] = await perform(self.docker, "inspect_volume", name)
             except Gone:

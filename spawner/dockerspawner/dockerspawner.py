@@ -43,6 +43,7 @@ from dockerspawner.reporting import Reporting
 from dockerspawner.sleep import Sleep
 from dockerspawner.startattempt import StartAttempt
 from dockerspawner.startclock import StartClock
+from dockerspawner.volumehistory import VolumeHistory
 from dockerspawner.volumes import Volumes
 
 # Log entries to request: a traceback of a hundred lines is shown as one line.
@@ -113,18 +114,13 @@ class DockerSpawner(
         if state.get("object_name"):
             self.object_name = state["object_name"]
         self._known_name = self.object_name
-        self._used_volumes = state.get("volumes") or {}
-        self._used_profile = state.get("volumes_profile") or ""
+        self._history = VolumeHistory.of(state)
 
     def get_state(self) -> dict[str, Any]:
         state: dict[str, Any] = super().get_state()
         if self.object_id:
             state |= {"object_id": self.object_id, "object_name": self.object_name}
-        if self._used_volumes:
-            state["volumes"] = self._used_volumes
-            if self._used_profile:
-                state["volumes_profile"] = self._used_profile
-        return state
+        return state | self._history.as_state()
 
     def clear_state(self) -> None:
         """Forget the last start, but not the container and the volumes that are kept for the next one."""

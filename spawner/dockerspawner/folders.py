@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
@@ -21,6 +21,7 @@ from dockerspawner.newvolumes import MOUNTED, helper
 
 # An older API version ignores the subpath and mounts the whole volume.
 SUBPATHS = (1, 45)
+NOT_OWN = "the user's name must be in the last part of the path, and in no part above it"
 # Create a path below the target and set the owner of its last folder; with an empty path, set the target's owner.
 # Existing folders do not change. A new folder has its owner when it becomes visible.
 # Arguments: owner, target, path, mark.
@@ -86,6 +87,9 @@ class Folders(LoggingConfigurable):
         paths = Mounted(binds=mounted.binds).sources()
         self._bound_paths = {target: source for target, source in paths.items() if is_host_path(source)}
         self._partial_mounts = [mount for mount in mounted.mounts if subpath_of(mount)]
+        for mount in mounted.mounts:
+            if (mount.get("VolumeOptions") or {}).get("Subpath") == "":
+                raise misconfigured(f"A mount at {mount['Target']} has an empty subpath.")
         for mount in self._partial_mounts:
             subpath = subpath_of(mount)
             if mistake := subpath_mistake(subpath):
@@ -112,8 +116,8 @@ class Folders(LoggingConfigurable):
         for mount in self._partial_mounts:
             await self._to_the_end(self._make_subpath(self.container_id, mount))
         await super()._prepare_volumes()
-        if personal := self._personal_folders():
-            await self._to_the_end(self._give_folders(self.container_id, personal))
+        if named := self._named_folders():
+            await self._to_the_end(self._give_folders(self.container_id, named))
 
     # Parts of volumes
 
@@ -158,25 +162,31 @@ class Folders(LoggingConfigurable):
 
     # Paths of the host
 
-    def _personal_folders(self) -> set[str]:
-        """Return the targets of the user's own host paths."""
-        templates = {bind.source: bind.template for bind in self._binds()}
+    def _path_templates(self) -> dict[str, str]:
+        """Map host paths to their templates, as far as these are known."""
+        return {bind.source: bind.template for bind in self._binds()}
+
+    def _named_folders(self) -> dict[str, bool]:
+        """Map the targets of host paths that contain the user's name to whether the path is the user's own."""
+        templates = self._path_templates()
         return {
-            target
+            target: volumeowners.is_own_folder(self, source, templates.get(source, ""))
             for target, source in self._bound_paths.items()
-            if ownership.USER in self._labels_of(templates.get(source, ""))
-            or (source not in templates and volumeowners.in_users_name(self, source))
+            if volumeowners.is_named_folder(self, source, templates.get(source, ""))
         }
 
-    async def _give_folders(self, container_id: str, personal: Collection[str]) -> None:
+    async def _give_folders(self, container_id: str, named: Mapping[str, bool]) -> None:
         container = await self._inspect(container_id)
         for mount in (container or {}).get("Mounts") or ():
             target = normal(mount["Destination"])
-            if mount["Type"] == "bind" and mount.get("RW") and target in personal:
-                await self._give_folder(container or {}, mount["Source"], mount["Destination"])
+            if mount["Type"] == "bind" and mount.get("RW") and target in named:
+                await self._give_folder(container or {}, mount["Source"], mount["Destination"], named[target])
 
-    async def _give_folder(self, container: Mapping[str, Any], path: str, target: str) -> None:
-        """Change the owner of a folder that the engine created for this start, or for a failed start before it."""
+    async def _give_folder(self, container: Mapping[str, Any], path: str, target: str, is_own: bool) -> None:
+        """Change the owner of a folder that the engine created for this start, or for a failed start before it.
+
+        If the folder may not be the user's own, fail instead.
+        """
         found = await self._lone_entry(container["Id"], target)
         is_marked = self._is_marked(path)
         is_new = found is not None and (is_marked or found[1] >= nanoseconds(container["Created"]))
@@ -193,7 +203,7 @@ class Folders(LoggingConfigurable):
         spec = folder_helper(
             self.image, self._helper_name, Mount(MOUNTED, path, type="bind"), owner, "", "", self._helper_labels
         )
-        if why := await self._run_helper(spec):
+        if why := await self._run_helper(spec) if is_own else NOT_OWN:
             text = (
                 f"Folder {path} of the host did not exist. Docker created it as root, and its owner could not be "
                 f"changed to uid {owner}: {why}. The folder must belong to that uid."

@@ -43,6 +43,8 @@ class Instance(LoggingConfigurable):
 
     # The owners at this server's starts, oldest first. Saved in the state.
     _owners_on_record: tuple[Owner, ...] = ()
+    # Did the loaded state have owners? States of older versions do not.
+    _knows_owners = True
 
     def _instance_default(self) -> str:
         settings = getattr(self.user, "settings", None) or {}
@@ -51,13 +53,14 @@ class Instance(LoggingConfigurable):
     def load_state(self, state: dict[str, Any]) -> None:
         super().load_state(state)
         self._owners_on_record = owners_of(state)
+        self._knows_owners = "owners" in state
 
     def get_state(self) -> dict[str, Any]:
         state: dict[str, Any] = super().get_state()
         # They identify the owner of containers and volumes, and are saved while one of these exists. A single container
         # with current names is identified by id and labels: its state is the same as in dockerspawner 14.
         several = self._owners_on_record not in ((), (self._owner,))
-        if (several and self.object_id) or (self._owners_on_record and self._used_volumes):
+        if (several and self.object_id) or (self._owners_on_record and self._history.names):
             state["owners"] = [[owner.instance, owner.user, owner.server] for owner in self._owners_on_record]
         return state
 

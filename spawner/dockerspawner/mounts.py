@@ -149,6 +149,8 @@ def typed(settings: Mapping[str, Any], labels: Mapping[str, str] | None = None) 
         kind = "tmpfs" if is_memory else "bind" if is_host_path(str(source or "")) else "volume"
     # Old releases of the SDK lack this argument.
     subpath = known.pop("subpath", None)
+    if subpath == "":
+        raise ValueError("the subpath is empty")
     if subpath and (kind != "volume" or not source):
         raise ValueError("a subpath requires the type volume and a source")
     if subpath and (mistake := subpath_mistake(subpath)):

@@ -36,6 +36,7 @@ from sqlalchemy import UnicodeText, cast
 from sqlalchemy.exc import SQLAlchemyError
 
 from dockerspawner.instance import owners_of
+from dockerspawner.volumehistory import VolumeHistory
 
 
 def session_of(spawner: Any) -> Any:
@@ -128,6 +129,11 @@ def _mentions(text: str) -> Any:
     return cast(orm.Spawner.state, UnicodeText).contains(json.dumps(text), autoescape=True)
 
 
+def _mentions_part(text: str) -> Any:
+    """Return a database condition: the state contains a string that begins with this text, as JSON."""
+    return cast(orm.Spawner.state, UnicodeText).contains(json.dumps(text)[:-1], autoescape=True)
+
+
 @dataclass(frozen=True)
 class Record:
     """The hub's record of one server."""
@@ -142,7 +148,9 @@ class Record:
 
     @property
     def volumes(self) -> set[str]:
-        return set((self.state.get("volumes") or {}).values())
+        """All volumes on record, of all starts, and their parts as `volume/subpath`."""
+        history = VolumeHistory.of(self.state)
+        return {*history.names, *history.volumes}
 
 
 def _others(spawner: Any, *conditions: Any) -> list[Record]:
@@ -182,9 +190,17 @@ def containers_of_other_users(spawner: Any) -> set[str]:
 
 
 def volumes_of_others(spawner: Any) -> set[str]:
-    """Volumes on record of the hub's other servers; where `spawner` is the unnamed one, of other users' servers."""
+    """Volumes on record of the hub's other servers; where `spawner` is the unnamed one, of other users' servers.
+
+    Of all their starts: a user whose last start had another profile may have files in them.
+    """
     found = _others(spawner) if spawner.name else _other_users(spawner)
     return {volume for record in found for volume in record.volumes}
+
+
+def is_volume_of_other_user(spawner: Any, volume: str) -> bool:
+    """Does another user's server have this volume on record?"""
+    return any(volume in record.volumes for record in _other_users(spawner, _mentions_part(volume)))
 
 
 def volumes_of_former_namesakes(spawner: Any) -> set[str]:

@@ -21,6 +21,7 @@ from dockerspawner.swarmhomes import SwarmHomes
 from dockerspawner.swarmwatch import SwarmWatch
 from dockerspawner.systemuserspawner import SystemUser
 from dockerspawner.tasks import Task
+from dockerspawner.volumehistory import VolumeHistory
 from dockerspawner.watch import watch_of
 
 # Seconds for which a task that no node can take is left to the swarm.
@@ -60,16 +61,17 @@ class NotForSwarms(LoggingConfigurable):
         if self.skeleton or self.volume_owner:
             self.log.warning("skeleton and volume_owner are for one host: nodes make new volumes as the image has them")
 
+    _history: VolumeHistory
+
     def _note_volumes(self) -> None:
         """Volumes are made by the node; what is in use is kept in the state."""
-        self._used_volumes = self._volumes_in_use()
-        self._used_profile = self._profile_slug
+        self._history = self._history.after(self._volumes_in_use(), self._profile_slug)
 
     async def _find_volumes(self) -> None:
         """Volumes are on nodes: only the state knows volumes with a former name."""
         self._older_names = {}
         found = self._named_volumes()
-        formers = [bind for bind in found if bind.former and bind.former == self._used_volumes.get(bind.target)]
+        formers = [bind for bind in found if bind.former and bind.former in self._history.names]
         self._older_names = {bind.source: bind.former for bind in formers}
 
     async def _prepare_volumes(self) -> None:

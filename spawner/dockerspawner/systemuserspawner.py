@@ -20,6 +20,7 @@ from dockerspawner.dockerspawner import DockerSpawner
 from dockerspawner.failures import failure
 from dockerspawner.mounts import normal
 from dockerspawner.overrides import merging
+from dockerspawner.volumeowners import named_for_user
 
 UNKNOWN = -1
 
@@ -257,8 +258,16 @@ class SystemUser(LoggingConfigurable):
             mounts.append(Mount(self.homedir, self.host_homedir, type="bind", propagation=propagation))
         return mounts
 
-    def _personal_folders(self) -> set[str]:
-        return {normal(self.homedir), *super()._personal_folders()}
+    def _path_templates(self) -> dict[str, str]:
+        return {self.host_homedir: self.host_homedir_format_string, **super()._path_templates()}
+
+    def _named_folders(self) -> dict[str, bool]:
+        named: dict[str, bool] = super()._named_folders()
+        home, template = normal(self.homedir), self.host_homedir_format_string
+        if not template:
+            return {**named, home: True}
+        # A fixed one is for all users.
+        return named if named_for_user(template) else {target: own for target, own in named.items() if target != home}
 
     def _create_defaults(self) -> dict[str, Any]:
         defaults = {**super()._create_defaults(), "working_dir": self.homedir}

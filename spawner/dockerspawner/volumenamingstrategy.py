@@ -15,3 +15,7 @@ def default_format_volume_name(template: str, spawner: Any) -> str:
 def escaped_format_volume_name(template: str, spawner: Any) -> str:
     """The same, with {username} escaped whatever the namespace says."""
     return fill(template, {**spawner.template_namespace(), "username": spawner.escaped_name})
+
+
+# What fills placeholders and does nothing else.
+STANDARD = (default_format_volume_name, escaped_format_volume_name)

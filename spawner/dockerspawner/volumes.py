@@ -15,12 +15,22 @@ from dockerspawner import ownership, specs, volumeowners
 from dockerspawner.engine import described, perform
 from dockerspawner.errors import Conflict, EngineError, Refused, is_not_offered
 from dockerspawner.failures import misconfigured
-from dockerspawner.mounts import Mounted, is_host_path, is_relative_path, normal, replaced, typed
+from dockerspawner.mounts import (
+    Mounted,
+    is_host_path,
+    is_relative_path,
+    normal,
+    replaced,
+    subpath_of,
+    typed,
+)
 from dockerspawner.naming import VOLUME_NAME, case_suffix, fit, hash_suffix
 from dockerspawner.operatorcode import operator_code
-from dockerspawner.records import names_of_others, volumes_of_former_namesakes
+from dockerspawner.ownership import Owner
+from dockerspawner.records import is_volume_of_other_user, names_of_others, volumes_of_former_namesakes
 from dockerspawner.templates import TemplateError
-from dockerspawner.volumenamingstrategy import default_format_volume_name, escaped_format_volume_name
+from dockerspawner.volumehistory import VolumeHistory, volume_of
+from dockerspawner.volumenamingstrategy import default_format_volume_name
 
 Target = str | Mapping[str, Any]
 Settings = Mapping[str, "Target | list[Target]"]
@@ -127,6 +137,12 @@ def _is_of_server(volume: Mapping[str, Any] | None, servers: Collection[str]) ->
     return ((volume or {}).get("Labels") or {}).get(ownership.SERVER) in servers
 
 
+def _recorded(mount: Mapping[str, Any]) -> str:
+    """Return what the state keeps of a mount: a volume, or a part of it; empty for an anonymous volume."""
+    volume, subpath = str(mount["Source"] or ""), subpath_of(mount)
+    return f"{volume}/{subpath}" if volume and subpath else volume
+
+
 class Volumes(LoggingConfigurable):
     """What is mounted into a user's server."""
 
@@ -156,10 +172,9 @@ class Volumes(LoggingConfigurable):
         help="callable(template, spawner) that fills a template of `volumes`, `read_only_volumes` and `mounts`.",
     )
 
-    # Volumes of the last start, by where they were mounted, and the profile that it had: kept in the state.
-    _used_volumes: dict[str, str] = {}
-    _used_profile = ""
-    # Names that templates give now, and the names under which the user's volumes are.
+    # Volumes of earlier starts, kept in the state.
+    _history = VolumeHistory()
+    # Names that templates give now, and the names under which the user's volumes, and parts of volumes, are.
     _older_names: dict[str, str] = {}
     # Of the current start: targets at which the configured mount is replaced or dropped.
     _replaced_targets: frozenset[str] = frozenset()
@@ -191,39 +206,47 @@ class Volumes(LoggingConfigurable):
         return found
 
     async def _find_volumes(self) -> None:
-        """Keep using an existing volume of the user that had another name at the last start.
+        """Keep using an existing volume of the user that had another name at an earlier start.
 
         This excludes a volume of another profile at the same target: it is a different volume.
         """
         self._older_names = {}
-        older = {}
         alike = {name for name in names_of_others(self) if name.lower() == self.name.lower()} if self.name else set()
-        namesakes = set() if self._used_volumes else volumes_of_former_namesakes(self)
+        # A volume that this user has used, too, stays in use.
+        taken = volumes_of_former_namesakes(self) - self._history.names
+        older = self._older_subpaths(alike, taken)
         for bind in self._named_volumes():
             found, own_name = await self._older_volume(bind, alike), self._name_of_its_own(bind.source)
             named = await self._volume(bind.source) if found or alike else None
-            if _is_of_server(named, alike) or bind.source in namesakes or found == own_name:
+            is_taken = bind.source in taken and ownership.USER in self._labels_of(bind.template)
+            if _is_of_server(named, alike) or is_taken or found == own_name:
                 older[bind.source] = found or own_name
-                self.log.warning("Volume %s belongs to another server: using %s", bind.source, older[bind.source])
+                self.log.warning("Volume %s is another server's: %s is used", bind.source, older[bind.source])
             elif found and named is None:
                 older[bind.source] = found
-                self.log.warning("Using volume %s: the settings name %s, which does not exist", found, bind.source)
+                self.log.warning("Volume %s is used, since there is no %s as settings name it", found, bind.source)
         self._older_names = older
 
     def _name_of_its_own(self, name: str) -> str:
         """Return an alternative volume name, if the configured name belongs to another server or another user."""
-        return fit(name + hash_suffix(f"{getattr(self.user, 'id', self.user.name)}/{self.name}"), VOLUME_NAME)
+        return fit(name + self._own_suffix, VOLUME_NAME)
+
+    @property
+    def _own_suffix(self) -> str:
+        return hash_suffix(f"{getattr(self.user, 'id', self.user.name)}/{self.name}")
 
     async def _older_volume(self, bind: Bind, alike: Collection[str]) -> str:
         """Find this server's volume with a former name; empty if there is none.
 
         `alike` are the user's other servers whose names differ only in case.
         """
-        used = self._used_volumes.get(bind.target, bind.source)
-        if self._profile_slug == self._used_profile and used != bind.source:
-            volume = await self._volume(used) if self._may_be_renamed(bind.template, used) else None
-            if self._is_of_one_user(volume) and not _is_of_server(volume, alike):
-                return used
+        own_name, used = self._name_of_its_own(bind.source), self._used_at(bind)
+        candidates = [own_name if own_name in self._history.volumes else "", used, self._under_former_name(bind.source)]
+        for name in dict.fromkeys(candidates):
+            if name and name != bind.source and self._may_be_renamed(bind.template, name):
+                volume = await self._volume(name)
+                if self._is_of_this_user(volume, name) and not _is_of_server(volume, alike):
+                    return name
         if bind.former and bind.former != used:
             volume = await self._volume(bind.former)
             labels = (volume or {}).get("Labels") or {}
@@ -232,15 +255,54 @@ class Volumes(LoggingConfigurable):
                 return bind.former
         return ""
 
+    def _used_at(self, bind: Bind) -> str:
+        """Return the volume that the last start with this profile had at a bind's target."""
+        return volume_of(self._history.at(bind.target, self._profile_slug)) or bind.source
+
+    def _under_former_name(self, name: str) -> str:
+        """Find the name on record that differs from `name` only by a former user name; empty if there is none."""
+        for former in sorted(self._former_users):
+            for old, new in volumeowners.counterparts(self, former):
+                for known in sorted(self._history.names):
+                    if known != name and volumeowners.replaced_name(known, old, new) == name:
+                        return known
+        return ""
+
     def _may_be_renamed(self, template: str, used: str) -> bool:
-        """Can the volume of the last start be the user's own volume under a former name?
+        """Can the volume of an earlier start be the user's own volume under a former name?
 
         A hook may compute any name. Its former name counts only if it is from before a rename of the user.
         """
         if volumeowners.named_for_user(template):
             return True
-        formers = {owner.user for owner in self._owners_on_record} - {self.user.name}
+        formers = {spelled for name in self._former_users for spelled in volumeowners.spellings(self, name)}
         return volumeowners.contains_name(used, formers) and ownership.USER in self._labels_of(template)
+
+    def _older_subpaths(self, alike: Collection[str], taken: Collection[str]) -> dict[str, str]:
+        """Map configured parts of volumes, as `volume/subpath`, to the parts that this server uses instead."""
+        found = {}
+        for settings in self.mounts:
+            mount = self._mount(settings)
+            if not subpath_of(mount):
+                continue
+            template, volume = settings["subpath"], mount["Source"]
+            name = f"{volume}/{subpath_of(mount)}"
+            plain = f"{volume}/{specs.render_strictly(template, self.template_namespace())}"
+            used, own_name = self._history.at(mount["Target"], self._profile_slug), name + self._own_suffix
+            if plain != name and (used == plain or (used == volume and not alike)):
+                # From when the case of server names was ignored.
+                found[name] = plain
+            elif not volumeowners.named_for_user(template):
+                continue
+            elif own_name in self._history.names:
+                found[name] = own_name
+            elif former := self._under_former_name(name):
+                found[name] = former
+            elif name in taken:
+                found[name] = own_name
+            if name in found:
+                self.log.warning("Folder %s is used instead of %s, as settings name it", found[name], name)
+        return found
 
     def _note_replaced_mounts(self, configured: Mounted, final: Mounted) -> None:
         """Log configured mounts that are replaced or dropped; the spawner creates no volume for them."""
@@ -253,9 +315,10 @@ class Volumes(LoggingConfigurable):
 
     def _learn_volumes(self, container: Mapping[str, Any]) -> None:
         """If a server has no volumes on record, record those of its kept container."""
-        if not self._used_volumes:
+        if not self._history.last:
             mounts = [mount for mount in container.get("Mounts") or () if mount.get("Type") == "volume"]
-            self._used_volumes = {mount["Destination"]: mount["Name"] for mount in mounts if ownership.outlives(mount)}
+            used = {mount["Destination"]: mount["Name"] for mount in mounts if ownership.outlives(mount)}
+            self._history = replace(self._history, last=used)
 
     async def _volume(self, name: str) -> Mapping[str, Any] | None:
         try:
@@ -265,14 +328,22 @@ class Volumes(LoggingConfigurable):
             self.log.debug("Volume %s can't be inspected: %s", name, error)
             return None
 
-    def _is_of_one_user(self, volume: Mapping[str, Any] | None) -> bool:
-        """Is it there, and one user's by its labels, or made by others than us? That it is this one's, whatever the
-        name was then, is on record."""
+    def _is_of_this_user(self, volume: Mapping[str, Any] | None, name: str) -> bool:
+        """Does a volume on record exist, and belong to this user by its labels, or without labels by its name?"""
         if volume is None:
             return False
         labels = volume.get("Labels") or {}
-        instance = labels.get(ownership.INSTANCE)
-        return instance is None or (instance in self._instances and ownership.USER in labels)
+        users = {self.user.name, *self._former_users}
+        if ownership.INSTANCE in labels:
+            if labels[ownership.INSTANCE] not in self._instances or ownership.USER not in labels:
+                return False
+            if not self._knows_owners and labels[ownership.USER] not in users:
+                # The user was renamed before states kept former names: the label has one.
+                self._record_owner(Owner.of(labels))
+                self._record_owner(self._owner)
+                return True
+            return labels[ownership.USER] in users
+        return volumeowners.contains_name(name, {way for user in users for way in volumeowners.spellings(self, user)})
 
     async def _have_volumes(self, driver: str | None) -> None:
         """Make the volumes that are missing, so that they carry labels; one that is there stays as it is."""
@@ -291,13 +362,12 @@ class Volumes(LoggingConfigurable):
             ):
                 bind = Bind(mounted["Source"], mounted["Target"], "ro" if mounted["ReadOnly"] else "rw")
                 await self._have_volume(bind, None, options["Labels"])
-        self._used_volumes = self._volumes_in_use()
-        self._used_profile = self._profile_slug
+        self._history = self._history.after(self._volumes_in_use(), self._profile_slug)
 
     def _volumes_in_use(self) -> dict[str, str]:
-        """Map targets to volume names, for the state."""
+        """Map targets to names of volumes, or of parts of them, for the state."""
         binds = [(bind.target, bind.source) for bind in self._binds() if bind.is_volume]
-        mounts = [(mount["Target"], mount["Source"]) for mount in self.mount_binds if mount["Type"] == "volume"]
+        mounts = [(mount["Target"], _recorded(mount)) for mount in self.mount_binds if mount["Type"] == "volume"]
         return {
             target: source
             for target, source in [*mounts, *binds]
@@ -305,6 +375,9 @@ class Volumes(LoggingConfigurable):
         }
 
     async def _have_volume(self, bind: Bind, driver: str | None, labels: Mapping[str, str]) -> None:
+        if ownership.USER in labels and is_volume_of_other_user(self, bind.source):
+            # Users share it, although its name contains this user's name.
+            labels = {key: value for key, value in labels.items() if key != ownership.USER}
         marked = {**labels, ownership.START: self._start_mark}
         try:
             made = await perform(self.docker, "create_volume", bind.source, driver=driver, labels=marked)
@@ -329,7 +402,7 @@ class Volumes(LoggingConfigurable):
 
     def _labels_of(self, template: str) -> dict[str, str]:
         """Return a volume's ownership labels: for this hub, and for user and server if its name is theirs."""
-        return volumeowners.labels(self, template, (default_format_volume_name, escaped_format_volume_name))
+        return volumeowners.labels(self, template)
 
     @property
     def volume_binds(self) -> dict[str, dict[str, str]]:
@@ -354,7 +427,8 @@ class Volumes(LoggingConfigurable):
         """Convert one entry of `mounts`; fail if it is invalid."""
         names = {key: settings[key] for key in ("source", "target") if settings.get(key)}
         labels = settings.get("labels")
-        others = {key: value for key, value in settings.items() if key not in ("source", "target", "labels")}
+        special = ("source", "target", "labels", "subpath")
+        others = {key: value for key, value in settings.items() if key not in special}
         namespace = self.template_namespace()
         try:
             known = {
@@ -364,14 +438,29 @@ class Volumes(LoggingConfigurable):
             if "source" in known and not is_host_path(known["source"]):
                 volume, _ = self._rendered_source(names["source"])
                 known["source"] = self._older_names.get(volume, volume)
+                if settings.get("subpath"):
+                    name = f"{volume}/{self._subpath(settings['subpath'])}"
+                    known["subpath"] = self._older_names.get(name, name).partition("/")[2]
+            elif settings.get("subpath"):
+                known["subpath"] = self._subpath(settings["subpath"])
             if labels:
                 known["labels"] = specs.render(labels, namespace)
-            parts = str(others.get("subpath") or "").count("/") + 1
-            if str(known.get("subpath") or "").count("/") + 1 != parts:
-                raise ValueError(f"the filled subpath {known['subpath']!r} must have {parts} parts: use {{username}}")
             return typed(known, self._labels_of(names.get("source", "")))
         except ValueError as error:
             raise misconfigured(f"The setting mounts has an invalid entry {settings!r}: {error}.") from None
+
+    def _subpath(self, template: str) -> str:
+        """Fill a subpath. ValueError if the result is empty or has another number of parts."""
+        namespace = self.template_namespace()
+        # As in names of volumes: servers whose names differ only in case have separate parts.
+        namespace["servername"] += case_suffix(str(template), self.name)
+        found = specs.render_strictly(template, namespace)
+        if not found:
+            raise ValueError(f"the subpath {template!r} is empty for this server: add {{username}}")
+        parts = str(template).count("/") + 1
+        if str(found).count("/") + 1 != parts:
+            raise ValueError(f"the filled subpath {found!r} must have {parts} parts: use {{username}}")
+        return str(found)
 
     def _rendered_source(self, template: str) -> tuple[str, str]:
         """Return the name of a volume of `mounts`, and its former name."""

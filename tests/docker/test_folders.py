@@ -173,6 +173,35 @@ async def test_start_of_a_system_user_without_a_home_makes_it(make: Any, client:
     await spawner.stop()
 
 
+async def test_start_of_a_system_user_with_a_fixed_home_leaves_it_to_nobody(make: Any, srv: Path) -> None:
+    spawner = make(
+        cls=SystemUserSpawner, host_homedir_format_string=f"{srv}/ann", image_homedir_format_string="/home/guest",
+        extra_create_kwargs={},
+    )  # fmt: skip
+    spawner.user_id, spawner.group_id = 4321, 4322
+    await spawner.start()
+    assert owner_of(srv / "ann") == (0, 0)
+    await spawner.stop()
+
+
+async def test_start_with_a_missing_folder_below_the_users_own_fails_until_it_is_given(
+    make: Any, containers: Any, srv: Path
+) -> None:
+    (srv / "ann").mkdir()
+    (srv / "elsewhere").mkdir()
+    (srv / "ann" / "work").symlink_to(srv / "elsewhere")
+    spawner = make(volumes={f"{srv}/{{username}}/work/data": "/data"})
+    with pytest.raises(Exception, match=f"Folder {srv}/.*data of the host did not exist.*the last part of the path"):
+        await spawner.start()
+    assert owner_of(srv / "elsewhere" / "data") == (0, 0)
+    assert containers() == []
+    os.chown(srv / "elsewhere" / "data", 1000, 1000)
+    again = make(volumes={f"{srv}/{{username}}/work/data": "/data"})
+    again.load_state(spawner.get_state())
+    await again.start()
+    await again.stop()
+
+
 async def test_start_with_a_folder_that_can_not_be_given_fails_until_it_is(
     make: Any, client: Any, containers: Any, srv: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

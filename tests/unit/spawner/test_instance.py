@@ -8,6 +8,7 @@ import pytest
 
 from dockerspawner.instance import address_instance, default_instance
 from dockerspawner.ownership import Owner
+from dockerspawner.volumehistory import VolumeHistory
 from support.spawners import make_spawner
 
 
@@ -55,7 +56,7 @@ def test_state_of_a_container_without_volumes_is_that_of_dockerspawner_14() -> N
     spawner._record_owner(spawner._owner)
     spawner.object_id = "1"
     assert sorted(spawner.get_state()) == ["object_id", "object_name"]
-    spawner._used_volumes = {"/home": "a"}
+    spawner._history = VolumeHistory(last={"/home": "a"})
     assert "owners" in spawner.get_state()
 
 

@@ -140,6 +140,16 @@ def test_volumes_of_others_leaves_out_what_goes_along(
     assert records.volumes_of_others(of("ann", server)) == names
 
 
+def test_volumes_of_others_has_those_of_all_starts(db: Any, of: Callable[..., Any], row: Callable[..., Any]) -> None:
+    row("ann", volumes_by_profile={"p": {"/home": "of-ann"}})
+    row("bob", volumes={"/a": "homes/bob"}, volumes_by_profile={"p": {"/team": "team"}}, earlier_volumes=["old"])
+    assert records.volumes_of_others(of("ann")) == {"homes/bob", "homes", "team", "old"}
+    for name in ("homes", "homes/bob", "team", "old"):
+        assert records.is_volume_of_other_user(of("ann"), name)
+    for name in ("home", "of-ann", "tea"):
+        assert not records.is_volume_of_other_user(of("ann"), name)
+
+
 def test_volumes_of_former_namesakes_are_those_of_users_who_had_that_name(
     db: Any, of: Callable[..., Any], row: Callable[..., Any]
 ) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from traitlets.config import Config
 
 from dockerspawner import DockerSpawner
+from dockerspawner.mounts import subpath_of
 from dockerspawner.volumenamingstrategy import default_format_volume_name, escaped_format_volume_name
 from dockerspawner.volumes import Bind, binds
 from support.fake_engine import FakeClient, fake_engine
@@ -181,9 +183,11 @@ ANNS = {"dockyard.instance": "hub", "dockyard.user": "ann"}
     ("template", "labels", "used"),
     [
         ("new-{username}", ANNS, "old"),
-        ("new-{username}", {"made": "by hand"}, "old"),
-        # It is on Ann's record: she was called Bob.
+        # An operator's, or a team's.
+        ("new-{username}", {"made": "by hand"}, "new-ann"),
+        # A volume on Ann's record of when she was called Bob.
         ("new-{username}", {**ANNS, "dockyard.user": "bob"}, "old"),
+        ("new-{username}", {**ANNS, "dockyard.user": "cleo"}, "new-ann"),
         ("new-{username}", {**ANNS, "dockyard.instance": "other"}, "new-ann"),
         ("new-{username}", {"dockyard.instance": "hub"}, "new-ann"),
         ("new", ANNS, "new"),
@@ -195,9 +199,25 @@ async def test_only_what_is_the_users_own_is_used_under_an_older_name(
     client = FakeClient()
     client.volumes = {"old": labels}
     spawner = make_spawner(engine=fake_engine(client), instance="hub", volumes={template: "/work"})
-    spawner.load_state({"volumes": {"/work": "old"}})
+    owners = [["hub", "bob", ""], ["hub", "ann", ""]]
+    spawner.load_state({"volumes": {"/work": "old"}, "owners": owners})
     await spawner._find_volumes()
     assert list(spawner.volume_binds) == [used]
+
+
+async def test_find_volumes_state_without_owners_trusts_the_record() -> None:
+    """Of an older version: the user may have been renamed with it."""
+    client = FakeClient()
+    client.volumes = {"home-bob": {**ANNS, "dockyard.user": "bob"}}
+    state: dict[str, Any] = {"volumes": {"/home": "home-bob"}}
+    for _ in range(2):
+        spawner = make_spawner(engine=fake_engine(client), instance="hub", volumes={"home-{username}": "/home"})
+        spawner.load_state(state)
+        await spawner._find_volumes()
+        assert list(spawner.volume_binds) == ["home-bob"]
+        await spawner._have_volumes(None)
+        state = spawner.get_state()
+    assert state["owners"][0] == ["hub", "bob", ""]
 
 
 async def test_a_volume_of_another_profile_is_no_older_name_of_this_ones() -> None:
@@ -263,6 +283,9 @@ def by_group(template: str, spawner: Any) -> str:
         (lambda template, spawner: template.format(**spawner.template_namespace()) + spawner.user.name[::-1], True),
         (by_table({"ann": "home-of-ann"}), True),
         (by_table({"ann": "team"}), False),
+        # A table of teams, in which others are not.
+        (lambda template, spawner: "team-" + {"ann": "red"}.get(spawner.user.name, spawner.user.name), False),
+        (lambda template, spawner: f"hub-{template}", False),
         (lambda template, spawner: {"ann": "special"}.get(spawner.user.name, template), False),
         (lambda template, spawner: f"{template}-{spawner.user.name[0]}", False),
         (lambda template, spawner: f"{template}-{len(spawner.user.name)}", False),
@@ -276,6 +299,32 @@ def test_labels_of_a_computed_name_are_the_users_if_no_other_user_has_it(form: A
     spawner.user.groups = [SimpleNamespace(name="staff")]
     assert ("dockyard.user" in spawner._labels_of("home")) is is_users
     assert spawner.user.name == "ann"
+
+
+def test_labels_of_a_literal_with_the_users_name_that_the_format_decorates_are_nobodys() -> None:
+    spawner = make_spawner("data", format_volume_name=lambda template, spawner: f"hub-{template}")
+    assert "dockyard.user" not in spawner._labels_of("shared-data")
+
+
+@pytest.mark.parametrize(
+    ("username", "form"),
+    [
+        ("ann", lambda spawner: f"/srv/{spawner.user.name}"),
+        ("ann", lambda spawner: "/srv/team"),
+        ("ann", lambda spawner: f"home-{spawner.user.name}"),
+        ("ann@example.org", lambda spawner: f"home-{spawner.user.name.partition('@')[0]}"),
+    ],
+)
+def test_labels_of_a_name_with_the_users_name_call_the_format_for_nobody_else(username: str, form: Any) -> None:
+    called = set()
+
+    def with_effects(template: str, spawner: Any) -> str:
+        called.add(spawner.user.name)
+        return str(form(spawner))
+
+    labels = make_spawner(username, format_volume_name=with_effects)._labels_of("{username}")
+    assert called == {username}
+    assert ("dockyard.user" in labels) is not form(make_spawner(username)).startswith("/")
 
 
 def test_labels_of_a_template_that_the_format_ignores_are_nobodys() -> None:
@@ -305,8 +354,6 @@ CONFIGURED = {
         ("ann", "typed-ann", False),
         ("ann", "course-ann", False),
         ("ann", "group-ann", False),
-        ("ann", "/srv/ann", True),
-        ("ann", "/srv/anna", False),
         ("ann", "", False),
     ],
 )
@@ -386,3 +433,175 @@ async def test_find_volumes_of_servers_whose_names_differ_by_case(
     await after._find_volumes()
     await after._have_volumes(None)
     assert after.get_state()["volumes"]["/home"] == found
+
+
+# Users who were renamed, and new users of their former names
+
+
+def renamed(client: FakeClient, state: dict[str, Any], **traits: Any) -> Any:
+    """The spawner of Anne, who was called Ann."""
+    spawner = make_spawner("anne", engine=fake_engine(client), instance="hub", pull_policy="skip", **traits)
+    spawner.load_state({"owners": [["hub", "ann", ""]], **state})
+    return spawner
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"volumes": {"/home": "home-ann"}, "volumes_profile": "p"},
+        {"volumes": {"/x": "x"}, "volumes_profile": "q", "volumes_by_profile": {"p": {"/home": "home-ann"}}},
+        {"volumes_by_profile": {"p": {"/home": "home-ann"}}},
+        # The same template in another profile, and at another place.
+        {"volumes": {"/work": "home-ann"}, "volumes_profile": "q"},
+        {"earlier_volumes": ["home-ann"]},
+    ],
+)
+@pytest.mark.parametrize("setting", ["volumes", "mounts"])
+async def test_find_volumes_renamed_user_has_them_with_whatever_profile(state: dict[str, Any], setting: str) -> None:
+    client = FakeClient()
+    client.volumes = {"home-ann": ANNS}
+    settings: Any = {
+        "volumes": {"home-{username}": "/home"},
+        "mounts": [{"source": "home-{username}", "target": "/home", "type": "volume"}],
+    }
+    profiles = [{"display_name": name, "docker_override": {setting: settings[setting]}} for name in ("p", "r")]
+    spawner = renamed(client, state, profile_list=profiles)
+    await spawner.run_pre_spawn_hook()
+    await spawner._find_volumes()
+    await spawner._have_volumes(None)
+    assert spawner.get_state()["volumes"] == {"/home": "home-ann"}
+
+
+async def test_find_volumes_renamed_user_does_not_get_what_the_record_does_not_have() -> None:
+    client = FakeClient()
+    client.volumes = {"home-ann": ANNS}
+    spawner = renamed(client, {"volumes": {"/x": "x-ann"}}, volumes={"home-{username}": "/home"})
+    await spawner._find_volumes()
+    assert list(spawner.volume_binds) == ["home-anne"]
+
+
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anne, who was called Ann, has these on record."""
+    names = {"home-ann", "shared", "homes", "homes/ann", "homes/common"}
+    monkeypatch.setattr("dockerspawner.volumes.volumes_of_former_namesakes", lambda spawner: names)
+
+
+@pytest.mark.usefixtures("taken")
+@pytest.mark.parametrize("state", [{}, {"volumes": {"/x": "x"}}])
+@pytest.mark.parametrize("setting", ["volumes", "mounts"])
+async def test_find_volumes_new_user_of_a_former_name_shares_what_is_shared_only(
+    state: dict[str, Any], setting: str
+) -> None:
+    client = FakeClient()
+    client.volumes = {"home-ann": ANNS, "shared": {"dockyard.instance": "hub"}}
+    names = {"home-{username}": "/home", "shared": "/shared"}
+    mounts = [{"source": name, "target": target, "type": "volume"} for name, target in names.items()]
+    settings: Any = {"volumes": names, "mounts": mounts}
+    for _ in range(2):
+        spawner = make_spawner("ann", engine=fake_engine(client), instance="hub", **{setting: settings[setting]})
+        spawner.load_state(state)
+        await spawner._find_volumes()
+        await spawner._have_volumes(None)
+        state = spawner.get_state()
+        assert state["volumes"]["/home"].startswith("home-ann-x")
+        assert state["volumes"]["/shared"] == "shared"
+
+
+@pytest.mark.parametrize(
+    ("table", "template", "used"),
+    [
+        # The team that Ann had, the volume for all that settings had, and Ann's own.
+        ({"ann": "chem"}, "vol-{username}", "vol-physics"),
+        ({"ann": "ann"}, "own-{username}", "shared"),
+    ],
+)
+async def test_find_volumes_shared_volume_without_labels_is_no_older_name(
+    table: dict[str, str], template: str, used: str
+) -> None:
+    client = FakeClient()
+    client.volumes = {used: {}}
+    spawner = make_spawner(
+        "ann", engine=fake_engine(client), volumes={template: "/home"},
+        format_volume_name=lambda template, spawner: template.format(username=table[spawner.user.name]),
+    )  # fmt: skip
+    spawner.load_state({"volumes": {"/home": used}})
+    await spawner._find_volumes()
+    assert list(spawner.volume_binds) == [template.format(username=table["ann"])]
+
+
+async def test_have_volumes_of_a_name_on_another_users_record_are_nobodys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dockerspawner.volumes.is_volume_of_other_user", lambda spawner, name: name == "shared-data")
+    client = FakeClient()
+    spawner = make_spawner("data", engine=fake_engine(client))
+    spawner.volumes = {"home-data": "/home", "shared-data": "/shared"}
+    await spawner._have_volumes(None)
+    assert ["dockyard.user" in client.volumes[name] for name in ("home-data", "shared-data")] == [True, False]
+
+
+# Parts of volumes
+
+
+def part(subpath: str) -> list[dict[str, str]]:
+    return [{"type": "volume", "source": "homes", "target": "/home", "subpath": subpath}]
+
+
+async def shown(spawner: Any) -> str:
+    await spawner._find_volumes()
+    await spawner._have_volumes(None)
+    assert spawner.get_state()["volumes"]["/home"] == f"homes/{subpath_of(spawner.mount_binds[0])}"
+    return subpath_of(spawner.mount_binds[0])
+
+
+@pytest.mark.parametrize("subpath", ["{servername}", "{username}/{servername}", "{servername}/{username}"])
+def test_mount_subpath_that_is_empty_or_has_an_empty_part_fails(subpath: str) -> None:
+    with pytest.raises(Exception, match="subpath") as failed:
+        assert make_spawner("ann", mounts=part(subpath)).mount_binds
+    assert "The setting mounts has an invalid entry" in str(failed.value)
+
+
+async def test_mount_subpath_of_servers_whose_names_differ_by_case_are_distinct(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("dockerspawner.volumes.names_of_others", lambda spawner: {"Lab", "lab"} - {spawner.name})
+    template = "{username}/{servername}/x"
+    found = {}
+    for server in ("Lab", "lab"):
+        spawner = make_spawner("ann", server, engine=fake_engine(FakeClient()), mounts=part(template))
+        found[server] = await shown(spawner)
+    assert found["lab"] == "ann/lab/x"
+    assert re.fullmatch(r"ann/lab-x[0-9a-f]{12}/x", found["Lab"])
+
+
+async def test_mount_subpath_of_a_server_with_capitals_on_record_stays() -> None:
+    """An older state has the volume only."""
+    state: dict[str, Any] = {"volumes": {"/home": "homes"}}
+    for _ in range(2):
+        spawner = make_spawner("ann", "Lab", engine=fake_engine(FakeClient()), mounts=part("{username}/{servername}"))
+        spawner.load_state(state)
+        assert await shown(spawner) == "ann/lab"
+        state = spawner.get_state()
+
+
+async def test_mount_subpath_of_a_renamed_user_is_the_one_on_record() -> None:
+    state: dict[str, Any] = {"volumes": {"/home": "homes/ann/x"}}
+    for _ in range(2):
+        spawner = renamed(FakeClient(), state, mounts=part("{username}/x"))
+        assert await shown(spawner) == "ann/x"
+        state = spawner.get_state()
+    spawner = renamed(FakeClient(), {"volumes": {"/home": "homes/common"}}, mounts=part("{username}"))
+    assert await shown(spawner) == "anne"
+
+
+@pytest.mark.usefixtures("taken")
+async def test_mount_subpath_of_a_new_user_of_a_former_name_is_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = make_spawner("ann", engine=fake_engine(FakeClient()), mounts=part("{username}"))
+    found = await shown(first)
+    assert re.fullmatch(r"ann-x[0-9a-f]{12}", found)
+    # Also after the other one was deleted.
+    monkeypatch.setattr("dockerspawner.volumes.volumes_of_former_namesakes", lambda spawner: set())
+    again = make_spawner("ann", engine=fake_engine(FakeClient()), mounts=part("{username}"))
+    again.load_state(first.get_state())
+    assert await shown(again) == found
+    common = make_spawner("ann", engine=fake_engine(FakeClient()), mounts=part("common"))
+    assert await shown(common) == "common"
