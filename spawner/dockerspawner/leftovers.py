@@ -6,6 +6,7 @@ import asyncio
 import posixpath
 import time
 from typing import Any
+from urllib.parse import unquote
 
 from traitlets.config import LoggingConfigurable
 
@@ -16,6 +17,7 @@ from dockerspawner.errors import Conflict, EngineError, Gone, NameTaken, Refused
 from dockerspawner.failures import failure
 from dockerspawner.naming import DNS_LABEL, fit
 from dockerspawner.ownership import Owner
+from dockerspawner.readycheck import JUPYTERHUB
 from dockerspawner.records import containers_of_others, replace_state
 from dockerspawner.watch import Word
 
@@ -161,6 +163,8 @@ class Leftovers(LoggingConfigurable):
             renamed = ownership.made_for(container, self._owner) != self._owner
             stale = renamed or ownership.is_stale(container, self._spec, await self._image_id())
             holds_home = await self._holds_home(container)
+            if holds_home:
+                self._check_names(container)
             if stale and holds_home:
                 self.log.warning(
                     "%s is resumed as it is, although its settings have changed: "
@@ -197,6 +201,40 @@ class Leftovers(LoggingConfigurable):
             "Ask an administrator to rename it.",
             reason="conflict",
         )
+
+    def _check_names(self, container: dict[str, Any]) -> None:
+        """Fail where JupyterHub's server in a container with its user's files can't serve this user at this URL.
+
+        The container's environment, which can't change, has the user's name and the URL.
+        """
+        if self.ready_check != JUPYTERHUB:
+            return
+        made_with = ownership.environment_of(container)
+        for name, what, undo in (
+            ("JUPYTERHUB_USER", "user", "Rename the user back"),
+            ("JUPYTERHUB_SERVICE_PREFIX", "URL", "Restore the former URL"),
+        ):
+            former, today = made_with.get(name), self._environment.get(name)
+            # Versions of JupyterHub quote URLs differently.
+            if former and today and unquote(former) != unquote(today):
+                # The next start finds the container under the name that it has.
+                self._rename(container["Name"].lstrip("/"))
+                self.log.error(
+                    "%s (%s) is not started: it contains its user's files, but was created for the %s %s, which is %s "
+                    "now. %s. Or copy the files with `docker cp` into a volume for the home, and remove the container.",
+                    self.object_name,
+                    container["Id"][:12],
+                    what,
+                    former,
+                    today,
+                    undo,
+                )
+                raise failure(
+                    f"Your files are in a container that was created for the {what} {former} and can't start for "
+                    f"{today}: ask an administrator to move them.",
+                    reason="name",
+                    status=409,
+                )
 
     def _is_of_another_server(self, container_id: str) -> bool:
         """Does the hub's record of another server, which had this server's name before, contain the container?"""

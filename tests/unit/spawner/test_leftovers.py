@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -248,3 +249,58 @@ async def test_start_where_the_engine_can_not_mount_says_the_engines_own_words(p
 
     with pytest.raises(Exception, match=f"The server can't be started: {said}"):
         await spawner_on(Client(), port, volumes={"/srv/{username}": "/data"}).start()
+
+
+@pytest.mark.parametrize(
+    ("cause", "says"),
+    [
+        ("JUPYTERHUB_USER=hal", "was created for the user hal and can't start for ann: ask an administrator"),
+        (
+            "JUPYTERHUB_SERVICE_PREFIX=/old/user/ann/",
+            "was created for the URL /old/user/ann/ and can't start for /user",
+        ),
+    ],
+)
+@pytest.mark.parametrize("paused", [False, True])
+async def test_start_of_jupyterhubs_server_with_files_in_a_container_of_another_name_fails_and_touches_nothing(
+    port: int, caplog: Any, cause: str, says: str, paused: bool
+) -> None:
+    client = FakeClient()
+    spawner = await kept(client, port)
+    container = client.existing["jupyter-ann"]
+    container["Mounts"] = []
+    container["State"].update(Running=paused, Paused=paused)
+    name = cause.partition("=")[0]
+    made_with = [entry for entry in container["Config"]["Env"] if not entry.startswith(f"{name}=")]
+    container["Config"]["Env"] = [*made_with, cause]
+    spawner.ready_check = "jupyterhub"
+    spawner.hub_connect_url = "http://hub:8081"
+    with pytest.raises(Exception, match=says):
+        await spawner.start()
+    assert not {"start", "stop", "unpause", "rename", "remove_container"} & set(client.calls)
+    assert spawner.get_state()["object_id"] == "id-of-jupyter-ann"
+    assert spawner.get_state()["object_name"] == "jupyter-ann"
+    assert "jupyter-ann (id-of-jupyte) is not started" in caplog.text
+    assert "`docker cp`" in caplog.text
+    # Whatever answers HTTP does not care for these names.
+    spawner.ready_check = "http"
+    assert await spawner.start() == ("127.0.0.1", port)
+    await spawner.stop()
+
+
+async def test_start_of_jupyterhubs_server_whose_url_is_quoted_otherwise_resumes_the_container(port: int) -> None:
+    client = FakeClient()
+    first = spawner_on(client, port)
+    first._server.base_url = "/user/a%40b/"
+    await first.start()
+    await first.stop()
+    spawner = spawner_on(client, port, hub_connect_url="http://hub:8081")
+    spawner._server.base_url = "/user/a@b/"
+    spawner.load_state(first.get_state())
+    spawner.ready_check = "jupyterhub"
+    resumed: list[Any] = []
+    spawner._until_ready = lambda *args: asyncio.sleep(0, resumed.append(args))
+    await spawner.start()
+    assert resumed
+    assert "remove_container" not in client.calls
+    await spawner.stop()
