@@ -41,14 +41,25 @@ class Instance(LoggingConfigurable):
         survive a new hub container, set a name here.""",
     )
 
+    # The configured value: an operator's code may change `prefix` later. None if a subclass replaces the setting.
+    _configured_prefix: str | None = None
     # The owners at this server's starts, oldest first. Saved in the state.
     _owners_on_record: tuple[Owner, ...] = ()
     # Did the loaded state have owners? States of older versions do not.
     _knows_owners = True
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if self.has_trait("prefix"):
+            self._configured_prefix = self.prefix
+
+    @property
+    def _prefix_of_instance(self) -> str:
+        return str(self.prefix if self._configured_prefix is None else self._configured_prefix)
+
     def _instance_default(self) -> str:
         settings = getattr(self.user, "settings", None) or {}
-        return default_instance(self.prefix, settings.get("cookie_secret"))
+        return default_instance(self._prefix_of_instance, settings.get("cookie_secret"))
 
     def load_state(self, state: dict[str, Any]) -> None:
         super().load_state(state)
@@ -76,7 +87,7 @@ class Instance(LoggingConfigurable):
     @property
     def _instances(self) -> tuple[str, ...]:
         """Return `instance`, and its former values from earlier starts of this server."""
-        former = address_instance(self.prefix, self.hub_connect_url or getattr(self.hub, "api_url", ""))
+        former = address_instance(self._prefix_of_instance, self.hub_connect_url or getattr(self.hub, "api_url", ""))
         return tuple(dict.fromkeys([self.instance, former, *(owner.instance for owner in self._owners_on_record)]))
 
     @property

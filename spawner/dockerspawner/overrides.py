@@ -12,6 +12,7 @@ from traitlets import All, TraitError, TraitType, observe
 from traitlets.config import LoggingConfigurable
 
 from dockerspawner.deprecations import IGNORED, RENAMED
+from dockerspawner.failures import misconfigured
 from dockerspawner.operatorcode import operator_code
 from dockerspawner.profilechoice import copied, merged
 from dockerspawner.profilelist import suggestion
@@ -19,8 +20,8 @@ from dockerspawner.profilelist import suggestion
 # Names and labels: all spawners of the hub use them to identify owners.
 _IDENTITY = ("instance", "prefix", "name_template", "escape")
 
-# Settings that can't differ between the servers of one hub, and why. A setting that a subclass adds can.
-SHARED: Mapping[str, str] = {
+# Settings that all servers of one hub have in common, and why. A setting that a subclass adds can differ.
+OF_ALL_SERVERS: Mapping[str, str] = {
     **dict.fromkeys(_IDENTITY, "it identifies the owner of containers and volumes"),
     **dict.fromkeys(
         (
@@ -43,6 +44,11 @@ SHARED: Mapping[str, str] = {
     **dict.fromkeys(
         ("fence_after", "fence_contacts"), "it also protects files from the user's next server, of any profile"
     ),
+}
+
+# Settings that a profile can't override, and why.
+SHARED: Mapping[str, str] = {
+    **OF_ALL_SERVERS,
     **dict.fromkeys(
         (
             "apply_user_options",
@@ -155,6 +161,39 @@ class Overrides(LoggingConfigurable):
         value = self._fitting(name, value)
         self._begin_overrides()
         self.set_trait(name, value)
+
+    async def apply_group_overrides(self) -> None:
+        """Apply JupyterHub's `group_overrides`; a failure where an entry for this user sets what all servers share."""
+        configured: Any = self.group_overrides
+        found = await self._evaluated("group_overrides") if configured else {}
+        if not found:
+            return
+        with operator_code("the setting group_overrides", self.log):
+            self._check_group_overrides(found)
+            # A callable is called once.
+            self.set_trait("group_overrides", lambda _: found)
+            try:
+                await super().apply_group_overrides()
+            finally:
+                self.set_trait("group_overrides", configured)
+
+    def _check_group_overrides(self, entries: Mapping[str, Mapping[str, Any]]) -> None:
+        of_user = {group.name for group in self.user.groups}
+        for key, entry in sorted(entries.items()):
+            groups = ", ".join(sorted(of_user.intersection(entry["groups"])))
+            for name in entry["spawner_override"] if groups else ():
+                reason = OF_ALL_SERVERS.get(RENAMED[name][0] if name in RENAMED else name)
+                if reason:
+                    self.log.error(
+                        "Entry %r of the setting group_overrides sets %s for group %s: no server of that group starts. "
+                        "%s is the same for all servers: %s. Remove it from the entry.",
+                        key,
+                        name,
+                        groups,
+                        name,
+                        reason,
+                    )
+                    raise misconfigured(f"The setting group_overrides can't set {name} for group {groups}: {reason}.")
 
     def _fitting(self, name: str, value: Any) -> Any:
         trait = getattr(type(self), name)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from dockerspawner import DockerSpawner
 from dockerspawner.instance import address_instance, default_instance
 from dockerspawner.ownership import Owner
 from dockerspawner.volumehistory import VolumeHistory
@@ -79,3 +80,24 @@ def test_hub_without_settings_is_no_failure() -> None:
     spawner = make_spawner()
     spawner.user = SimpleNamespace(name="ann", settings=None)
     assert spawner.instance == "jupyter"
+
+
+def test_default_instance_does_not_depend_on_when_it_is_read() -> None:
+    early, late = on_hub(b"secret", prefix="lab"), on_hub(b"secret", prefix="lab")
+    known = early.instance, early._instances
+    for spawner in (early, late):
+        spawner.prefix = "gpu"
+    assert (late.instance, late._instances) == (early.instance, early._instances) == known
+
+
+def test_default_instance_of_a_subclass_with_a_prefix_of_its_own_has_it() -> None:
+    class Custom(DockerSpawner):
+        @property
+        def prefix(self) -> str:
+            return f"lab-{self._lab}"
+
+        def __init__(self, **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+            self._lab = 1
+
+    assert on_hub(b"secret", cls=Custom).instance.startswith("lab-1-")
