@@ -20,7 +20,7 @@ from dockerspawner.readycheck import JUPYTERHUB
 # How often a start is tried again for networks that somebody removes meanwhile, as `make down` of another kit does.
 MENDS = 3
 
-_EVERY_ADDRESS = ("", "0.0.0.0", "::")
+_LOOPBACK, _LOOPBACK_IPV6 = "127.0.0.1", "::1"
 
 
 def internal_address(container: dict[str, Any], network: str, ipv6: bool = False) -> str:
@@ -37,19 +37,36 @@ def internal_address(container: dict[str, Any], network: str, ipv6: bool = False
     return str(address)
 
 
+def _is_every_address(address: str) -> bool:
+    return not address or (_is_address(address) and ipaddress.ip_address(address).is_unspecified)
+
+
+def called_at(published: str, host: str) -> str:
+    """The address to call for a port that the engine publishes on `published`; `host` replaces "every address".
+
+    A port on every IPv6 address is not published on IPv4 ones.
+    """
+    if not _is_every_address(published):
+        return published
+    return _LOOPBACK_IPV6 if ":" in published and host == _LOOPBACK else host
+
+
 def published_address(container: dict[str, Any], port: int, host: str) -> tuple[str, int]:
-    """Where the host publishes `port` of an inspected container; `host` stands for "every address"."""
+    """Where the host publishes `port` of an inspected container; `host` replaces "every address".
+
+    If the port is published on IPv4 and IPv6 addresses, that is the one of IPv4.
+    """
     entries = container["NetworkSettings"]["Ports"].get(f"{port}/tcp")
     if not entries:
         raise Gone(f"port {port} of the container is not published")
-    address = entries[0]["HostIp"]
-    return (host if address in _EVERY_ADDRESS else address), int(entries[0]["HostPort"])
+    entry = min(entries, key=lambda one: ":" in one["HostIp"])
+    return called_at(entry["HostIp"], host), int(entry["HostPort"])
 
 
 def _host_of(endpoint: str) -> str:
     """The host of an engine's URL, 127.0.0.1 where it has none."""
     parts = urlsplit(endpoint)
-    return (parts.hostname if parts.scheme in ("tcp", "http", "https") else None) or "127.0.0.1"
+    return (parts.hostname if parts.scheme in ("tcp", "http", "https") else None) or _LOOPBACK
 
 
 def _is_address(host: str) -> bool:
@@ -106,8 +123,8 @@ class Networking(LoggingConfigurable):
     host_ip = Unicode(
         config=True,
         help="""Address of the host on which Docker publishes the server's port when use_internal_ip is False. With
-        network_name "host", the hub calls servers at this address. Default: the host in DOCKER_HOST if that is a
-        tcp:// URL, else 127.0.0.1.""",
+        network_name "host", the hub calls servers at this address. If it is `::`, the hub calls ports of a local
+        engine at ::1. Default: the host in DOCKER_HOST if that is a tcp:// URL, else 127.0.0.1.""",
     )
 
     @property
@@ -148,7 +165,7 @@ class Networking(LoggingConfigurable):
 
     def _published_on(self) -> str:
         """The host to call where ports are published on every address."""
-        if self.host_ip in _EVERY_ADDRESS:
+        if _is_every_address(self.host_ip):
             return _host_of(self.client_kwargs.get("base_url") or os.environ.get("DOCKER_HOST", ""))
         return str(self.host_ip)
 
@@ -181,12 +198,16 @@ class Networking(LoggingConfigurable):
 
     def _why_silent(self, host: str) -> str:
         """Explain why a running server may not answer at `host`."""
-        if self._host_port:
-            return (
-                "Either the server does not listen there, or the hub can't reach that address. Ask an administrator to "
-                "check host_ip: it must be an address of the Docker host that the hub reaches."
+        on_host = "Either the server does not listen there, or the hub can't reach that address."
+        if self.object_type == "container":
+            on_host += (
+                " Ask an administrator to check host_ip: it must be an address of the Docker host that the hub reaches."
             )
+        if self._host_port:
+            return on_host
         if self.ip in ("", "0.0.0.0"):
+            if not (self.use_internal_hostname or self.use_internal_ip or self._own_network):
+                return on_host
             return f"Either the server does not listen there, or the hub can't reach network {self._network}."
         if self.ip != "::" and is_own(self.ip):
             why = f"The setting ip is {self.ip!r}: the server listens only inside its container. It must be 0.0.0.0."
@@ -206,6 +227,7 @@ class Networking(LoggingConfigurable):
         names = [*self.trusted_alt_names, f"DNS:{self.internal_hostname}"]
         if self._asks_for_host_network or not (self.use_internal_hostname or self.use_internal_ip):
             host = self._published_on()
+            host = host if self._asks_for_host_network else called_at(self.host_ip, host)
             names.append(f"IP:{host}" if _is_address(host) else f"DNS:{host}")
         return names
 

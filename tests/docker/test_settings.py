@@ -123,6 +123,14 @@ async def test_a_missing_extra_network_is_named_and_nothing_is_left(make: Any, c
     assert containers() == []
 
 
+@pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="this machine has no IPv6")
+async def test_ports_published_on_ipv6_addresses_alone_are_called_by_ipv6(make: Any) -> None:
+    spawner = make(use_internal_ip=False, host_ip="::", remove=True)
+    assert (await spawner.start())[0] == "::1"
+    assert (await spawner.get_url()).startswith("http://[::1]:")
+    await spawner.stop()
+
+
 async def test_ports_published_on_every_address(make: Any, client: Any) -> None:
     spawner = make(remove=True, use_internal_ip=False, host_ip="0.0.0.0")
     host, port = await spawner.start()

@@ -123,3 +123,39 @@ async def test_start_where_servers_may_reach_the_hub_is_tried(settings: Any) -> 
     client = FakeClient()
     assert await started(client, **settings) == ""
     assert "create_container" in client.calls
+
+
+@pytest.mark.parametrize(
+    ("bound", "host", "address"),
+    [
+        (["::"], "127.0.0.1", "::1"),
+        (["0.0.0.0"], "127.0.0.1", "127.0.0.1"),
+        (["::1"], "127.0.0.1", "::1"),
+        (["::", "0.0.0.0"], "127.0.0.1", "127.0.0.1"),
+        (["::"], "docker.example.org", "docker.example.org"),
+    ],
+)
+def test_published_address_on_every_ipv6_address_is_called_by_ipv6(bound: list[str], host: str, address: str) -> None:
+    ports = {"8888/tcp": [{"HostIp": one, "HostPort": "32768"} for one in bound]}
+    assert published_address(container(Ports=ports), 8888, host) == (address, 32768)
+
+
+@pytest.mark.parametrize("host_ip", ["::", "0:0:0:0:0:0:0:0"])
+def test_certificate_names_the_address_at_which_a_published_port_is_called(host_ip: str) -> None:
+    published = make_spawner(host_ip=host_ip, use_internal_ip=False, use_internal_hostname=False)
+    assert "IP:::1" in published.ssl_alt_names
+    # There the server itself listens, by default to IPv4 alone.
+    on_host = make_spawner(host_ip=host_ip, network_name="host", use_internal_hostname=False)
+    assert "IP:127.0.0.1" in on_host.ssl_alt_names
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"use_internal_ip": False}, "check host_ip"),
+        ({"use_internal_ip": True, "network_name": "users"}, "can't reach network users"),
+        ({"use_internal_ip": False, "ip": "127.0.0.1"}, "The setting ip is '127.0.0.1'"),
+    ],
+)
+def test_a_silent_server_names_the_setting_of_the_address_that_is_called(settings: Any, named: str) -> None:
+    assert named in make_spawner(**settings)._why_silent("127.0.0.1")
