@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import random
 import time
@@ -14,7 +15,7 @@ from typing import Any
 
 from dockerspawner import metrics
 from dockerspawner.engine import Engine
-from dockerspawner.errors import EngineError, Refused, Unavailable, translating
+from dockerspawner.errors import EngineError, Gone, Refused, Unavailable, translating
 from dockerspawner.events import Event, Stream
 from dockerspawner.ownership import INSTANCE, Owner
 
@@ -301,21 +302,53 @@ class Watch(Words):
     async def _list_expected(self, listed: Set[str], deadline: float) -> list[Container]:
         """List containers that states name and the list by label lacks: with a former `instance`, or without labels."""
         missing = sorted(self._expected - listed - self._touched)
+        batches = [missing[start : start + _MOST_IDS] for start in range(0, len(missing), _MOST_IDS)]
         found: list[Container] = []
-        for start in range(0, len(missing), _MOST_IDS):
-            filters = {"id": missing[start : start + _MOST_IDS]}
-            call = self._engine.call("containers", (), {"all": True, "filters": filters})
-            answered = asyncio.wait_for(asyncio.wrap_future(call), deadline - time.monotonic())
+        answers = True
+        while batches:
+            ids = batches.pop()
             try:
-                found += await translating("containers", answered) or []
-            except Refused as error:
-                self._log.debug("The Docker engine rejects lists of containers by id: %s", error)
-                self._touched.update(missing)
-                return []
+                found += await self._list_ids(ids, deadline)
+            except Exception as error:
+                if answers and _is_silence(error):
+                    raise
+                answers = False
+                self._log.debug("The Docker engine can't list containers by id: %r", error)
+                if isinstance(error, Refused) or _is_silence(error):
+                    self._keep_unlisted([*ids, *itertools.chain(*batches)])
+                    break
+                if len(ids) > 1:
+                    # One id that the engine does not know may fail the whole list.
+                    batches += [[one] for one in ids]
+                elif isinstance(error, Gone):
+                    self._forget_unlisted(ids[0])
+                else:
+                    self._keep_unlisted(ids)
         # The engine matches ids by prefix.
         found = [summary for summary in found if _id_of(summary) in self._expected]
-        self._expected -= set(missing) - {_id_of(summary) for summary in found}
+        self._expected -= set(missing) - {_id_of(summary) for summary in found} - self._touched
         return found
+
+    async def _list_ids(self, ids: list[str], deadline: float) -> list[Any]:
+        call = self._engine.call("containers", (), {"all": True, "filters": {"id": ids}})
+        answered = asyncio.wait_for(asyncio.wrap_future(call), deadline - time.monotonic())
+        found = await translating("containers", answered) or []
+        if not isinstance(found, list):
+            raise TypeError(f"a list of containers is a {type(found).__name__}")
+        return found
+
+    def _keep_unlisted(self, ids: list[str]) -> None:
+        """Keep what events reported about containers that can't be listed, unless the watch missed events."""
+        self._touched.update(ids)
+        if not self.following:
+            for container_id in ids:
+                self._words.pop(container_id, None)
+
+    def _forget_unlisted(self, container_id: str) -> None:
+        """Drop a container that the engine does not find: callers then ask the engine."""
+        self._touched.add(container_id)
+        self._expected.discard(container_id)
+        self._words.pop(container_id, None)
 
     async def _open(self) -> Stream | None:
         """Return the event stream, and open it if needed; None if the engine has not opened it yet."""
@@ -456,6 +489,11 @@ def _id_of(summary: Any) -> str:
     """Return the id of a listed container, empty if unreadable."""
     found = summary.get("Id") if isinstance(summary, Mapping) else ""
     return found if isinstance(found, str) else ""
+
+
+def _is_silence(error: Exception) -> bool:
+    """Return whether the engine was unreachable or silent, and did not send an unusable answer."""
+    return isinstance(error, Unavailable) and not error.status_code and not isinstance(error.__cause__, ValueError)
 
 
 def _age(stream: Stream) -> float:

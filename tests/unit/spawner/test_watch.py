@@ -603,3 +603,76 @@ async def test_listener_that_raises_holds_up_no_other(caplog: pytest.LogCaptureF
     client.die("second", 1)
     await heard(lambda: listener.heard)
     assert "A change of first could not be processed" in caplog.text
+
+
+class FailsForUnknown(FakeClient):
+    """An engine that fails a list by ids, with `error`, if it does not know one of them, or fails all such lists."""
+
+    def __init__(self, error: Exception, always: bool = False) -> None:
+        super().__init__()
+        self.error, self.always = error, always
+
+    def containers(self, all: bool, filters: dict[str, Any]) -> list[dict[str, Any]]:
+        known = {container["Id"] for container in self.existing.values()}
+        if "id" in filters and (self.always or not known.issuperset(filters["id"])):
+            self.followed.append("containers")
+            raise self.error
+        return super().containers(all, filters)
+
+
+ANSWERS = [
+    api_error(404, "no such container"),
+    api_error(500, "no such container"),
+    api_error(400, "invalid filter"),
+    requests.exceptions.JSONDecodeError("no JSON", "", 0),
+    KeyError("Id"),
+]
+
+
+@pytest.mark.parametrize("error", ANSWERS, ids=repr)
+@pytest.mark.parametrize("always", [False, True])
+async def test_watch_of_an_engine_that_fails_lists_by_id_still_follows_its_own(error: Exception, always: bool) -> None:
+    client, listener = FailsForUnknown(error, always), Listener()
+    own = add(client, "own")
+    watch = watch_on(client)
+    watch.listen(own, listener.hear)
+    watch.listen("id-of-nobody", listener.hear)
+    assert (await watch.word(own)).running  # type: ignore[union-attr]
+    assert watch.following
+    assert await watch.word("id-of-nobody") is None
+    client.die("own", 1)
+    await heard(lambda: ("own", False, True) in listener.heard)
+
+
+@pytest.mark.parametrize("error", ANSWERS[:2], ids=repr)
+async def test_watch_of_an_engine_that_fails_lists_of_unknown_ids_knows_the_others(error: Exception) -> None:
+    client = FailsForUnknown(error)
+    former = add(client, "former", owner=Owner("former", "ann", ""))
+    watch = watch_on(client)
+    await watch.expect([former, "id-of-nobody"])
+    assert (await watch.word(former)).running  # type: ignore[union-attr]
+
+
+async def test_watch_whose_lists_by_id_fail_keeps_nothing_that_events_may_have_missed() -> None:
+    client = FailsForUnknown(api_error(500, "no"))
+    former = add(client, "former", owner=Owner("former", "ann", ""))
+    watch = watch_on(client)
+    await watch.expect([former])
+    assert (await watch.word(former)).running  # type: ignore[union-attr]
+    client.always = True
+    await watch._sync()
+    assert (await watch.word(former)).running  # type: ignore[union-attr]
+    client.silent = True
+    client.die("former", 1)
+    client.silent = False
+    client.cut()
+    await heard(lambda: not watch.following or watch.last(former) is None)
+    assert await watch.word(former) is None
+
+
+async def test_watch_whose_lists_by_id_get_no_answer_does_not_know() -> None:
+    client = FailsForUnknown(requests.exceptions.ConnectionError("gone"), always=True)
+    watch = watch_on(client)
+    await watch.expect(["id-of-one"])
+    with pytest.raises(Unavailable):
+        await watch.word("id-of-one")
