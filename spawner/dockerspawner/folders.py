@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
@@ -22,7 +23,7 @@ from dockerspawner.newvolumes import MOUNTED, helper
 # An older API version ignores the subpath and mounts the whole volume.
 SUBPATHS = (1, 45)
 NOT_OWN = "the user's name must be in the last part of the path, and in no part above it"
-# Create a path below the target and set the owner of its last folder; with an empty path, set the target's owner.
+# Create a path below the target and set the owner of its last folder.
 # Existing folders do not change. A new folder has its owner when it becomes visible.
 # Arguments: owner, target, path, mark.
 SCRIPT = """\
@@ -30,9 +31,6 @@ set -efu
 umask 022
 folder=$2
 rest=$3
-if [ -z "$rest" ]; then
-    exec chown -h "$1" "$folder"
-fi
 while [ -n "$rest" ]; do
     parent=$folder
     folder=$parent/${rest%%/*}
@@ -53,12 +51,63 @@ while [ -n "$rest" ]; do
     fi
 done
 """
+# Set the owner of a mounted host folder that the engine created. The path may have led elsewhere at the mount: only an
+# empty folder of root's that has the path's last part changes. What is mounted can't change any more.
+# Arguments: owner, target, last part of the path as mountinfo shows it.
+GIVE = """\
+set -eu
+folder=$2
+source=
+while read -r _ _ _ root point _; do
+    if [ "$point" = "$folder" ]; then source=$root; fi
+done < /proc/self/mountinfo
+case $source in
+    / | */"$3") ;;
+    *)
+        echo "its path leads to another folder, ${source:-which is unknown}"
+        exit 1
+        ;;
+esac
+if [ ! -O "$folder" ]; then
+    echo "it does not belong to root"
+    exit 1
+fi
+for entry in "$folder"/* "$folder"/.[!.]* "$folder"/..?*; do
+    if [ -e "$entry" ] || [ -L "$entry" ]; then
+        echo "it is not empty"
+        exit 1
+    fi
+done
+exec chown -h "$1" "$folder"
+"""
+
+
+def giving_helper(
+    image: str, name: str, source: str, owner: Identity | str, labels: Mapping[str, str]
+) -> dict[str, Any]:
+    """Build the create_container arguments of a helper that sets the owner of a new, empty folder of the host."""
+    spec = helper(image, name, "", owner, "", labels)
+    last = posixpath.basename(posixpath.normpath(source))
+    spec["entrypoint"] = ["sh", "-c", GIVE, "sh", str(owner), MOUNTED, as_in_mountinfo(last)]
+    spec["host_config"]["Mounts"] = [Mount(MOUNTED, source, type="bind")]
+    return spec
+
+
+def as_in_mountinfo(name: str) -> str:
+    """Escape a file name as Linux does in /proc/self/mountinfo."""
+    return re.sub(r"[ \t\n\\]", lambda found: f"\\{ord(found[0]):03o}", name)
+
+
+def folder_above(path: str, folders: Iterable[str]) -> str:
+    """Return one of `folders` that `path` is below, or an empty text."""
+    inside = posixpath.normpath(path)
+    return next((one for one in folders if inside.startswith(f"{posixpath.normpath(one).rstrip('/')}/")), "")
 
 
 def folder_helper(
     image: str, name: str, mount: Mount, owner: Identity | str, path: str, mark: str, labels: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Build the create_container arguments of a helper that creates `path` below `mount`, or sets the owner of `mount`.
+    """Build the create_container arguments of a helper that creates `path` below `mount`.
 
     The helper has the same restrictions as the helper that prepares a volume.
     """
@@ -200,10 +249,7 @@ class Folders(LoggingConfigurable):
             return
         # Marked before the attempt: otherwise the next start would treat the folder as an old one.
         self._mark(path, self._start_mark)
-        spec = folder_helper(
-            self.image, self._helper_name, Mount(MOUNTED, path, type="bind"), owner, "", "", self._helper_labels
-        )
-        if why := await self._run_helper(spec) if is_own else NOT_OWN:
+        if why := await self._why_not_given(container, path, owner) if is_own else NOT_OWN:
             text = (
                 f"Folder {path} of the host did not exist. Docker created it as root, and its owner could not be "
                 f"changed to uid {owner}: {why}. The folder must belong to that uid."
@@ -215,6 +261,16 @@ class Folders(LoggingConfigurable):
         else:
             self.log.info("Docker created folder %s of the host; it belongs to uid %s now", path, owner)
         self._forget_mark(path)
+
+    async def _why_not_given(self, container: Mapping[str, Any], path: str, owner: Identity | str) -> str:
+        """Change the owner of a new folder; return why that failed, or an empty text."""
+        writable = [str(mount.get("Source") or "") for mount in container.get("Mounts") or () if mount.get("RW")]
+        if above := folder_above(path, filter(None, writable)):
+            # The user may have replaced a folder on the way with a symbolic link to any folder of the host.
+            return f"the server can write to {above} above it"
+        spec = giving_helper(self.image, self._helper_name, path, owner, self._helper_labels)
+        why: str = await self._run_helper(spec)
+        return why
 
     async def _lone_entry(self, container_id: str, path: str) -> tuple[Any, int] | None:
         """Return the archive entry (owner, mode) and change time of an empty folder; None for anything else."""

@@ -305,7 +305,7 @@ class Leftovers(LoggingConfigurable):
         try:
             passwd = await self._read_archive(container["Id"], "/etc/passwd", archive.text_of)
         except (Gone, Refused):
-            # Also by a proxy in front of the engine.
+            # Refused: by a proxy in front of the engine.
             passwd = ""
         # In a thread: the container's user may have written a long file.
         return await asyncio.to_thread(home_in, passwd, name) or "/"

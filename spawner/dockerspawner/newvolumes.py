@@ -339,7 +339,7 @@ class NewVolumes(LoggingConfigurable):
             try:
                 texts.append(await self._read_archive(files_of or container_id, path, archive.text_of))
             except (Gone, Refused):
-                # Also by a proxy in front of the engine.
+                # Refused: by a proxy in front of the engine.
                 texts.append("")
         # In a thread: a container's user may have written long files.
         return await asyncio.to_thread(identity, user, *texts)

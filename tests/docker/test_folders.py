@@ -230,6 +230,47 @@ async def test_start_with_a_folder_that_can_not_be_given_fails_until_it_is(
     await spawner.stop()
 
 
+async def test_start_with_a_folder_below_one_that_the_server_writes_to_leaves_it_root(
+    make: Any, containers: Any, srv: Path
+) -> None:
+    (srv / "homes").mkdir()
+    os.chown(srv / "homes", 1000, 1000)
+    (srv / "other").mkdir()
+    # As a user may have done in an earlier server.
+    (srv / "homes" / "data").symlink_to(srv / "other")
+    spawner = make(volumes={f"{srv}/homes": "/homes", f"{srv}/homes/data/{{username}}": "/data"})
+    with pytest.raises(Exception, match=f"the server can write to {srv}/homes above it"):
+        await spawner.start()
+    assert owner_of(srv / "other" / "ann") == (0, 0)
+    assert containers() == []
+
+
+@pytest.mark.parametrize("how", ["link", "full"])
+async def test_start_with_a_folder_that_was_replaced_since_an_earlier_start_fails(
+    make: Any, containers: Any, srv: Path, how: str
+) -> None:
+    (srv / "other").mkdir()
+    spawner = make(volumes={f"{srv}/{{username}}": "/home/jovyan"})
+    spawner.load_state({"unprepared": {f"{srv}/ann": "0123"}})
+    if how == "link":
+        (srv / "ann").symlink_to("other")
+        said = "leads to another folder, .*/other"
+    else:
+        (srv / "ann").mkdir()
+        plain, said = spawner._lone_entry, "it is not empty"
+
+        async def then_fill(*args: Any) -> Any:
+            found = await plain(*args)
+            (srv / "ann" / ".file").touch()
+            return found
+
+        spawner._lone_entry = then_fill
+    with pytest.raises(Exception, match=said):
+        await spawner.start()
+    assert containers() == []
+    assert {owner_of(srv / name) for name in ("ann", "other")} == {(0, 0)}
+
+
 @pytest.mark.parametrize("path", ["~/work", "./work", "../work", ".."])
 async def test_start_with_a_relative_path_of_the_host_fails(make: Any, path: str) -> None:
     for traits in ({"volumes": {path: "/data"}}, {"mounts": [{"source": path, "target": "/data"}]}):

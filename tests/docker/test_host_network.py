@@ -107,7 +107,7 @@ async def test_start_on_the_host_network_a_port_that_is_lost_meanwhile_is_replac
 
     # Another process takes the port after it was found free.
     async def seen(host: str, port: int, address: str) -> bool:
-        return port == first and spawner._has_port
+        return bool(port == first and spawner._chosen_port)
 
     monkeypatch.setattr(hostnetwork, "in_use", seen)
     with contextlib.closing(socket.create_server(("0.0.0.0", first))) as taken:
