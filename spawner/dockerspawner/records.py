@@ -189,6 +189,11 @@ def containers_of_other_users(spawner: Any) -> set[str]:
     return {record.container for record in _other_users(spawner)} - {""}
 
 
+def records_of_user(spawner: Any) -> list[Record]:
+    """List the records of the user's other servers."""
+    return [record for record in _others(spawner) if record.user == spawner.user.orm_user.id]
+
+
 def volumes_of_others(spawner: Any) -> set[str]:
     """Volumes on record of the hub's other servers; where `spawner` is the unnamed one, of other users' servers.
 

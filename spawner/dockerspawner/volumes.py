@@ -15,6 +15,7 @@ from dockerspawner import ownership, specs, volumeowners
 from dockerspawner.engine import described, perform
 from dockerspawner.errors import Conflict, EngineError, Refused, is_not_offered
 from dockerspawner.failures import misconfigured
+from dockerspawner.instance import owners_of
 from dockerspawner.mounts import (
     Mounted,
     is_host_path,
@@ -27,7 +28,12 @@ from dockerspawner.mounts import (
 from dockerspawner.naming import VOLUME_NAME, case_suffix, fit, hash_suffix
 from dockerspawner.operatorcode import operator_code
 from dockerspawner.ownership import Owner
-from dockerspawner.records import is_volume_of_other_user, names_of_others, volumes_of_former_namesakes
+from dockerspawner.records import (
+    is_volume_of_other_user,
+    names_of_others,
+    records_of_user,
+    volumes_of_former_namesakes,
+)
 from dockerspawner.templates import TemplateError
 from dockerspawner.volumehistory import VolumeHistory, volume_of
 from dockerspawner.volumenamingstrategy import default_format_volume_name
@@ -176,6 +182,9 @@ class Volumes(LoggingConfigurable):
     _history = VolumeHistory()
     # Names that templates give now, and the names under which the user's volumes, and parts of volumes, are.
     _older_names: dict[str, str] = {}
+    # Volumes on record of all servers of the user, and the user's former names.
+    _known_names: frozenset[str] = frozenset()
+    _known_users: Collection[str] = ()
     # Of the current start: targets at which the configured mount is replaced or dropped.
     _replaced_targets: frozenset[str] = frozenset()
 
@@ -211,6 +220,10 @@ class Volumes(LoggingConfigurable):
         This excludes a volume of another profile at the same target: it is a different volume.
         """
         self._older_names = {}
+        records = records_of_user(self)
+        self._known_names = self._history.names.union(*(record.volumes for record in records))
+        owners = {owner.user for record in records for owner in owners_of(record.state)}
+        self._known_users = (self._former_users | owners) - {self.user.name}
         alike = {name for name in names_of_others(self) if name.lower() == self.name.lower()} if self.name else set()
         # A volume that this user has used, too, stays in use.
         taken = volumes_of_former_namesakes(self) - self._history.names
@@ -261,9 +274,9 @@ class Volumes(LoggingConfigurable):
 
     def _under_former_name(self, name: str) -> str:
         """Find the name on record that differs from `name` only by a former user name; empty if there is none."""
-        for former in sorted(self._former_users):
+        for former in sorted(self._known_users):
             for old, new in volumeowners.counterparts(self, former):
-                for known in sorted(self._history.names):
+                for known in sorted(self._known_names):
                     if known != name and volumeowners.replaced_name(known, old, new) == name:
                         return known
         return ""
@@ -275,7 +288,7 @@ class Volumes(LoggingConfigurable):
         """
         if volumeowners.named_for_user(template):
             return True
-        formers = {spelled for name in self._former_users for spelled in volumeowners.spellings(self, name)}
+        formers = {spelled for name in self._known_users for spelled in volumeowners.spellings(self, name)}
         return volumeowners.contains_name(used, formers) and ownership.USER in self._labels_of(template)
 
     def _older_subpaths(self, alike: Collection[str], taken: Collection[str]) -> dict[str, str]:
@@ -333,7 +346,7 @@ class Volumes(LoggingConfigurable):
         if volume is None:
             return False
         labels = volume.get("Labels") or {}
-        users = {self.user.name, *self._former_users}
+        users = {self.user.name, *self._known_users}
         if ownership.INSTANCE in labels:
             if labels[ownership.INSTANCE] not in self._instances or ownership.USER not in labels:
                 return False

@@ -218,3 +218,36 @@ def test_a_change_that_fails_leaves_the_hub_a_session_that_works(
     assert (record.state, db.query(orm.User).count()) == (before, 1)
     db.execute(text("PRAGMA query_only = OFF"))
     change(spawner)
+
+
+OF_ANN = {"dockyard.instance": "hub", "dockyard.user": "ann"}
+
+
+async def home(spawner: Any) -> list[str]:
+    await spawner._find_volumes()
+    return list(spawner.volume_binds)
+
+
+async def test_find_volumes_new_server_of_a_renamed_user_has_the_volume_of_the_others(
+    of: Callable[..., Any], row: Callable[..., Any]
+) -> None:
+    row("anne", volumes={"/home": "home-ann"}, owners=[["hub", "ann", ""], ["hub", "anne", ""]])
+    client = FakeClient()
+    client.volumes = {"home-ann": OF_ANN}
+    settings = {"engine": fake_engine(client), "instance": "hub", "volumes": {"home-{username}": "/home"}}
+    assert await home(of("anne", "lab", **settings)) == ["home-ann"]
+    # A new user of the former name.
+    assert (await home(of("ann", **settings)))[0].startswith("home-ann-x")
+
+
+async def test_find_volumes_of_users_who_swapped_names_stay_theirs(
+    of: Callable[..., Any], row: Callable[..., Any]
+) -> None:
+    client = FakeClient()
+    client.volumes = {"home-ann": OF_ANN, "home-bob": {**OF_ANN, "dockyard.user": "bob"}}
+    for name, former in (("ann", "bob"), ("bob", "ann")):
+        row(name, volumes={"/home": f"home-{former}"}, owners=[["hub", former, ""], ["hub", name, ""]])
+    for name, former in (("ann", "bob"), ("bob", "ann")):
+        spawner = of(name, engine=fake_engine(client), instance="hub", volumes={"home-{username}": "/home"})
+        spawner.load_state({"volumes": {"/home": f"home-{former}"}, "owners": [["hub", former, ""], ["hub", name, ""]]})
+        assert await home(spawner) == [f"home-{former}"]
