@@ -472,7 +472,7 @@ class Volumes(LoggingConfigurable):
             raise ValueError(f"the subpath {template!r} is empty for this server: add {{username}}")
         parts = str(template).count("/") + 1
         if str(found).count("/") + 1 != parts:
-            raise ValueError(f"the filled subpath {found!r} must have {parts} parts: use {{username}}")
+            raise ValueError(f"the filled subpath {found!r} adds or removes folders: use {{username}}")
         return str(found)
 
     def _rendered_source(self, template: str) -> tuple[str, str]:

@@ -136,8 +136,8 @@ async def test_start_a_kept_container_keeps_its_port(make_on_host: Any) -> None:
         ({"network_name": "none"}, "network mode is none"),
         ({"network_name": "container:proxy"}, "network mode is container:proxy"),
         ({"extra_host_config": {"network_mode": "none"}}, "network mode is none"),
-        ({"network_name": "host", "extra_networks": ["more"]}, "extra_networks excludes it"),
-        ({"network_name": "host", "block_link_local": True}, "block_link_local excludes it"),
+        ({"network_name": "host", "extra_networks": ["more"]}, "extra_networks requires one"),
+        ({"network_name": "host", "block_link_local": True}, "block_link_local requires one"),
     ],
 )
 async def test_start_on_a_network_that_the_hub_can_not_reach_names_the_setting(
