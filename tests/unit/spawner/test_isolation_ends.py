@@ -80,7 +80,8 @@ async def test_a_server_that_could_not_be_stopped_keeps_what_it_has(port: int) -
     client.die(spawner.object_name, 1)
 
     async def heard() -> bool:
-        return not spawner._watch.last(spawner.object_id).running
+        word = spawner._watch.last(spawner.object_id)
+        return word is not None and not word.running
 
     await until(heard, timeout=10, interval=0.01)
     await spawner.run_post_stop_hook()
