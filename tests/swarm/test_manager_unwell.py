@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -13,9 +14,13 @@ from support.engine_server import Control, EngineServer
 from support.jupyterhub import Hub
 from support.wait import wait_until
 
-SETTINGS = """
+# Seconds between two lists of all tasks.
+RESYNC = 0.8
+SETTINGS = f"""
 from dockerspawner import swarmwatch
-swarmwatch.RESYNC, swarmwatch.TOO_OLD = 0.8, 2.5
+swarmwatch.RESYNC, swarmwatch.TOO_OLD = {RESYNC}, 2.5
+"""
+SETTINGS += """
 
 c.JupyterHub.spawner_class = "docker-swarm"
 c.Spawner.poll_interval = 1
@@ -150,8 +155,10 @@ def test_a_hub_that_starts_meanwhile_forgets_nobody(hub: Hub, control: Control, 
 def test_a_hub_that_starts_asks_once_for_all(hub: Hub, control: Control) -> None:
     hub.kill()
     control.calls(reset=True)
+    began = time.monotonic()
     hub.start()
     wait_until(lambda: hub.running() == USERS, timeout=40)
     calls = control.calls()
     assert "GET /services/{id}" not in calls
-    assert calls["GET /tasks"] <= 3
+    # The first list, and those that are due while the hub starts, which takes long on a busy machine.
+    assert calls["GET /tasks"] <= 1 + (time.monotonic() - began) / RESYNC
