@@ -155,13 +155,20 @@ class SwarmWatch(Words):
             while True:
                 with contextlib.suppress(EngineError):
                     await self._sync()
-                with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.sleep(SOONEST)
-                    await asyncio.wait_for(self._prompted.wait(), RESYNC - SOONEST)
+                await asyncio.sleep(SOONEST)
+                await self._until_prompted(RESYNC - SOONEST)
                 self._prompted.clear()
         finally:
             if self._stream is not None:
                 self._stream.close()
+
+    async def _until_prompted(self, timeout: float) -> None:
+        # Before Python 3.12, wait_for() loses a cancellation that comes together with the event.
+        prompted = asyncio.ensure_future(self._prompted.wait())
+        try:
+            await asyncio.wait({prompted}, timeout=timeout)
+        finally:
+            prompted.cancel()
 
     async def _sync(self) -> None:
         """List all; one call for all who ask meanwhile."""

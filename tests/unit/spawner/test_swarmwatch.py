@@ -329,3 +329,17 @@ async def test_docker_and_swarm_watches_of_one_engine_both_follow() -> None:
     assert await watches[0].word(one) is None
     assert (await watches[1].word(one)).running
     await seen(lambda: len(swarm.streams) == 2)
+
+
+@pytest.mark.parametrize("steps", range(5))
+async def test_follower_cancelled_while_it_is_prompted_ends(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(swarmwatch, "SOONEST", 0)
+    watch, _, _ = await listened(FakeSwarm())
+    # The list is made, and the watch waits to be prompted.
+    await seen(lambda: watch._prompted._waiters)
+    watch._prompted.set()
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    watch._follower.cancel()
+    await asyncio.wait({watch._follower}, timeout=2)
+    assert watch._follower.cancelled()
