@@ -87,8 +87,12 @@ class Instance(LoggingConfigurable):
     @property
     def _instances(self) -> tuple[str, ...]:
         """Return `instance`, and its former values from earlier starts of this server."""
+        recorded = [owner.instance for owner in self._owners_on_record]
+        if self.instance == self.prefix or self.instance != self._instance_default():
+            # It is configured. The former default was another one.
+            return tuple(dict.fromkeys([self.instance, *recorded]))
         former = address_instance(self._prefix_of_instance, self.hub_connect_url or getattr(self.hub, "api_url", ""))
-        return tuple(dict.fromkeys([self.instance, former, *(owner.instance for owner in self._owners_on_record)]))
+        return tuple(dict.fromkeys([self.instance, former, *recorded]))
 
     @property
     def _owners(self) -> tuple[Owner, ...]:

@@ -369,7 +369,7 @@ class Leftovers(LoggingConfigurable):
             # Whatever a method of a subclass raises: why the start failed is what is to be told.
             self.log.warning("What the start of %s has left can't be seen to now: %s", self.object_name, error)
             self.object_id = "" if made else self.object_id
-            done = not made
+            done = not made and not self._may_have_made()
         if not done:
             self._sweeping = asyncio.ensure_future(self._sweep(made, self.api_token))
 
