@@ -337,22 +337,23 @@ class Leftovers(LoggingConfigurable):
         After `seconds`, or if the caller is cancelled, the cleanup continues in the background.
         """
         if not self._is_undoing:
-            self._undoing = asyncio.ensure_future(self._undo())
+            # The hub takes the token away once the start has failed, maybe before the cleanup ends.
+            self._undoing = asyncio.ensure_future(self._undo(self.api_token))
         await self._until_undone(min(seconds, self._undo_within))
         if self._is_undoing:
             self.log.info("The cleanup after the failed start of %s continues in the background", self.object_name)
 
-    async def _undo(self) -> None:
+    async def _undo(self, token: str) -> None:
         try:
             try:
-                await self._undo_container()
+                await self._undo_container(token)
             finally:
                 await self._forget_volumes()
         except Exception:
             # The start raises the reason of its failure instead.
             self.log.exception("The cleanup after the failed start of %s is incomplete", self.object_name)
 
-    async def _undo_container(self) -> None:
+    async def _undo_container(self, token: str) -> None:
         made = await self._made()
         await self._volumes_settled()
         try:
@@ -371,7 +372,7 @@ class Leftovers(LoggingConfigurable):
             self.object_id = "" if made else self.object_id
             done = not made and not self._may_have_made()
         if not done:
-            self._sweeping = asyncio.ensure_future(self._sweep(made, self.api_token))
+            self._sweeping = asyncio.ensure_future(self._sweep(made, token))
 
     def _may_have_made(self) -> bool:
         """Was a create sent that nobody answered?"""

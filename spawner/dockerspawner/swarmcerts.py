@@ -47,8 +47,8 @@ class SwarmCerts(LoggingConfigurable):
             found.append(SecretReference(made["ID"], name, filename=f"{FOLDER}/{file}", **owner))
         return found
 
-    async def _undo_container(self) -> None:
-        await super()._undo_container()
+    async def _undo_container(self, token: str) -> None:
+        await super()._undo_container(token)
         await self._remove_secrets()
 
     async def _remove_secrets(self) -> None:
