@@ -88,7 +88,8 @@ class Node:
 
     @property
     def log(self) -> str:
-        return (self.folder / "dockerd.log").read_text()
+        path = self.folder / "dockerd.log"
+        return path.read_text() if path.exists() else ""
 
     def run(self, command: str, check: bool = True) -> str:
         """Run a shell command on the node; returns what it printed."""
@@ -98,8 +99,12 @@ class Node:
 
     def start(self) -> None:
         """Start the engine, and return when it answers."""
+        before = len(self.log)
         self.container.exec_run(["sh", "-c", BOOT], detach=True)
-        wait_until(self.answers, timeout=60, interval=0.02, what=f"the engine of {self.container.name} answers")
+        try:
+            wait_until(self.answers, timeout=60, interval=0.02, what=f"the engine of {self.container.name} answers")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; its log:\n{self.log[before:][-4000:]}") from None
 
     def answers(self) -> bool:
         # It listens before it is ready, and answers then.
