@@ -4,5 +4,18 @@ It forwards nothing that it was given. A request is read strictly, compared with
 written anew; what is not known is refused. `python -m gate` runs it.
 """
 
+from pathlib import Path
+
 # Where it listens for a hub that may be on another node.
 PORT = 2375
+# On a swarm each request has the token of this file in this header: others may come to be on the network, too.
+TOKEN_FILE = Path("/run/secrets/gate_token")
+TOKEN_HEADER = "X-Dockyard-Gate"
+
+
+def token(file: Path = TOKEN_FILE) -> str:
+    """The token of the hub and the gate; empty where they have none. ValueError for one that can be guessed."""
+    text = file.read_text().strip() if file.exists() else ""
+    if text and not (len(text) >= 32 and text.isascii() and text.isprintable() and " " not in text):
+        raise ValueError(f"{file} must have 32 or more ASCII characters in one line")
+    return text

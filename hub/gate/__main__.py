@@ -1,7 +1,7 @@
 """`python -m gate [SOCKET]`: listen for the hub until told to end.
 
-At SOCKET, which only the hub can open; without one at port 2375 of every address, for a network of the two alone: on a
-swarm, where hub and gate may be on two nodes, that is an overlay, which no other process of a node is on.
+At SOCKET, which only the hub can open; without one at port 2375 of every address. That is for a swarm, where hub and
+gate may be on two nodes: on an overlay of the two, and only for requests with the token that the two have.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 import yaml
 from aiohttp import web
 
-from gate import PORT
+from gate import PORT, token
 from gate.allowed import Allowed, allowed
-from gate.audit import Audit
+from gate.audit import FOLDER, Audit
 from gate.open import relay
 from gate.server import Server
 from gate.swarmcalls import SwarmCalls
@@ -27,6 +27,8 @@ from reading import Mistakes
 
 SOCKET = "/var/run/docker.sock"
 PROFILES = Path("/srv/dockyard/profiles.yaml")
+# Seconds between two looks for repeated lines of the log that have to be counted.
+FLUSH_EVERY = 5.0
 # Seconds between two looks whether somebody listens at the socket.
 LOOK_EVERY = 2.0
 SETTINGS = (
@@ -69,7 +71,13 @@ async def abandoned(socket: str, pause: float = LOOK_EVERY) -> None:
             continue
 
 
-async def serve(settings: Any, path: str) -> None:
+async def flushed(audit: Audit, pause: float = FLUSH_EVERY) -> None:
+    while True:
+        await asyncio.sleep(pause)
+        audit.flush()
+
+
+async def serve(settings: Any, path: str, known_by: str) -> None:
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
@@ -77,20 +85,24 @@ async def serve(settings: Any, path: str) -> None:
     watch.add_done_callback(lambda _: ended.set())
     if settings.engine_access == "socket":
         print("The gate is open: ENGINE_ACCESS=socket gives the hub, and whoever takes it over, the host.", flush=True)
-        joined = relay(SOCKET)
+        joined = relay(SOCKET, known_by)
         async with await (asyncio.start_unix_server(joined, path) if path else asyncio.start_server(joined, port=PORT)):
             await ended.wait()
         return
     engine = Engine(SOCKET)
-    runner = Server(SwarmCalls(engine, from_settings(settings)), Audit()).runner()
+    audit = Audit(folder=FOLDER if FOLDER.is_dir() else None)
+    runner = Server(SwarmCalls(engine, from_settings(settings)), audit, token=known_by).runner()
+    flushing = asyncio.create_task(flushed(audit))
     await engine.start()
     await runner.setup()
     try:
         await (web.UnixSite(runner, path) if path else web.TCPSite(runner, port=PORT)).start()
         await ended.wait()
     finally:
+        flushing.cancel()
         await runner.cleanup()
         await engine.close()
+        audit.close()
 
 
 def main() -> None:
@@ -98,7 +110,12 @@ def main() -> None:
         settings = some(*SETTINGS)
     except Mistakes as mistakes:
         sys.exit("The gate does not start. Wrong in .env:\n" + "\n".join(f"  - {line}" for line in mistakes.lines))
-    asyncio.run(serve(settings, *sys.argv[1:2] or [""]))
+    path = sys.argv[1] if sys.argv[1:] else ""
+    try:
+        known_by = "" if path else token()
+    except (OSError, ValueError) as error:
+        sys.exit(f"The gate does not start. The token of hub and gate can't be used: {error}")
+    asyncio.run(serve(settings, path, known_by))
 
 
 if __name__ == "__main__":

@@ -72,6 +72,7 @@ class Allowed:
     gpus: bool = False
     pool: tuple[IPv4Network, ...] = (IPv4Network("10.213.0.0/18"),)
     drivers: tuple[tuple[str, Mapping[str, str]], ...] = field(default=())
+    swarm: bool = False
 
     @property
     def users_network(self) -> str:
@@ -167,6 +168,7 @@ def allowed(settings: Any, profiles: Any) -> Allowed:
         gpus=gpus,
         pool=_pool(settings),
         drivers=tuple(_drivers(settings, prefix)),
+        swarm=settings.spawner == "swarm",
     )
 
 

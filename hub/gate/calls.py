@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from gate import answers, checks, models, strict
+from gate import answers, checks, described, models, strict
 from gate.allowed import Allowed
 from gate.owned import Owned
 from gate.strict import Json, Refused
@@ -22,13 +23,17 @@ KEYS = {"key.pem", "cert.pem", "ca.pem"}
 
 @dataclass(frozen=True)
 class Call:
-    """A request as it was read: `names` are those in its path, `auth` is a registry's password."""
+    """A request as it was read: `names` are those in its path, `auth` is a registry's password.
+
+    `about` is what the log says of it beside its path.
+    """
 
     version: str
     names: Mapping[str, str]
     query: Mapping[str, str]
     body: bytes = b""
     auth: str = ""
+    about: Json = field(default_factory=dict)
 
     @property
     def json(self) -> Json:
@@ -133,6 +138,7 @@ class Calls:
     async def create_container(self, call: Call) -> Outcome:
         name = checks.name(self.allowed, call.query.get("name", ""), "container")
         order = checks.container(self.allowed, call.json)
+        call.about.update(described.container(order.body))
         for volume in order.volumes:
             await self.owned.check_volume(call.version, volume)
         for network in order.networks:
@@ -169,9 +175,9 @@ class Calls:
 
     async def stop(self, call: Call) -> Outcome:
         seconds = call.query.get("t")
-        if seconds is not None and not _is_number(seconds.removeprefix("-")):
+        if seconds is not None and not re.fullmatch(r"-?[0-9]{1,9}", seconds):
             raise Refused("The query's t is no number of seconds.", 400)
-        query = {"t": seconds} if seconds is not None else None
+        query = {"t": _stop_seconds(int(seconds))} if seconds is not None else None
         return await self._send(call, "POST", f"{await self._container(call)}/stop", query)
 
     async def pause(self, call: Call) -> Outcome:
@@ -197,6 +203,7 @@ class Calls:
     async def execute(self, call: Call) -> Outcome:
         container_id = await self.owned.container(call.version, call.names["name"], helper=False)
         order = checks.read(models.Exec, call.json).model_dump(exclude_unset=True) | {"Container": container_id}
+        call.about.update(described.command(order))
         answer = await self._send(call, "POST", f"/containers/{container_id}/exec", body=order)
         if answer.ok:
             self.owned.made_exec(answer.json()["Id"], container_id)
@@ -248,12 +255,10 @@ class Calls:
 
     async def create_volume(self, call: Call) -> Outcome:
         order = checks.volume(self.allowed, call.json)
+        call.about.update(described.thing(order.body))
         for volume in order.volumes:
             await self.owned.check_volume(call.version, volume)
-        answer = await self._send(call, "POST", "/volumes/create", body=order.body)
-        if answer.ok:
-            self.owned.made_volume(answer)
-        return answer
+        return await self._send(call, "POST", "/volumes/create", body=order.body)
 
     async def inspect_volume(self, call: Call) -> Outcome:
         answer, _ = await self.owned.volume(call.version, call.names["name"])
@@ -264,9 +269,7 @@ class Calls:
         _, found = await self.owned.volume(call.version, name)
         if not answers.is_ours(self.allowed, found.get("Labels")):
             raise Refused(f"Volume {name} was not made by this hub: whoever made it removes it.")
-        answer = await self._send(call, "DELETE", f"/volumes/{name}")
-        self.owned.forget_volume(name)
-        return answer
+        return await self._send(call, "DELETE", f"/volumes/{name}")
 
     # Networks
 
@@ -278,6 +281,7 @@ class Calls:
 
     async def create_network(self, call: Call) -> Outcome:
         order = checks.network(self.allowed, call.json)
+        call.about.update(described.thing(order.body))
         answer = await self._send(call, "POST", "/networks/create", body=order.body)
         if answer.ok:
             self.owned.forget_network_called(order.body["Name"])
@@ -297,6 +301,7 @@ class Calls:
 
     async def connect(self, call: Call) -> Outcome:
         asked = checks.read(models.Connect, call.json)
+        call.about["container"] = asked.Container
         name = call.names["name"]
         # All hubs' servers are there.
         alone = name == checks.DEAD_END
@@ -313,6 +318,7 @@ class Calls:
 
     async def disconnect(self, call: Call) -> Outcome:
         asked = checks.read(models.Disconnect, call.json)
+        call.about["container"] = asked.Container
         order = asked.model_dump(exclude_unset=True)
         if (network := call.names["name"]) == checks.DEAD_END:
             # Others' servers are there, too.
@@ -329,6 +335,11 @@ class Calls:
             # It may have been removed by hand, and there may be another of its name by now.
             self.owned.forget_network(network_id)
         return answer
+
+
+def _stop_seconds(asked: int) -> str:
+    """The seconds that a stop may take. The engine reads a negative number as: however long it takes."""
+    return str(asked if 0 <= asked <= models.LONGEST_STOP else models.LONGEST_STOP)
 
 
 def _is_number(text: str) -> bool:

@@ -25,10 +25,10 @@ DEAD_OVERLAY = "dockyard-link-local"
 USERS_PREFIX, EGRESS_PREFIX = 29, 22
 
 Model = TypeVar("Model", bound=BaseModel)
-# How a bind may be written. Not Z, which would take the files from everybody else.
+# How a bind may be written: of a volume, and of a path of the host. z and Z would change labels of the host's files.
 _MODES = {"rw", "ro", "z", "nocopy"}
+_MODES_OF_PATHS = {"rw", "ro"}
 _PROPAGATIONS = {"private", "rprivate", "slave", "rslave"}
-_MEND = "ENGINE_ACCESS=socket in .env lets the hub do whatever it likes, and with it whoever takes it over."
 _NO_GPUS = "which servers have where GPUS or a profile says so."
 
 
@@ -43,7 +43,7 @@ class Order:
 
 
 def read(model: type[Model], given: Json) -> Model:
-    """`given` as a model. Refused, with the first field that is not as it has to be, and the mend."""
+    """`given` as a model. Refused, with the first field that is not as it has to be."""
     try:
         return model.model_validate(given)
     except ValidationError as error:
@@ -55,7 +55,7 @@ def read(model: type[Model], given: Json) -> Model:
             said = "is missing"
         else:
             said = first["msg"].removeprefix("Value error, ").replace("Input should", "should")
-        raise Refused(f"{where} {said}. {_MEND}") from None
+        raise Refused(f"{where} {said}.") from None
 
 
 def name(allowed: Allowed, text: str, what: str) -> str:
@@ -75,9 +75,8 @@ def container(allowed: Allowed, given: Json) -> Order:
     order = Order(server.model_dump(exclude_unset=True))
     _image(allowed, server.Image)
     order.body["Labels"] = _labelled(allowed, server.Labels or {}, INSTANCE)
-    binds = [(bind, _bind(allowed, bind)) for bind in host.Binds or ()]
-    mounts = [*(host.Mounts or ()), *(mount for _, mount in binds if mount)]
-    order.body["HostConfig"]["Binds"] = [bind for bind, mount in binds if not mount]
+    mounts = [*(host.Mounts or ()), *map(_bind, host.Binds or ())]
+    order.body["HostConfig"]["Binds"] = []
     order.body["HostConfig"]["Mounts"] = [_mount(allowed, mount, order) for mount in mounts]
     if host.DeviceRequests and not allowed.gpus:
         raise Refused(f"DeviceRequests asks for GPUs, {_NO_GPUS}")
@@ -187,21 +186,28 @@ def _labelled(allowed: Allowed, labels: Mapping[str, str], owner: str) -> dict[s
     return {**labels, owner: allowed.project}
 
 
-def _bind(allowed: Allowed, text: str) -> models.Mount | None:
-    """What a bind of a volume is as a mount, which can have labels; None where it is one of a path of the host."""
+def _bind(text: str) -> models.Mount:
+    """Convert a bind to a mount: a mount of a volume can have labels, and one of a path does not create the path."""
     source, target, mode = (*text.split(":", 2), "rw")[:3] if ":" in text else ("", "", "")
     try:
         models.container_path(target)
     except ValueError:
         raise Refused(f"HostConfig.Binds has {text[:200]!r}, not of the form source:/target:mode.") from None
+    try:
+        models.mount_target(target)
+    except ValueError as error:
+        raise Refused(f"HostConfig.Binds has {text[:200]!r}, whose target {error}.") from None
     modes, is_path = set(mode.split(",")), source.startswith("/")
-    if unknown := modes - (_MODES | _PROPAGATIONS if is_path else _MODES):
-        raise Refused(f"HostConfig.Binds has the mode {min(unknown)!r}, which users' servers may not have.")
-    if is_path:
-        _host_path(allowed, source)
-        return None
-    options = models.OfVolume(NoCopy="nocopy" in modes)
-    return models.Mount(Target=target, Source=source, Type="volume", ReadOnly="ro" in modes, VolumeOptions=options)
+    propagations = modes & _PROPAGATIONS if is_path else set()
+    unknown = modes - propagations - (_MODES_OF_PATHS if is_path else _MODES)
+    if unknown or len(propagations) > 1:
+        raise Refused(f"HostConfig.Binds has the mode {mode[:50]!r}, which users' servers may not have.")
+    given: Json = {"Target": target, "Source": source, "Type": "bind", "ReadOnly": "ro" in modes}
+    if propagations:
+        given["BindOptions"] = {"Propagation": propagations.pop()}
+    if not is_path:
+        given |= {"Type": "volume", "VolumeOptions": {"NoCopy": "nocopy" in modes}}
+    return read(models.Mount, given)
 
 
 def _mount(allowed: Allowed, mount: models.Mount, order: Order) -> Json:
@@ -244,7 +250,7 @@ def _driver(allowed: Allowed, driver: str | None, options: Mapping[str, str] | N
     if not allowed.driver(driver or "", options or {}):
         raise Refused(
             f"A volume of driver {driver or 'local'} with options {', '.join(sorted(options or ())) or 'none'} is not "
-            f"what settings say: they may lead to any file of the host. {_MEND}"
+            "what settings say: they may lead to any file of the host."
         )
 
 

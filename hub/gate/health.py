@@ -6,7 +6,7 @@ import http.client
 import socket
 import sys
 
-from gate import PORT
+from gate import PORT, TOKEN_HEADER, token
 
 # Seconds. An engine that takes longer is not well.
 TIMEOUT = 4.0
@@ -20,9 +20,9 @@ def answers(path: str) -> bool:
             connection.sock = socket.socket(socket.AF_UNIX)
             connection.sock.settimeout(TIMEOUT)
             connection.sock.connect(path)
-        connection.request("GET", "/_ping")
+        connection.request("GET", "/_ping", headers={} if path else {TOKEN_HEADER: token()})
         return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
+    except (OSError, ValueError, http.client.HTTPException):
         return False
     finally:
         connection.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import posixpath
 import re
 from ipaddress import IPv4Network
 from typing import Annotated, Any, Literal
@@ -13,6 +14,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 HELPER_SCRIPT = "7651a4fdcfe0188ce084f0e3afe627c4347bfe3a802fe75e1124cdd8896206a9"
 # Where it has that volume. Where an image has its programs, the volume's would be run with the helper's capabilities.
 HELPER_MOUNT = "/dockyard-volume"
+# Folders that the kernel fills, with what is the host's too.
+KERNELS = ("/proc/", "/sys/", "/dev/")
+# Seconds that a container may take to stop. Whoever stops the kit waits for each.
+LONGEST_STOP = 600
 
 
 class Strict(BaseModel):
@@ -29,6 +34,23 @@ def container_path(value: str) -> str:
     if not value.startswith("/") or ".." in value.split("/") or "\0" in value:
         raise ValueError("is no absolute path in the container")
     return value
+
+
+def mount_target(value: str) -> str:
+    """A path where a container may have a mount, or its working directory: not the root, nor the kernel's folders.
+
+    A working directory below /proc/self/fd has led to files of the host (CVE-2024-21626).
+    """
+    container_path(value)
+    path = posixpath.normpath("/" + value.lstrip("/"))
+    is_kernels = f"{path}/".startswith(KERNELS) and not f"{path}/".startswith("/dev/shm/")
+    if path == "/" or is_kernels:
+        raise ValueError("must not be /, nor in /proc, /sys or /dev (but /dev/shm may be)")
+    return value
+
+
+def _working_dir(value: str) -> str:
+    return mount_target(value) if value else value
 
 
 def _all_dropped(value: list[str]) -> list[str]:
@@ -54,7 +76,8 @@ def _private(value: str) -> str:
 
 # For what docker-py always sends, and nobody may set.
 Absent = Annotated[Any, AfterValidator(_absent)]
-Path = Annotated[str, AfterValidator(container_path)]
+Path = Annotated[str, AfterValidator(mount_target)]
+Folder = Annotated[str, AfterValidator(_working_dir)]
 Count = Annotated[int, Field(ge=0)]
 EngineName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,254}$")]
 Port = Annotated[str, Field(pattern=r"^[0-9]{1,5}/(tcp|udp)$")]
@@ -191,7 +214,7 @@ class _Config(Strict):
     ExposedPorts: dict[Port, Empty] | None = None
     Volumes: dict[Path, Empty] | None = None
     StopSignal: Annotated[str, Field(pattern=r"^[A-Z0-9+]*$")] | None = None
-    StopTimeout: int | None = None
+    StopTimeout: Annotated[int, Field(ge=0, le=LONGEST_STOP)] | None = None
     AttachStdout: bool | None = None
     AttachStderr: bool | None = None
     AttachStdin: Absent = None
@@ -216,7 +239,7 @@ class Server(_Config):
     Cmd: list[str] | None = None
     Entrypoint: list[str] | None = None
     User: str | None = None
-    WorkingDir: str | None = None
+    WorkingDir: Folder | None = None
 
 
 class HelperOptions(Strict):

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
+import re
 from collections.abc import Awaitable, Callable
+
+from gate import TOKEN_HEADER
+
+# Seconds and bytes that the head of a connection's first request may take.
+_HEAD_TIMEOUT, _LONGEST_HEAD = 10.0, 2**16
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -14,15 +21,35 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         writer.write_eof()
 
 
-def relay(socket: str) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
-    """What a server of asyncio does with each connection: join it with one of its own to `socket`."""
+async def _head(reader: asyncio.StreamReader, token: str) -> bytes | None:
+    """The head of the first request, where it has the token; None where it has not."""
+    try:
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), _HEAD_TIMEOUT)
+    except (OSError, asyncio.TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        return None
+    given = re.findall(rb"\r\n%b:[ \t]*([^\r\n]*)" % TOKEN_HEADER.encode(), head, re.IGNORECASE)
+    is_known = len(given) == 1 and hmac.compare_digest(given[0].rstrip(), token.encode())
+    return head if is_known and len(head) <= _LONGEST_HEAD else None
+
+
+def relay(socket: str, token: str = "") -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
+    """What a server of asyncio does with each connection: join it with one of its own to `socket`.
+
+    With a `token`, only a connection whose first request has it.
+    """
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await _head(reader, token) if token else b""
+        if head is None:
+            writer.write(b"HTTP/1.1 401 Unauthorized\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+            writer.close()
+            return
         try:
             engine_reader, engine_writer = await asyncio.open_unix_connection(socket)
         except OSError:
             writer.close()
             return
+        engine_writer.write(head)
         pumps = [
             asyncio.ensure_future(_pump(reader, engine_writer)),
             asyncio.ensure_future(_pump(engine_reader, writer)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Collection
 from typing import Any
 
@@ -16,8 +15,6 @@ from gate.upstream import Answer, Engine, Request
 _FULL_ID = re.compile(r"[0-9a-f]{64}")
 # A hub on one host has some hundreds.
 _MOST = 20_000
-# Seconds for which a volume is remembered: by hand it may be removed, and be another hub's from then on.
-_KEPT = 60.0
 
 
 class Told(Exception):
@@ -32,16 +29,14 @@ class Owned:
     """What is the hub's own. Others' things are told of as if they were not there.
 
     Servers' containers and services are remembered by their full id: their labels never change. Networks by their
-    names until the hub removes them, with their ids, by which they are meant from then on. Volumes, which have no ids,
-    for a minute: a start makes them, or looks whether they are there, and then asks for a container with them.
+    names until the hub removes them, with their ids, which are sent instead of the names from then on. Where a name is
+    sent, of a volume or of a new container's network, the engine is asked each time: a name can come to be another's.
     """
 
     def __init__(self, engine: Engine, allowed: Allowed) -> None:
         self._engine = engine
         self._allowed = allowed
         self._containers: dict[str, None] = {}
-        # Until when they are.
-        self._volumes: dict[str, float] = {}
         self._networks: dict[str, str] = {}
         self._execs: dict[str, str] = {}
         self._services: dict[str, None] = {}
@@ -138,33 +133,17 @@ class Owned:
 
     async def check_volume(self, version: str, name: str) -> None:
         """Refused where it is somebody else's. One that is not there may be made."""
-        if self._volumes.get(name, 0) > time.monotonic():
-            return
         try:
             await self.volume(version, name)
         except Told as told:
             if told.answer.status != 404:
                 raise
-            return
         except Refused:
             raise Refused(f"Volume {name} is somebody else's.") from None
-        self._remember_volume(name)
-
-    def made_volume(self, answer: Answer) -> None:
-        """What the engine says that it made, or had."""
-        found = answer.json()
-        if self._may_have(found["Name"], found.get("Labels")):
-            self._remember_volume(found["Name"])
-
-    def _remember_volume(self, name: str) -> None:
-        _remember(self._volumes, name, time.monotonic() + _KEPT)
 
     def _may_have(self, name: str, labels: Any) -> bool:
         nobodys = self._allowed.volume(name) and not answers.is_foreign(labels)
         return nobodys or answers.is_ours(self._allowed, labels)
-
-    def forget_volume(self, name: str) -> None:
-        self._volumes.pop(name, None)
 
     # Networks
 
@@ -177,7 +156,7 @@ class Owned:
 
     async def check_network(self, version: str, name: str) -> None:
         """Refused where servers may not be on it."""
-        if name != self._allowed.users_network and name not in self._networks:
+        if name != self._allowed.users_network:
             _, found = await self.network(version, name)
             self._remember_network(name, found)
 

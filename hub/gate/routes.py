@@ -40,19 +40,34 @@ class Route:
         return re.compile(re.sub(r"\{(\w+)\}", rf"(?P<\1>{_NAME})", pattern), re.ASCII)
 
 
-def _routes() -> list[Route]:
-    calls = SwarmCalls
-    one, log = "/containers/{name}", frozenset({"stdout", "stderr", "timestamps", "follow", "tail"})
-    filters = frozenset({"filters"})
+_FILTERS = frozenset({"filters"})
+_LOG = frozenset({"stdout", "stderr", "timestamps", "follow", "tail"})
+
+
+def _everywhere(calls: type[SwarmCalls]) -> list[Route]:
     return [
         Route("GET", "/_ping", calls.ping),
         Route("GET", "/version", calls.version),
         Route("GET", "/info", calls.info),
-        Route("GET", "/events", calls.events, filters | {"since", "until"}),
-        Route("GET", "/containers/json", calls.containers, filters | {"all", "limit", "size", "trunc_cmd"}),
+        Route("GET", "/events", calls.events, _FILTERS | {"since", "until"}),
+        Route("GET", "/images/{image}/json", calls.inspect_image),
+        Route("POST", "/images/create", calls.pull, frozenset({"fromImage", "tag"})),
+        # On a swarm those of the manager, which may have been one host before.
+        Route("GET", "/volumes", calls.volumes, _FILTERS),
+        Route("GET", "/volumes/{name}", calls.inspect_volume),
+        Route("DELETE", "/volumes/{name}", calls.remove_volume),
+        Route("GET", "/networks", calls.networks, _FILTERS),
+        Route("GET", "/networks/{name}", calls.inspect_network),
+    ]
+
+
+def _one_host(calls: type[SwarmCalls]) -> list[Route]:
+    one = "/containers/{name}"
+    return [
+        Route("GET", "/containers/json", calls.containers, _FILTERS | {"all", "limit", "size", "trunc_cmd"}),
         Route("POST", "/containers/create", calls.create_container, frozenset({"name"}), json=True),
         Route("GET", f"{one}/json", calls.inspect_container),
-        Route("GET", f"{one}/logs", calls.logs, log),
+        Route("GET", f"{one}/logs", calls.logs, _LOG),
         Route("POST", f"{one}/start", calls.start),
         Route("POST", f"{one}/stop", calls.stop, frozenset({"t"})),
         Route("POST", f"{one}/pause", calls.pause),
@@ -64,38 +79,38 @@ def _routes() -> list[Route]:
         Route("DELETE", one, calls.remove_container, frozenset({"v", "link", "force"})),
         Route("POST", "/exec/{id}/start", calls.start_exec, json=True, upgrade=True),
         Route("GET", "/exec/{id}/json", calls.inspect_exec),
-        Route("GET", "/images/{image}/json", calls.inspect_image),
-        Route("POST", "/images/create", calls.pull, frozenset({"fromImage", "tag"})),
-        Route("GET", "/volumes", calls.volumes, filters),
         Route("POST", "/volumes/create", calls.create_volume, json=True),
-        Route("GET", "/volumes/{name}", calls.inspect_volume),
-        Route("DELETE", "/volumes/{name}", calls.remove_volume),
-        Route("GET", "/networks", calls.networks, filters),
         Route("POST", "/networks/create", calls.create_network, json=True),
-        Route("GET", "/networks/{name}", calls.inspect_network),
         Route("DELETE", "/networks/{name}", calls.remove_network),
         Route("POST", "/networks/{name}/connect", calls.connect, json=True),
         Route("POST", "/networks/{name}/disconnect", calls.disconnect, json=True),
-        Route("GET", "/services", calls.services, filters),
+    ]
+
+
+def _swarm(calls: type[SwarmCalls]) -> list[Route]:
+    return [
+        Route("GET", "/services", calls.services, _FILTERS),
         Route("POST", "/services/create", calls.create_service, json=True),
         Route("GET", "/services/{name}", calls.inspect_service),
         Route("DELETE", "/services/{name}", calls.remove_service),
-        Route("GET", "/services/{name}/logs", calls.service_logs, log | {"details"}),
-        Route("GET", "/tasks", calls.tasks, filters),
+        Route("GET", "/services/{name}/logs", calls.service_logs, _LOG | {"details"}),
+        Route("GET", "/tasks", calls.tasks, _FILTERS),
         Route("GET", "/tasks/{name}", calls.inspect_task),
         Route("GET", "/nodes/{name}", calls.inspect_node),
-        Route("GET", "/secrets", calls.secrets, filters),
+        Route("GET", "/secrets", calls.secrets, _FILTERS),
         Route("POST", "/secrets/create", calls.create_secret, json=True),
         Route("DELETE", "/secrets/{name}", calls.remove_secret),
     ]
 
 
-ROUTES = _routes()
+ONE_HOST = (*_everywhere(SwarmCalls), *_one_host(SwarmCalls))
+SWARM = (*_everywhere(SwarmCalls), *_swarm(SwarmCalls))
 
 
-def find(method: str, path: str) -> tuple[Route, Mapping[str, str]]:
+def find(method: str, path: str, on_swarm: bool) -> tuple[Route, Mapping[str, str]]:
     """The route of a request, and the names in its path. Refused where there is none."""
-    for route in ROUTES:
+    for route in SWARM if on_swarm else ONE_HOST:
         if route.method == method and (match := route.pattern.fullmatch(path)):
             return route, match.groupdict()
-    raise Refused(f"{method[:10]} {path[:200]} is none of the calls that a hub needs.")
+    where = "a swarm" if on_swarm else "one host"
+    raise Refused(f"{method[:10]} {path[:200]} is not among the calls that a hub on {where} needs.")

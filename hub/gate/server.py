@@ -3,40 +3,86 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import json
+import logging
 import re
+import traceback
 from typing import Any
 
 import aiohttp
 from aiohttp import web
 
-from gate import routes, strict
-from gate.audit import Audit
-from gate.calls import Call, Relay
+from gate import TOKEN_HEADER, routes, strict
+from gate.audit import Audit, reference
+from gate.calls import Call, Outcome, Relay
 from gate.owned import Told
 from gate.strict import Refused
 from gate.swarmcalls import SwarmCalls
-from gate.upstream import Answer, NoAnswer, passed
+from gate.upstream import Answer, NoAnswer, passed, whole
 
 # Seconds in which a body has to be there.
 BODY_TIMEOUT = 10.0
+# Seconds in which a new connection has to send the head of a request.
+HEAD_TIMEOUT = 10.0
+# Connections, calls under way and answers that come in pieces: a hub has some dozens, and each takes memory.
+MOST_CONNECTIONS, MOST_CALLS, MOST_STREAMS = 256, 64, 64
 # Seconds between the head of an upgraded connection and what comes on it.
 _AFTER_HEAD = 0.1
 # An event that is longer is left out; what it is about may be anybody's.
 _LONGEST_LINE = 2**20
+_JSON = {"Content-Type": "application/json"}
 _REGISTRY_AUTH = re.compile(r"[A-Za-z0-9_=+/-]{0,16384}")
 
 
-class Server:
-    """Serves requests one by one. What was refused has not reached the engine."""
+class _Refusing(asyncio.Protocol):
+    """A connection that is one too many."""
 
-    def __init__(self, calls: SwarmCalls, audit: Audit, body_timeout: float = BODY_TIMEOUT) -> None:
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.abort()
+
+
+class _Connections(web.Server):
+    """A server of so many connections, each of which soon has a request."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        # Connections that have sent a request.
+        self.heard: set[Any] = set()
+
+    def __call__(self) -> Any:
+        if len(self.connections) >= MOST_CONNECTIONS:
+            return _Refusing()
+        handler = super().__call__()
+        self._loop.call_later(HEAD_TIMEOUT, self._end_if_silent, handler)
+        return handler
+
+    def _end_if_silent(self, handler: Any) -> None:
+        if handler not in self.heard and handler.transport is not None:
+            handler.transport.abort()
+
+    def connection_lost(self, handler: Any, exc: BaseException | None = None) -> None:
+        self.heard.discard(handler)
+        super().connection_lost(handler, exc)
+
+
+class Server:
+    """Serves requests one by one. What was refused has not reached the engine.
+
+    With a `token`, a request without it is refused unread.
+    """
+
+    def __init__(self, calls: SwarmCalls, audit: Audit, body_timeout: float = BODY_TIMEOUT, token: str = "") -> None:
         self._calls = calls
         self._audit = audit
         self._body_timeout = body_timeout
+        self._token = token
+        self._at_work = asyncio.Semaphore(MOST_CALLS)
+        self._streams = 0
 
     def runner(self) -> web.ServerRunner:
-        server = web.Server(
+        server = self._server = _Connections(
             self._serve,
             # Who hangs up calls off what was asked for.
             handler_cancellation=True,
@@ -44,43 +90,78 @@ class Server:
             # The client reuses connections, and must not find them closed.
             keepalive_timeout=3600,
             access_log=None,
+            # Requests that are no HTTP: each would be a traceback, on which a client decides.
+            logger=logging.Logger("gate.http", logging.CRITICAL + 1),
         )
         return web.ServerRunner(server, shutdown_timeout=1)
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        self._server.heard.add(request.protocol)
+        about: dict[str, Any] = {}
         try:
-            route, call = await self._read(request)
+            self._check_token(request)
+            # Before its body is read, which is kept until it is answered.
+            async with self._at_work:
+                route, call = await self._read(request)
+                about = call.about
+                try:
+                    outcome = await self._outcome(route, call)
+                except asyncio.CancelledError:
+                    self._given_up(request, route, about)
+                    raise
             try:
-                response = await self._answer(request, route, call)
+                response = await self._answer(request, call, outcome)
             except asyncio.CancelledError:
-                if route.is_order:
-                    # The engine may carry it out all the same; some of what was asked for may have been read.
-                    self._audit.note("given up", request.method, request.raw_path, 0)
+                self._given_up(request, route, about)
                 raise
         except Refused as refused:
-            self._audit.note("refused", request.method, request.raw_path, refused.status, str(refused))
-            response = _json(refused.status, {"message": str(refused)})
-            if refused.status != 404:
-                response.force_close()
-            return response
+            # Without the token nothing of a request is worth a line of its own.
+            path = "" if refused.status == 401 else request.raw_path
+            return self._refused(request, path, refused, about)
         except NoAnswer as error:
             # The client has to see what it would see without a gate: a connection that is lost.
-            self._audit.note("failed", request.method, request.raw_path, 502, str(error))
+            self._audit.note("failed", request.method, request.raw_path, 502, str(error), about)
             if request.transport is not None:
                 request.transport.abort()
             raise asyncio.CancelledError from error
+        except OSError:
+            # The client has gone.
+            raise
+        except Exception as error:
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            why = f"The gate has a fault: {error!r} at line {last.lineno} of {last.filename}."
+            return self._refused(request, request.raw_path, Refused(why, 500), about)
         if route.is_order:
-            self._audit.note("done", request.method, request.raw_path, response.status)
+            self._audit.note("done", request.method, request.raw_path, response.status, about=about)
+        return response
+
+    def _given_up(self, request: web.BaseRequest, route: routes.Route, about: dict[str, Any]) -> None:
+        """The engine may carry out an order all the same; some of what was asked for may have been read."""
+        if route.is_order:
+            self._audit.note("given up", request.method, request.raw_path, 0, about=about)
+
+    def _refused(
+        self, request: web.BaseRequest, path: str, refused: Refused, about: dict[str, Any]
+    ) -> web.StreamResponse:
+        self._audit.note("refused", request.method, path, refused.status, str(refused), about)
+        response = _json(refused.status, {"message": _answered(refused)})
+        if refused.status != 404:
+            response.force_close()
         return response
 
     # In
+
+    def _check_token(self, request: web.BaseRequest) -> None:
+        given = request.headers.getall(TOKEN_HEADER, [""])
+        if self._token and not (len(given) == 1 and _is_same(given[0], self._token)):
+            raise Refused(f"A request from {request.remote} lacks the token of the hub.", 401)
 
     async def _read(self, request: web.BaseRequest) -> tuple[routes.Route, Call]:
         if request.version != aiohttp.HttpVersion11:
             raise Refused("The gate speaks HTTP/1.1.", 400)
         version, path, query = strict.split(request.raw_path)
         method = "GET" if request.method == "HEAD" and path == "/_ping" else request.method
-        route, names = routes.find(method, path)
+        route, names = routes.find(method, path, self._calls.allowed.swarm)
         values = strict.query(query, route.query)
         body = await self._body(request, route)
         auth = request.headers.get("X-Registry-Auth", "")
@@ -115,20 +196,30 @@ class Server:
 
     # Out
 
-    async def _answer(self, request: web.BaseRequest, route: routes.Route, call: Call) -> web.StreamResponse:
+    async def _outcome(self, route: routes.Route, call: Call) -> Outcome:
         try:
-            outcome = await route.serve(self._calls, call)
+            return await route.serve(self._calls, call)
         except Told as told:
-            outcome = told.answer
-            if outcome.status == 404:
-                # To the letter as of what is somebody else's.
-                return _json(404, outcome.json())
+            answer = told.answer
+            # To the letter as of what is somebody else's.
+            return Answer(404, _JSON, json.dumps(answer.json()).encode()) if answer.status == 404 else answer
+
+    async def _answer(self, request: web.BaseRequest, call: Call, outcome: Outcome) -> web.StreamResponse:
         if isinstance(outcome, Answer):
             body = b"" if request.method == "HEAD" else outcome.body
             return web.Response(status=outcome.status, headers=outcome.headers, body=body)
+        if self._streams >= MOST_STREAMS:
+            raise Refused(f"More than {MOST_STREAMS} answers are under way that come in pieces.", 503)
+        self._streams += 1
+        try:
+            return await self._streamed(request, outcome, call)
+        finally:
+            self._streams -= 1
+
+    async def _streamed(self, request: web.BaseRequest, outcome: Relay, call: Call) -> web.StreamResponse:
         async with self._calls.engine.open(outcome.request, call.version) as answer:
             if answer.status >= 300:
-                return web.Response(status=answer.status, headers=passed(answer), body=await answer.read())
+                return web.Response(status=answer.status, headers=passed(answer), body=await whole(answer))
             if outcome.upgrade:
                 return await self._upgraded(request, answer)
             response = web.StreamResponse(status=answer.status, headers=passed(answer))
@@ -169,6 +260,21 @@ async def _lines(answer: aiohttp.ClientResponse, relay: Relay) -> Any:
             is_cut = False
         if len(rest) > _LONGEST_LINE:
             rest, is_cut = b"", True
+
+
+def _is_same(given: str, token: str) -> bool:
+    return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), token.encode())
+
+
+def _answered(refused: Refused) -> str:
+    """What the hub is told, and may show its users. Of what is not there, what the engine would say."""
+    why = str(refused)
+    if refused.status == 404:
+        return why
+    return (
+        "The policy of this hub does not allow the request. Ask an administrator: the log of the service gate has "
+        f"the reason, reference {reference(why)}."
+    )
 
 
 def _json(status: int, body: Any) -> web.Response:

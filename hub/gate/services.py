@@ -4,13 +4,32 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from gate.models import Absent, AllDropped, Count, EngineName, Mount, OwnLabels, Path, Strict
+from gate.models import (
+    LONGEST_STOP,
+    Absent,
+    AllDropped,
+    Count,
+    EngineName,
+    Folder,
+    Mount,
+    OwnLabels,
+    Strict,
+    mount_target,
+)
+
+_BILLION = 10**9
+
+
+def _secrets_file(value: str) -> str:
+    """A path where a secret may be; a node puts what is no absolute path below /run/secrets."""
+    mount_target(value if value.startswith("/") else f"/run/secrets/{value}")
+    return value
 
 
 class SecretFile(Strict):
-    Name: str
+    Name: Annotated[str, AfterValidator(_secrets_file)]
     UID: Annotated[str, Field(pattern=r"^[0-9]+$")] | None = None
     GID: Annotated[str, Field(pattern=r"^[0-9]+$")] | None = None
     Mode: Count | None = None
@@ -44,13 +63,13 @@ class TaskContainer(Strict):
     Command: list[str] | None = None
     Args: list[str] | None = None
     Env: list[str] | None = None
-    Dir: Path | None = None
+    Dir: Folder | None = None
     User: str | None = None
     Groups: list[Annotated[str, Field(pattern=r"^[0-9]+$")]] | None = None
     Mounts: list[Mount] | None = None
     Secrets: list[SecretReference] | None = None
     StopSignal: Annotated[str, Field(pattern=r"^[A-Z0-9+]*$")] | None = None
-    StopGracePeriod: Count | None = None
+    StopGracePeriod: Annotated[int, Field(ge=0, le=LONGEST_STOP * _BILLION)] | None = None
     Hosts: list[str] | None = None
     DNSConfig: Resolvers | None = None
     Healthcheck: NoCheck | None = None

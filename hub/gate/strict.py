@@ -35,7 +35,10 @@ def split(raw_path: str) -> tuple[str, str, str]:
     match = _PATH.fullmatch(target)
     if not match:
         raise Refused("This is no path of the engine's API from version 1.41 on.")
-    path = unquote(match["path"], errors="strict") if "%" in target else match["path"]
+    try:
+        path = unquote(match["path"], errors="strict") if "%" in target else match["path"]
+    except UnicodeDecodeError:
+        raise Refused("The path is not in UTF-8.", 400) from None
     # An encoded / would be a part of a name here, and none for whoever decodes first.
     if (
         "%2f" in target.lower()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from gate import answers, checks, strict
+from gate import answers, checks, described, strict
 from gate.calls import Call, Calls, Outcome, Relay
 from gate.strict import Refused
 from gate.upstream import Request
@@ -21,6 +21,7 @@ class SwarmCalls(Calls):
         if call.version and int(call.version.rpartition(".")[2]) < _LEAST:
             raise Refused(f"Services are made by version 1.{_LEAST} of the API: earlier ones leave out their limits.")
         order = checks.service(self.allowed, call.json)
+        call.about.update(described.service(order.body))
         for network in order.networks:
             await self.owned.check_network(call.version, network)
         for secret in order.secrets:
@@ -65,6 +66,7 @@ class SwarmCalls(Calls):
 
     async def create_secret(self, call: Call) -> Outcome:
         order = checks.secret(self.allowed, call.json)
+        call.about.update(described.thing(order.body))
         return await self._send(call, "POST", "/secrets/create", body=order.body)
 
     async def remove_secret(self, call: Call) -> Outcome:

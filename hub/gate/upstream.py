@@ -12,10 +12,12 @@ from urllib.parse import quote, urlencode
 import aiohttp
 from yarl import URL
 
-from gate.strict import Json
+from gate.strict import Json, Refused
 
 # Of what the engine says besides the body, docker-py reads these.
 _PASSED = ("Content-Type", "Api-Version", "Docker-Experimental", "Ostype", "Swarm", "X-Docker-Container-Path-Stat")
+# Bytes of an answer that is read as a whole: lists of thousands of servers have less.
+LARGEST_ANSWER = 64 * 2**20
 
 
 class NoAnswer(Exception):
@@ -60,7 +62,10 @@ class Engine:
     async def start(self) -> None:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
         connector = aiohttp.UnixConnector(self._socket, limit=0, keepalive_timeout=600)
-        self._session = aiohttp.ClientSession(connector=connector, timeout=timeout, read_bufsize=2**18)
+        # What is compressed could become larger than any limit.
+        self._session = aiohttp.ClientSession(
+            connector=connector, timeout=timeout, read_bufsize=2**18, auto_decompress=False
+        )
 
     async def close(self) -> None:
         if self._session is not None:
@@ -69,10 +74,7 @@ class Engine:
     async def ask(self, request: Request, version: str = "") -> Answer:
         """The whole answer. NoAnswer where there is none."""
         async with self.open(request, version) as response:
-            try:
-                return Answer(response.status, passed(response), await response.read())
-            except (aiohttp.ClientError, OSError) as error:
-                raise NoAnswer(str(error)) from error
+            return Answer(response.status, passed(response), await whole(response))
 
     @asynccontextmanager
     async def open(self, request: Request, version: str = "") -> AsyncIterator[aiohttp.ClientResponse]:
@@ -91,7 +93,23 @@ class Engine:
         except (aiohttp.ClientError, OSError) as error:
             raise NoAnswer(str(error)) from error
         async with response:
+            if response.headers.get("Content-Encoding", "identity") != "identity":
+                raise NoAnswer("the engine has compressed its answer")
             yield response
+
+
+async def whole(response: aiohttp.ClientResponse) -> bytes:
+    """The body of an answer. Refused where it is too large, NoAnswer where it breaks off."""
+    chunks, size = [], 0
+    try:
+        async for chunk in response.content.iter_any():
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > LARGEST_ANSWER:
+                raise Refused(f"The engine's answer is larger than {LARGEST_ANSWER} bytes.", 502)
+    except (aiohttp.ClientError, OSError) as error:
+        raise NoAnswer(str(error)) from error
+    return b"".join(chunks)
 
 
 def passed(response: aiohttp.ClientResponse) -> dict[str, str]:

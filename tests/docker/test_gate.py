@@ -197,11 +197,75 @@ async def test_an_image_that_is_pulled(
     assert refused(audit) == []
 
 
-async def test_what_a_server_may_not_have_is_told_its_user(behind: Make, containers: Any) -> None:
+async def test_who_may_not_have_a_server_is_sent_to_an_administrator(
+    behind: Make, containers: Any, audit: io.StringIO
+) -> None:
+    """Who finds the reason in the log, by the reference that the user has read."""
     spawner = behind(extra_host_config={**HARDENED, "privileged": True})
-    with pytest.raises(Exception, match="Privileged") as failed:
+    with pytest.raises(Exception, match="Ask an administrator") as failed:
         await spawner.start()
-    assert "ENGINE_ACCESS=socket" in str(vars(failed.value))
+    said = failed.value.jupyterhub_message  # type: ignore[attr-defined]
+    (note,) = (json.loads(line) for line in audit.getvalue().splitlines() if "Privileged" in line)
+    assert note["reference"] in said
+    assert "Privileged" not in said
+    assert containers() == []
+
+
+@pytest.fixture
+async def bound(instance: str, socket: str, gate: str, audit: io.StringIO, tmp_path: Path) -> AsyncIterator[str]:
+    """The address of a gate that allows two paths of the host, of which one does not exist."""
+    (tmp_path / "data").mkdir(mode=0o777)
+    (tmp_path / "data/file").write_text("from the host")
+    paths = (str(tmp_path / "data"), str(tmp_path / "missing"))
+    async with opened(Allowed(instance, (re.escape(TINY),), binds=paths), socket, audit) as address:
+        yield f"tcp://{address}"
+
+
+async def test_a_path_of_the_host_is_mounted(behind: Make, bound: str, tmp_path: Path, audit: io.StringIO) -> None:
+    path = str(tmp_path / "data")
+    spawner = behind(
+        client_kwargs={"base_url": bound},
+        volumes={"{prefix}-home-{username}": "/home/jovyan", path: "/data"},
+        read_only_volumes={path: "/seen"},
+    )
+    await spawner.start()
+    mounts = {one["Destination"]: one for one in (await spawner.get_object())["Mounts"]}
+    assert {target: (mounts[target]["Source"], mounts[target]["RW"]) for target in ("/data", "/seen")} == {
+        "/data": (path, True),
+        "/seen": (path, False),
+    }
+    await spawner.stop()
+    assert refused(audit) == []
+
+
+async def test_a_path_that_is_missing_is_not_created(behind: Make, bound: str, tmp_path: Path) -> None:
+    path = tmp_path / "missing"
+    spawner = behind(client_kwargs={"base_url": bound}, volumes={str(path): "/data"})
+    with pytest.raises(Exception, match="does not exist"):
+        await spawner.start()
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("place", ["/proc/self/fd", "//proc", "/sys/", "/dev", "/"])
+async def test_no_mount_and_no_command_is_in_the_kernels_folders(
+    gate: str, instance: str, containers: Any, place: str
+) -> None:
+    taken = docker.APIClient(gate, version="1.45")
+    mounts = [Mount(place, f"{instance}-x")]
+    ways = [
+        {"host_config": taken.create_host_config(mounts=mounts, network_mode=f"{instance}_users", **HARDENED)},
+        {
+            "host_config": taken.create_host_config(network_mode=f"{instance}_users", **HARDENED),
+            "working_dir": place,
+        },
+    ]
+    try:
+        for way in ways:
+            with pytest.raises(docker.errors.APIError) as error:
+                await asyncio.to_thread(taken.create_container, tiny_image(), name=f"{instance}-evil", **way)
+            assert error.value.status_code == 403
+    finally:
+        taken.close()
     assert containers() == []
 
 

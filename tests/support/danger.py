@@ -94,6 +94,9 @@ def dangers(body: Any, images: set[str], paths: set[str], networks: set[str], pr
         found.append("log driver")
     if (host.get("restartpolicy") or {}).get("name") not in (None, "", "no"):
         found.append("restarts")
+    targets = [*_targets(host), *(read.get("volumes") or {}), read.get("workingdir") or "/home"]
+    # A helper works at the root.
+    found += [f"place {target}" for target in targets if _is_kernels(target) and (target != "/" or not helps)]
     return [*found, *_mounted(host, paths, project)]
 
 
@@ -123,7 +126,20 @@ def dangers_of_a_service(body: Any, images: set[str], paths: set[str], networks:
         found.append("log driver")
     if (task.get("restartpolicy") or {}).get("condition") != "none":
         found.append("restarts")
+    found += [f"place {target}" for target in [*_targets(inside), inside.get("dir") or "/home"] if _is_kernels(target)]
     return [*found, *_mounted(inside, paths, project)]
+
+
+def _targets(host: Any) -> Iterator[str]:
+    yield from (text.split(":")[1] for text in host.get("binds") or [] if ":" in text)
+    yield from (mount.get("target") or "" for mount in host.get("mounts") or [])
+    yield from host.get("tmpfs") or {}
+
+
+def _is_kernels(path: str) -> bool:
+    """Is it the root, or where the kernel shows what is the host's?"""
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    return ".." in parts or not parts or (parts[0] in ("proc", "sys", "dev") and parts[:2] != ["dev", "shm"])
 
 
 def _mounted(host: Any, paths: set[str], project: str) -> Iterator[str]:
@@ -146,3 +162,5 @@ def _mounted(host: Any, paths: set[str], project: str) -> Iterator[str]:
             yield f"source {source} of {text}"
         if "shared" in text.split(":", 2)[-1]:
             yield f"propagation of {text}"
+        if source.startswith("/") and {"z", "Z"}.intersection(text.split(":", 2)[-1].split(",")):
+            yield f"labels of {text}"

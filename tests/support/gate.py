@@ -29,11 +29,11 @@ from support.recording import Recording
 
 @asynccontextmanager
 async def opened(
-    allowed: Allowed, socket: str | Path, audit: io.StringIO, body_timeout: float = BODY_TIMEOUT
+    allowed: Allowed, socket: str | Path, audit: io.StringIO, body_timeout: float = BODY_TIMEOUT, token: str = ""
 ) -> AsyncIterator[str]:
     """Where a gate before the engine at `socket` listens, host:port."""
     engine = Engine(str(socket))
-    runner = Server(SwarmCalls(engine, allowed), Audit(audit), body_timeout).runner()
+    runner = Server(SwarmCalls(engine, allowed), Audit(audit), body_timeout, token).runner()
     await engine.start()
     await runner.setup()
     try:
@@ -46,9 +46,10 @@ async def opened(
 
 @dataclass
 class Gate:
-    """What a hub speaks to, what is behind it, and what it has noted."""
+    """What a hub on one host, or on a swarm, speaks to; what is behind it, and what it has noted."""
 
     address: str
+    on_swarm: str
     engine: Recording
     audit: io.StringIO
     session: aiohttp.ClientSession
@@ -57,12 +58,17 @@ class Gate:
     def url(self) -> str:
         return f"http://{self.address}"
 
+    def address_for(self, path: str) -> str:
+        """The address of the gate that has such calls."""
+        return self.on_swarm if re.search(r"^(/v1\.\d+)?/(services|tasks|nodes|secrets)\b", path) else self.address
+
     async def send(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
         """Status and answer of a request; a body that is not bytes is sent as JSON."""
         text = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         data = text and io.BytesIO(text)
         sent = {"Content-Type": "application/json", **headers} if data is not None else headers
-        async with self.session.request(method, self.url + path, data=data, headers=sent) as answer:
+        url = f"http://{self.address_for(path)}{path}"
+        async with self.session.request(method, url, data=data, headers=sent) as answer:
             said = await answer.read()
             return answer.status, json.loads(said) if said.startswith((b"{", b"[")) else said
 

@@ -45,6 +45,8 @@ class Recording:
     given_up: int = 0
     # What orders go to in vain.
     gone: set[str] = field(default_factory=set)
+    # What answers to GET say that they are packed by.
+    encoding: str = ""
 
     @property
     def orders(self) -> list[Seen]:
@@ -71,7 +73,8 @@ class Recording:
             return response
         if one.method == "GET":
             if path in self.things:
-                return web.json_response(self.things[path])
+                headers = {"Content-Encoding": self.encoding} if self.encoding else None
+                return web.json_response(self.things[path], headers=headers)
             return web.json_response({"message": f"no such thing: {path}"}, status=404)
         if path in self.gone:
             return web.json_response({"message": f"no such thing: {path}"}, status=404)

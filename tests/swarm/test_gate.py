@@ -42,7 +42,7 @@ def users_network(one_swarm: Swarm, instance: str) -> Iterator[None]:
 @pytest.fixture
 async def gate(swarm: Swarm, instance: str, users_network: None, audit: io.StringIO) -> AsyncIterator[str]:
     """The address of the gate of a kit that is called as this module's instance."""
-    allowed = Allowed(instance, (TINY.replace(".", r"\."),))
+    allowed = Allowed(instance, (TINY.replace(".", r"\."),), swarm=True)
     async with opened(allowed, swarm.manager.url.removeprefix("unix://"), audit) as address:
         yield f"tcp://{address}"
 
@@ -94,7 +94,7 @@ async def test_a_server_comes_and_goes(swarm: Swarm, gate: str, instance: str, a
     assert [note for note in notes if note["gate"] == "refused" and note["status"] != 404] == []
 
 
-async def test_no_service_reads_a_nodes_files(gate: str, instance: str) -> None:
+async def test_no_service_reads_a_nodes_files(gate: str, instance: str, audit: io.StringIO) -> None:
     taken = docker.APIClient(gate, version="1.45")
     container = ContainerSpec(
         tiny_image(), mounts=[Mount("/host", "/etc", type="bind")], labels={"dockyard.instance": instance}, **HARDENED
@@ -102,7 +102,8 @@ async def test_no_service_reads_a_nodes_files(gate: str, instance: str) -> None:
     task = TaskTemplate(container, restart_policy=RestartPolicy("none"), networks=[f"{instance}_users"])
     arguments = {"name": f"{instance}-evil", "endpoint_spec": EndpointSpec("dnsrr")}
     try:
-        with pytest.raises(docker.errors.APIError, match="BIND_PATHS"):
+        with pytest.raises(docker.errors.APIError, match="Ask an administrator"):
             await asyncio.to_thread(taken.create_service, task, labels={"dockyard.instance": instance}, **arguments)
     finally:
         taken.close()
+    assert "BIND_PATHS" in audit.getvalue()

@@ -63,6 +63,20 @@ def test_code_in_the_hub_comes_to_no_file_of_the_host(running: Kit) -> None:
     assert len([note for note in notes if note["gate"] == "refused" and "evil" in note["path"]]) >= 4
 
 
+def test_the_log_outlives_the_gate_and_names_what_was_created(running: Kit) -> None:
+    attacked(running)
+    before = running.container("gate").id
+    running.compose("up", "--detach", "--wait", "--force-recreate", "--no-deps", "gate")
+    gate = running.container("gate")
+    assert gate.id != before
+    log = gate.exec_run(["cat", "/var/log/gate/refused.jsonl", "/var/log/gate/orders.jsonl"]).output.decode()
+    notes = [json.loads(line) for line in log.splitlines()]
+    assert [note for note in notes if note["gate"] == "refused" and "-evil" in note["path"]]
+    made = [note for note in notes if note["gate"] == "done" and note["path"].endswith("-evil")][-1]
+    assert made["image"] == f"{running.project}-singleuser:0.1.0"
+    assert len(made["command"]) == 64
+
+
 def test_the_gate_knows_no_secret_of_the_kits(running: Kit) -> None:
     gate = running.container("gate")
     environment = gate.exec_run(["cat", "/proc/1/environ"]).output.decode()

@@ -68,6 +68,7 @@ def shims(tmp_path: Path) -> Callable[..., dict[str, str]]:
     [
         ("docker", "version --format", "20.10.24", "The engine is 20.10.24, 25.0 or newer is needed"),
         ("docker", "compose version", "2.10.0", "docker compose is 2.10.0, 2.20.2 or newer is needed"),
+        ("docker", "range .Server.Components", "1.2.7", "runc is 1.2.7, and 1.2.8 is the first version that fixes"),
         ("df", "--output=avail", "120", "where 120 MB are free"),
         ("date", "+%s", "1000", "The clock says"),
     ],
@@ -94,7 +95,7 @@ def test_all_that_is_wrong_with_the_sheet(sheet: Kit, tmp_path: Path) -> None:
     secret.chmod(0o644)
     sheet.write_env(
         COOKIE_SECRET=None, COOKIE_SECRET_FILE=str(secret), MEM_LIMTI="1G", NAMED_SERVERS="yes",
-        PUBLIC_URL="http://nowhere.invalid", BIND_ADDR="0.0.0.0",
+        PUBLIC_URL="http://nowhere.invalid", BIND_ADDR="0.0.0.0", ENGINE_ACCESS="socket",
     )  # fmt: skip
     sheet.env_file.chmod(0o644)
     with socket.create_server(("0.0.0.0", 0)) as taken:
@@ -110,6 +111,7 @@ def test_all_that_is_wrong_with_the_sheet(sheet: Kit, tmp_path: Path) -> None:
         f"PORT {port} on 0.0.0.0 is taken by another program",
         "PUBLIC_URL: the name nowhere.invalid is not known to DNS here",
         "AUTH=password on 0.0.0.0, which other machines reach",
+        "ENGINE_ACCESS=socket switches the gate off",
         "to mend",
     ):
         assert sentence in said

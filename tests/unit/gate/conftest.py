@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -21,7 +22,8 @@ async def gate(tmp_path: Path) -> AsyncIterator[Gate]:
     async with (
         recording(socket) as engine,
         opened(ALLOWED, socket, audit, body_timeout=0.2) as address,
+        opened(replace(ALLOWED, swarm=True), socket, audit, body_timeout=0.2) as on_swarm,
         aiohttp.ClientSession() as session,
     ):
         engine.things |= copy.deepcopy(THINGS)
-        yield Gate(address, engine, audit, session)
+        yield Gate(address, on_swarm, engine, audit, session)

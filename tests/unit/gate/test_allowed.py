@@ -21,6 +21,7 @@ from support.bodies import networks
 
 SETTINGS = {
     "compose_project_name": "kit",
+    "spawner": "docker",
     "notebook_image": "kit-singleuser:0.1.0",
     "allowed_images": ("registry.test:5000/lab/r",),
     "gpus": "",

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from gate import routes
 from support.bodies import DATABASE, FOREIGN, FOREIGN_SECRET, HELPER, HUB, IMAGE, OURS
 from support.gate import Gate
 
@@ -139,3 +140,72 @@ async def test_what_is_somebody_elses_is_not_there(gate: Gate, method: str, path
 
 async def test_helpers_are_the_hubs_own(gate: Gate) -> None:
     assert (await gate.send("DELETE", f"/containers/{HELPER}?force=1"))[0] == 204
+
+
+OF_ONE_HOST = [
+    ("GET", "/containers/json"),
+    ("POST", "/containers/create?name=kit-ada"),
+    ("GET", f"/containers/{OURS}/json"),
+    ("GET", f"/containers/{OURS}/logs"),
+    ("POST", f"/containers/{OURS}/start"),
+    ("POST", f"/containers/{OURS}/stop"),
+    ("POST", f"/containers/{OURS}/pause"),
+    ("POST", f"/containers/{OURS}/unpause"),
+    ("POST", f"/containers/{OURS}/rename?name=kit-x"),
+    ("POST", f"/containers/{OURS}/exec"),
+    ("GET", f"/containers/{OURS}/archive?path=/"),
+    ("PUT", f"/containers/{OURS}/archive?path=/jupyterhub-ssl"),
+    ("DELETE", f"/containers/{OURS}"),
+    ("POST", f"/exec/{'c0' * 32}/start"),
+    ("GET", f"/exec/{'c0' * 32}/json"),
+    ("POST", "/volumes/create"),
+    ("POST", "/networks/create"),
+    ("DELETE", "/networks/kit-ada"),
+    ("POST", "/networks/kit-ada/connect"),
+    ("POST", "/networks/kit-ada/disconnect"),
+]
+OF_A_SWARM = [
+    ("GET", "/services"),
+    ("POST", "/services/create"),
+    ("GET", "/services/kit-ada"),
+    ("DELETE", "/services/kit-ada"),
+    ("GET", "/services/kit-ada/logs"),
+    ("GET", "/tasks"),
+    ("GET", "/tasks/t1"),
+    ("GET", "/nodes/n1"),
+    ("GET", "/secrets"),
+    ("POST", "/secrets/create"),
+    ("DELETE", "/secrets/s1"),
+]
+OF_BOTH = ["/_ping", "/version", "/info", "/volumes", "/volumes/kit-home-ada", "/networks", "/networks/kit_users"]
+
+
+@pytest.mark.parametrize(("method", "path"), OF_ONE_HOST)
+async def test_a_swarm_has_no_calls_of_one_host(gate: Gate, method: str, path: str) -> None:
+    async with gate.session.request(method, f"http://{gate.on_swarm}{path}") as answer:
+        assert answer.status == 403
+    assert "a hub on a swarm" in gate.notes()[0]["why"]
+    assert not gate.engine.seen
+
+
+@pytest.mark.parametrize(("method", "path"), OF_A_SWARM)
+async def test_one_host_has_no_calls_of_a_swarm(gate: Gate, method: str, path: str) -> None:
+    async with gate.session.request(method, f"{gate.url}{path}") as answer:
+        assert answer.status == 403
+    assert "a hub on one host" in gate.notes()[0]["why"]
+    assert not gate.engine.seen
+
+
+def test_every_call_is_of_one_host_or_of_a_swarm_or_of_both() -> None:
+    """And the lists above leave out none."""
+    both = {route for route in routes.ONE_HOST if route in routes.SWARM}
+    assert len(routes.ONE_HOST) - len(both) == len(OF_ONE_HOST)
+    assert len(routes.SWARM) - len(both) == len(OF_A_SWARM)
+
+
+@pytest.mark.parametrize("path", OF_BOTH)
+async def test_both_have_what_they_need(gate: Gate, path: str) -> None:
+    gate.engine.things |= {"/info": {}, "/volumes": {"Volumes": []}, "/networks": []}
+    for address in (gate.address, gate.on_swarm):
+        async with gate.session.get(f"http://{address}{path}") as answer:
+            assert answer.status == 200

@@ -25,6 +25,17 @@ CLEAN = json.dumps(server())
         "/v1.45/containers/x%2fjson",
         f"/v1.45/containers/{OURS}%2Fexport%3F/json",
         "/v1.45/containers/a%00b/json",
+        "/v1.45/containers/%ff/json",
+        "/v1.45/containers/%c0%ae%c0%ae/json",
+        "/v1.45/./containers/json",
+        "/v1.45/../v1.45/containers/json",
+        "/../containers/json",
+        "/v1.45/containers/json#x",
+        "/v1.045/containers/json",
+        "/v1.45.1/containers/json",
+        "http://engine/v1.45/containers/json",
+        "HTTP://gate/containers/json",
+        "//engine/containers/json",
         "/v1.45/containers/a%0d%0ab/json",
         "/v1.45/containers/%252e%252e/json",
         "/v1.45//containers/json",
@@ -64,9 +75,8 @@ CLEAN = json.dumps(server())
     ],
 )
 async def test_a_path_or_a_query_that_may_be_read_in_two_ways(gate: Gate, path: str) -> None:
-    said = await raw(
-        gate, f"GET {path.replace(' ', '%20')} HTTP/1.1\r\nHost: gate\r\nConnection: close\r\n\r\n".encode()
-    )
+    sent = f"GET {path.replace(' ', '%20')} HTTP/1.1\r\nHost: gate\r\nConnection: close\r\n\r\n".encode()
+    said = await raw(gate.address_for(path), sent)
     assert status_of(said) in (400, 403)
     assert not gate.engine.seen
 
@@ -80,6 +90,16 @@ async def test_a_path_or_a_query_that_may_be_read_in_two_ways(gate: Gate, path: 
         CLEAN[:-1] + ', "HostConfig": {"Privileged": true}}',
         CLEAN.replace('"PidsLimit"', '"PidsLimit": 1, "PidsLimit"'),
         CLEAN.replace('"PidsLimit": 1024', '"Pri\\u0076ileged": true'),
+        # As the engine reads them: by the same field, whatever the case, with s and k in other shapes.
+        CLEAN.replace('"HostConfig"', '"hostconfig"'),
+        CLEAN.replace('"HostConfig"', '"hostconfig": {"Privileged": true}, "HostConfig"'),
+        CLEAN.replace('"HostConfig"', '"Ho\u017ftConfig": {"Privileged": true}, "HostConfig"'),
+        CLEAN.replace('"PidsLimit"', '"PRIVILEGED": true, "PidsLimit"'),
+        CLEAN.replace('"PidsLimit"', '"privileged": true, "Privileged": false, "PidsLimit"'),
+        CLEAN.replace('"PidsLimit"', '"Ulimit\u017f": [], "PidsLimit"'),
+        CLEAN.replace('"NetworkMode"', '"Networ\u212aMode": "host", "NetworkMode"'),
+        "",
+        " ",
         CLEAN.replace("1024", "1e400"),
         CLEAN.replace("1024", "NaN"),
         CLEAN.replace("1024", "-Infinity"),
@@ -116,9 +136,9 @@ async def test_another_type(gate: Gate, kind: str) -> None:
     assert not gate.engine.seen
 
 
-async def raw(gate: Gate, sent: bytes, hang_up: bool = False) -> bytes:
+async def raw(address: str, sent: bytes, hang_up: bool = False) -> bytes:
     """What comes back for bytes, until the gate hangs up."""
-    host, port = gate.address.split(":")
+    host, port = address.split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     try:
         writer.write(sent)
@@ -163,31 +183,41 @@ LENGTH = f"Content-Length: {len(CLEAN)}"
         request(LENGTH, "X: a\nTransfer-Encoding: chunked"),
         request(LENGTH, line=f"POST {CREATE} HTTP/1.1\r\nX"),
         request("Content-Length: 2000000", body=""),
+        request("Content-Length: 0"),
+        request("Transfer-Encoding: chunked", body=f"{len(CLEAN):x}\r\n{CLEAN}\r\n0\r\nX-Registry-Auth: a\r\n\r\n"),
+        request("Transfer-Encoding: chunked", "Trailer: Content-Length", body=f"{2**21:x}\r\n" + "x" * 1000),
+        request("transfer-encoding: xchunked", LENGTH),
+        request(LENGTH, "Content-Encoding: br"),
+        request(LENGTH, "content-encoding: deflate"),
+        request(LENGTH, "Connection: Upgrade, HTTP2-Settings", "Upgrade: websocket"),
         request(body=CLEAN),
         request(LENGTH, "X-Registry-Auth: a b"),
         request(LENGTH, "X: " + "x" * 100_000),
         request("Content-Length: 4", body="{}{}GET /images/json HTTP/1.1\r\n\r\n"),
         b"CONNECT engine:2375 HTTP/1.1\r\nHost: engine\r\n\r\n",
+        b"GET http://engine/containers/json HTTP/1.1\r\nHost: gate\r\n\r\n",
+        b"GET /containers/json HTTP/1.1\r\nHost: gate\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n",
+        b"GET /containers/json HTTP/1.0\r\nHost: gate\r\n\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"POST " + CREATE.encode() + b"\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01",
     ],
 )
 async def test_a_request_that_may_be_read_in_two_ways(gate: Gate, sent: bytes) -> None:
-    said = await raw(gate, sent)
+    said = await raw(gate.address, sent)
     assert status_of(said) in (400, 403, 405, 413, 415)
-    assert said.count(b"HTTP/") - said.count(b"speaks HTTP/") == 1
+    assert said.count(b"HTTP/") == 1
     assert not gate.engine.seen
 
 
 async def test_a_slow_body(gate: Gate) -> None:
-    said = await raw(gate, request(LENGTH, body=CLEAN[:20]))
+    said = await raw(gate.address, request(LENGTH, body=CLEAN[:20]))
     assert status_of(said) == 408
     assert not gate.engine.seen
 
 
 async def test_half_a_body(gate: Gate) -> None:
-    said = await raw(gate, request(LENGTH, body=CLEAN[:20]), hang_up=True)
+    said = await raw(gate.address, request(LENGTH, body=CLEAN[:20]), hang_up=True)
     assert said == b"" or status_of(said) == 400
     assert not gate.engine.seen
 

@@ -40,7 +40,13 @@ BEYOND = {
     "wrong type",
     "wrong type of a truth",
     "consistency",
+    "a path's content not copied",
+    "never stopped",
     "relabelled",
+    "relabelled and read only",
+    "relabelled for all",
+    "stopped in an hour",
+    "two propagations",
     "bind, not recursive",
     "bind that makes its source",
     "options of another type",
@@ -60,6 +66,9 @@ BEYOND = {
 
 # The same of a service.
 BEYOND_SERVICES = {
+    "a secret above its folder",
+    "a secret at /proc",
+    "stopped in an hour",
     "GPUs that no setting gives",
     "a name that others may look for",
     "environment by a template",
@@ -207,7 +216,11 @@ values = st.recursive(
     max_leaves=6,
 )
 mounts = st.fixed_dictionaries(
-    {"Target": st.just("/d"), "Source": texts, "Type": st.sampled_from(["volume", "bind", "tmpfs"])},
+    {
+        "Target": st.sampled_from(["/d", "/d", "/d/", "/dev/shm", "//proc", "/"]),
+        "Source": texts,
+        "Type": st.sampled_from(["volume", "bind", "tmpfs"]),
+    },
     optional={
         "ReadOnly": st.booleans(),
         "BindOptions": st.fixed_dictionaries({}, optional={"Propagation": texts, "NonRecursive": st.booleans()}),

@@ -107,9 +107,9 @@ async def test_an_order(gate: Gate, method: str, path: str, body: Any) -> None:
 
 @pytest.mark.parametrize("version", ["v1.41", "v1.43"])
 async def test_a_service_by_a_version_that_leaves_out_its_limits(gate: Gate, version: str) -> None:
-    status, said = await gate.send("POST", f"/{version}/services/create", service())
+    status, _ = await gate.send("POST", f"/{version}/services/create", service())
     assert status == 403
-    assert "1.44" in said["message"]
+    assert "1.44" in gate.notes()[0]["why"]
     assert not gate.engine.seen
 
 
@@ -173,23 +173,27 @@ async def test_a_volume_that_was_ours(gate: Gate) -> None:
     assert (await gate.send(*create))[0] == 403
 
 
-async def test_a_volume_that_was_removed_by_hand(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And is another's, of that name, when it is no longer remembered."""
-    monkeypatch.setattr("gate.owned._KEPT", 0.0)
-    create = ("POST", "/containers/create?name=kit-ada", server())
-    assert (await gate.send(*create))[0] == 201
-    gate.engine.things["/volumes/kit-home-ada"]["Labels"] = {"dockyard.instance": "other"}
-    assert (await gate.send(*create))[0] == 403
-
-
-@pytest.mark.parametrize("name", ["kit-new", "old-ada"])
-async def test_a_volume_that_was_made_is_not_asked_about(gate: Gate, name: str) -> None:
-    assert (await gate.send("POST", "/volumes/create", {"Name": name}))[0] == 201
+@pytest.mark.parametrize("kind", ["volumes", "networks"])
+async def test_a_name_that_came_to_be_anothers(gate: Gate, kind: str) -> None:
+    """Removed by hand and made again by another kit, while the gate may remember the name."""
+    body = server(HostConfig__NetworkMode="kit-ada")
+    assert (await gate.send("POST", "/containers/create?name=kit-ada", body))[0] == 201
+    name = {"volumes": "kit-home-ada", "networks": "kit-ada"}[kind]
+    gate.engine.things[f"/{kind}/{name}"] = {"Name": name, "Id": "ab", "Labels": {"dockyard.instance": "other"}}
     gate.engine.seen.clear()
-    assert (await gate.send("POST", "/containers/create?name=kit-ada", server(HostConfig__Binds=[f"{name}:/d"])))[
-        0
-    ] == 201
-    assert [one.path for one in gate.engine.seen] == ["/containers/create"]
+    assert (await gate.send("POST", "/containers/create?name=kit-ada", body))[0] in (403, 404)
+    assert not gate.engine.orders
+
+
+async def test_a_containers_name_that_came_to_be_anothers(gate: Gate) -> None:
+    assert (await gate.send("POST", "/containers/kit-ada/start"))[0] == 204
+    gate.engine.things["/containers/kit-ada/json"] = gate.engine.things[f"/containers/{FOREIGN}/json"]
+    gate.engine.seen.clear()
+    for call in ("start", "stop", "pause", "exec"):
+        assert (await gate.send("POST", f"/containers/kit-ada/{call}", {"Cmd": ["id"]} if call == "exec" else None))[
+            0
+        ] == 404
+    assert not gate.engine.orders
 
 
 @pytest.mark.parametrize("path", ["/home", f"{'/' * 1000}home/ada"])

@@ -13,6 +13,7 @@ from support.gate import Gate
 from support.recording import NEW
 
 VOLUME = {"Target": "/home/jovyan", "Source": "kit-home-ada", "Type": "volume", "ReadOnly": False}
+PATH = {"Target": "/d", "Source": "/home/ada", "Type": "bind", "ReadOnly": False}
 HARDENED = {"NetworkMode": "kit_users", "CapDrop": ["ALL"], "SecurityOpt": ["no-new-privileges"]}
 OF_KIT = {"dockyard.instance": "kit"}
 
@@ -64,37 +65,40 @@ def without_volumes(body: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("asked", "binds", "mounts"),
+    ("asked", "mounts"),
     [
-        ({"Binds": ["/home/ada:/d:ro,rslave"]}, ["/home/ada:/d:ro,rslave"], []),
+        (
+            {"Binds": ["/home/ada:/d:ro,rslave"]},
+            [{**PATH, "ReadOnly": True, "BindOptions": {"Propagation": "rslave"}}],
+        ),
+        ({"Binds": ["/home/ada:/d"]}, [PATH]),
         (
             {"Binds": ["kit-home-ada:/home/jovyan"]},
-            [],
             [{**VOLUME, "VolumeOptions": {"NoCopy": False, "Labels": OF_KIT}}],
         ),
         (
             {"Binds": ["kit-home-ada:/home/jovyan:ro,z,nocopy"]},
-            [],
             [{**VOLUME, "ReadOnly": True, "VolumeOptions": {"NoCopy": True, "Labels": OF_KIT}}],
         ),
-        ({"Mounts": [VOLUME]}, [], [{**VOLUME, "VolumeOptions": {"Labels": OF_KIT}}]),
+        ({"Mounts": [VOLUME]}, [{**VOLUME, "VolumeOptions": {"Labels": OF_KIT}}]),
         (
             {"Mounts": [{**VOLUME, "VolumeOptions": {"NoCopy": True, "Labels": {"dockyard.user": "ada"}}}]},
-            [],
             [{**VOLUME, "VolumeOptions": {"NoCopy": True, "Labels": {"dockyard.user": "ada", **OF_KIT}}}],
         ),
         (
             {"Mounts": [{"Target": "/d", "Source": "/srv/data", "Type": "bind"}]},
-            [],
             [{"Target": "/d", "Source": "/srv/data", "Type": "bind"}],
         ),
     ],
 )
-async def test_a_volume_that_the_engine_makes_is_the_hubs(gate: Gate, asked: Any, binds: Any, mounts: Any) -> None:
-    """What is nobody's another kit on the engine may take for its own."""
+async def test_binds_become_mounts(gate: Gate, asked: Any, mounts: Any) -> None:
+    """A volume that the engine makes has the hub's label, so that no other kit takes it for its own.
+
+    A path of the host that is missing is not created.
+    """
     await gate.send("POST", "/containers/create?name=kit-ada", server(HostConfig=HARDENED | asked))
     (order,) = gate.engine.orders
-    assert (order.json["HostConfig"]["Binds"], order.json["HostConfig"]["Mounts"]) == (binds, mounts)
+    assert (order.json["HostConfig"]["Binds"], order.json["HostConfig"]["Mounts"]) == ([], mounts)
 
 
 async def test_a_volume_that_a_node_makes_is_the_hubs(gate: Gate) -> None:
@@ -135,14 +139,24 @@ async def test_a_container_is_meant_by_its_id(gate: Gate, method: str, path: str
 
 
 async def test_what_was_made_is_not_asked_about(gate: Gate) -> None:
+    """But for its volume and its network, which are sent by their names."""
     await gate.send("POST", "/containers/create?name=kit-ada", server())
     gate.engine.seen.clear()
     await gate.send("POST", f"/containers/{NEW}/start")
     await gate.send("POST", "/containers/create?name=kit-bob", server())
     assert [(one.method, one.path) for one in gate.engine.seen] == [
         ("POST", f"/containers/{NEW}/start"),
+        ("GET", "/volumes/kit-home-ada"),
         ("POST", "/containers/create"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent"), [("5", "5"), ("600", "600"), ("601", "600"), ("86400", "600"), ("-1", "600")]
+)
+async def test_a_stop_takes_ten_minutes_at_most(gate: Gate, asked: str, sent: str) -> None:
+    await gate.send("POST", f"/containers/{OURS}/stop?t={asked}")
+    assert gate.engine.orders[-1].query == {"t": sent}
 
 
 async def test_a_pull_names_one_image(gate: Gate) -> None:
