@@ -37,7 +37,7 @@ lint: ## ruff, mypy, shellcheck
 	@scripts/lint
 settings: ## print .env.example and the settings table anew
 	@scripts/settings
-pin: ## renew the digests of the images of others, as registries have them now
+pin: ## newer digests of third-party images, as registries have them now, into .env (DEFAULTS=1: the kit's own)
 	@scripts/pin
 audit: ## known holes in the Python and npm packages of the images
 	@scripts/audit

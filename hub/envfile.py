@@ -170,7 +170,7 @@ def _unreadable(path: Path) -> str:
 
 def socket_mistake() -> str:
     """What is wrong with DOCKER_SOCKET and DOCKER_GID, tried as the hub's user; empty if all is well."""
-    path = Path("/var/run/docker.sock")
+    path = Path("/run/docker.sock")
     if not path.exists() or os.access(path, os.R_OK | os.W_OK):
         return ""
     now = os.environ.get("DOCKER_GID")

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic.fields import FieldInfo
 from pydantic_settings import PydanticBaseSettingsSource
@@ -14,6 +14,9 @@ from pydantic_settings import PydanticBaseSettingsSource
 from kinds import is_secret
 
 _PLACEHOLDER = re.compile(r"<.*>|change[-_ ]?me.*|replace[-_ ]?me.*|your[-_ ].*|x{3,}|todo|\.\.\.", re.IGNORECASE)
+
+# The type of an error whose message must not show the value: it has credentials in it.
+HIDDEN: Final = "hidden"
 
 
 class Mistakes(Exception):
@@ -82,5 +85,6 @@ def sentence(error: Mapping[str, Any], fields: Mapping[str, FieldInfo]) -> str:
         text = "is not of the form that is asked for"
     if error["type"] in {"string_too_short", "too_short"}:
         text = "is too short"
-    shown = "" if is_secret(field) or isinstance(error["input"], Wrong) else f" (now: {error['input']!r})"
+    hidden = is_secret(field) or isinstance(error["input"], Wrong) or error["type"] == HIDDEN
+    shown = "" if hidden else f" (now: {error['input']!r})"
     return f"{name.upper()} {text}{shown}. {field.description}"

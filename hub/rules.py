@@ -8,13 +8,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings
 
 import database
 import sharing
 from gate.allowed import bind_paths
 from kinds import in_bytes, is_address
-from reading import usable
+from reading import HIDDEN, usable
 
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 
@@ -39,6 +40,17 @@ class Rules(BaseSettings):
     @classmethod
     def _usable(cls, value: Any) -> Any:
         return usable(value)
+
+    @field_validator("pip_index_url", "npm_registry", "debian_mirror", mode="before", check_fields=False)
+    @classmethod
+    def _has_no_credentials(cls, value: Any) -> Any:
+        if isinstance(value, str) and "@" in value:
+            raise PydanticCustomError(
+                HIDDEN,
+                "contains a user name or password, which a build would show in `ps`, in the history of images, and to "
+                "users: name a mirror that needs none, such as a caching proxy in your network",
+            )
+        return value
 
     @field_validator("cookie_secret", check_fields=False)
     @classmethod

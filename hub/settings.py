@@ -34,7 +34,8 @@ class Settings(Rules):
         "kit",
         "The kit's name on this engine, prefix of its containers, volumes, networks and images. Two kits, two names.",
         "dockyard",
-        pattern=r"^[a-z0-9][a-z0-9_-]{0,29}$",
+        pattern=r"^[a-z0-9]+((_|__|-+)[a-z0-9]+)*-*$",
+        max_length=30,
     )
 
     spawner: Literal["docker", "swarm"] = setting(

@@ -35,6 +35,19 @@ wait_for() {
   done
 }
 
+# Settings that can't be read would count as settings that are not set: the verb would act on the kit `dockyard`.
+require_readable_env() {
+  if [ -L .env ] && [ ! -e .env ]; then
+    die "$PWD/.env is a link to $(readlink .env), which does not exist or is in a folder that $(id -un) can't enter: fix the link"
+  elif [ -e .env ] && [ ! -f .env ]; then
+    die "$PWD/.env is not a file: move it away; 'make up' makes a new one"
+  elif [ -e .env ] && ! { : <.env; } 2>/dev/null; then
+    die "$(id -un) can't read $PWD/.env, which belongs to $(find -L .env -printf %u 2>/dev/null || echo 'another user'): run make as that user, or change the owner of the file with chown"
+  fi
+}
+# What develops the kit needs no settings.
+case ${0##*/} in audit | bench | engine | lint | lock | settings | test | venv) ;; *) require_readable_env ;; esac
+
 # env_value NAME: what .env says, for the few names that are needed before the checker has an image to run in.
 # Once the checker has passed .env, every reader agrees with this one.
 env_value() {
@@ -81,9 +94,29 @@ compose() {
 
 require_env() { [ -f .env ] || die "there is no .env here: 'make up' makes one"; }
 
-# Before anything is named by it.
+# Before anything is named by it. Names of images begin with it, which have at most two _ in a row, and never _ before -.
 require_name() {
-  [[ $(project) =~ ^[a-z0-9][a-z0-9_-]{0,29}$ ]] || die "COMPOSE_PROJECT_NAME $(project) is not a name: small letters, digits, - and _, a letter or digit first, at most 30: mend it in .env"
+  local name
+  name=$(project)
+  [[ ${#name} -le 30 && $name =~ ^[a-z0-9]+((_|__|-+)[a-z0-9]+)*-*$ ]] ||
+    die "COMPOSE_PROJECT_NAME $name is not a valid name: lower-case letters, digits, and between them - or _, at most 30 characters. Fix it in .env"
+}
+
+# kit VERB: what the engine knows of the owner of this kit's name (scripts/kits.py).
+kit() { python3 scripts/kits.py "$1" "$(project)" "$(pwd -P)"; }
+
+# Containers of services that COMPOSE_FILE no longer brings. Not by compose, which would remove users' servers of an image
+# that a compose project of this name has built.
+remove_orphans() {
+  local ids
+  mapfile -t ids < <(kit orphans)
+  [ ${#ids[@]} -eq 0 ] || docker rm --force "${ids[@]}" >/dev/null
+}
+
+# require_own_name VERB: before anything of that name is changed. It may be the name of a kit in another folder.
+require_own_name() {
+  require_name
+  kit "$1" || exit 1
 }
 
 # Ids of the users' servers of this kit, running or not.

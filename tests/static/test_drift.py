@@ -92,7 +92,7 @@ def test_every_image_of_others_has_its_digest() -> None:
     found = set(re.findall(r"\b(?:python|caddy|postgres):\d[^\s\"}]*", text))
     assert sorted(reference.partition(":")[0] for reference in found) == ["caddy", "postgres", "python"]
     for reference in found:
-        assert re.fullmatch(r"\w+:[\w.-]+@sha256:[0-9a-f]{64}", reference), "run: make pin"
+        assert re.fullmatch(r"\w+:[\w.-]+@sha256:[0-9a-f]{64}", reference), "run: DEFAULTS=1 make pin"
 
 
 def test_the_spawners_requirements_are_in_the_hubs() -> None:

@@ -28,7 +28,8 @@ class Kit:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.project = f"dockyard-test-{secrets.token_hex(3)}"
+        # Not `dockyard-...`: it could be refused beside a kit with the default name.
+        self.project = f"dockyardtest-{secrets.token_hex(3)}"
         self.port = free_port()
         self.first_output = ""
         # The machine it is on, where that is another one than this.

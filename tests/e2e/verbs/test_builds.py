@@ -14,8 +14,12 @@ from cyclonedx.validation.json import JsonStrictValidator
 from support.kit import Kit
 from support.registry import Registry
 from support.registry import registry as own_registry
-from support.repo import ROOT, base_image
+from support.repo import ROOT, base_image, tracked
 from support.tiny import tiny_image
+
+
+def tracked_text(kit: Kit) -> dict[Path, str]:
+    return {path: (kit.folder / path.relative_to(ROOT)).read_text() for path in tracked("compose", "hub", "singleuser")}
 
 
 def test_the_base_is_pulled_from_a_registry(another: Kit, registry: Registry) -> None:
@@ -41,15 +45,23 @@ def test_a_base_that_is_pinned_is_built_on_whatever_the_tag_becomes(another: Kit
         for path in (another.folder / one for one in ("hub/settings.py", "compose/compose.yaml", ".env.example")):
             path.write_text(path.read_text().replace(name, first))
         (another.folder / ".venv").symlink_to(ROOT / ".venv")
-        another.run("scripts/pin", first)
+        another.run("scripts/pin", first, env={"DEFAULTS": "1"})
         (pinned,) = re.findall(r"^#PYTHON_IMAGE=(.*)$", (another.folder / ".env.example").read_text(), re.MULTILINE)
         assert re.fullmatch(rf"{first}@sha256:[0-9a-f]{{64}}", pinned)
         for path in ("hub/settings.py", "compose/compose.yaml", "hub/README.md"):
             assert pinned in (another.folder / path).read_text()
-        registry.push(client.images.get(tiny_image()), name)
         # Not as the default, for which this machine may have a stand-in.
         shutil.copy(ROOT / ".env.example", another.folder)
-        another.write_env(PYTHON_IMAGE=pinned)
+        another.write_env(PYTHON_IMAGE=first, EDGE_IMAGE="caddy:2.11")
+        before, others = another.env_file.read_text(), tracked_text(another)
+        another.run("scripts/pin", first)
+        # In its place, and nowhere else.
+        assert another.env_file.read_text() == before.replace(f"PYTHON_IMAGE={first}", f"PYTHON_IMAGE={pinned}")
+        assert another.env_file.stat().st_mode & 0o777 == 0o600
+        assert tracked_text(another) == others
+        another.run("scripts/pin", first)
+        assert another.run("scripts/pin", f"{registry.host}/nosuch:1", check=False).returncode != 0
+        registry.push(client.images.get(tiny_image()), name)
         another.make("build")
     layers = client.images.get(f"{another.project}-hub:0.1.0").attrs["RootFS"]["Layers"]
     base = client.images.get(base_image()).attrs["RootFS"]["Layers"]

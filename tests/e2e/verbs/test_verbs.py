@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import docker
 
-from support.kit import Kit
+from support.kit import LABEL, Kit
 from support.probing import doors_of, opened_by_user
+from support.tiny import tiny_image
 from support.wait import wait_until
 
 
@@ -41,7 +44,7 @@ def test_status_and_logs(up: Kit) -> None:
     hana.stop()
 
 
-def test_down_stops_all_and_up_finds_users_and_files_again(up: Kit) -> None:
+def test_down_stops_all_and_up_finds_users_and_files_again(up: Kit, another: Kit) -> None:
     ivan = up.user("ivan").sign_in().started()
     with ivan.kernel() as kernel:
         kernel.run("open('kept.txt', 'w').write('still here')")
@@ -50,6 +53,11 @@ def test_down_stops_all_and_up_finds_users_and_files_again(up: Kit) -> None:
     left = up.leftovers()
     assert (left["containers"], left["networks"]) == ([], [])
     assert f"{up.project}-home-ivan" in left["volumes"]
+
+    with second_clone(up, another):
+        for verb in ("up", "destroy", "down", "build"):
+            assert_foreign(up, another, verb)
+    assert up.leftovers() == left
 
     up.make("up")
     # The cookie still holds: the same database, signed by the same secret.
@@ -94,16 +102,56 @@ def test_two_kits_on_one_engine(up: Kit, another: Kit) -> None:
     first.stop()
 
 
-def test_a_kit_of_the_same_name_elsewhere_is_not_taken_over(up: Kit, another: Kit) -> None:
-    own = another.project
-    another.write_env(COMPOSE_PROJECT_NAME=up.project)
-    before = states(up)
-    done = another.make("up", check=False)
+@contextmanager
+def second_clone(first: Kit, second: Kit) -> Iterator[None]:
+    """`second` with the name of `first`, while the context lasts."""
+    own = second.project
+    second.write_env(COMPOSE_PROJECT_NAME=first.project)
+    yield
+    second.write_env(COMPOSE_PROJECT_NAME=own)
+
+
+def assert_foreign(first: Kit, second: Kit, verb: str) -> None:
+    done = second.make(verb, check=False, env={"FORCE": "1"})
     assert done.returncode != 0
-    assert f"the name {up.project} belongs to the kit in {up.folder}" in done.stdout
+    assert f"the name {first.project} belongs to the kit in {first.folder}" in done.stdout
     assert "COMPOSE_PROJECT_NAME" in done.stdout
-    assert states(up) == before
-    another.write_env(COMPOSE_PROJECT_NAME=own)
+
+
+def test_a_kit_of_the_same_name_elsewhere_is_not_taken_over(up: Kit, another: Kit) -> None:
+    """However many servers of its users run, of images that compose has labelled, and from the folder by a link."""
+    client = docker.from_env()
+    labels = {"com.docker.compose.project": up.project, "com.docker.compose.service": "notebook"}
+    servers = [
+        client.containers.run(
+            tiny_image(), name=f"{up.project}-of-{name}", labels={**labels, LABEL: up.project}, detach=True
+        )
+        for name in ("lou", "max")
+    ]
+    try:
+        before, left = states(up), up.leftovers()
+        with second_clone(up, another):
+            for verb in ("up", "down", "destroy", "build"):
+                assert_foreign(up, another, verb)
+        assert states(up) == before
+        assert up.leftovers() == left
+        # Nor does compose take the servers for its own.
+        link = another.folder.parent / f"{another.folder.name}-link"
+        link.symlink_to(up.folder)
+        assert "Dockyard is up" in up.run("make", "-C", str(link), "up").stdout
+        assert states(up) == before
+        for server in servers:
+            server.reload()
+            assert server.status == "running"
+    finally:
+        for server in servers:
+            server.remove(force=True)
+
+
+def test_the_notebook_image_has_no_labels_of_compose(up: Kit) -> None:
+    (image,) = [tag for tag in up.leftovers()["images"] if tag.startswith(f"{up.project}-singleuser:")]
+    labels = docker.from_env().images.get(image).labels
+    assert not [name for name in labels if name.startswith("com.docker.compose.")]
 
 
 def test_interrupted_up_goes_on_at_the_next(another: Kit) -> None:
