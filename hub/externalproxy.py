@@ -11,6 +11,8 @@ from jupyterhub.utils import url_path_join
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 from traitlets import Float
 
+import culling
+
 
 def own_address(proxy: str) -> str:
     """Our address on the network on which a proxy has this name; our own name where the proxy's is not known."""
@@ -36,6 +38,9 @@ class ExternalProxy(ConfigurableHTTPProxy):
         super().__init__(**kwargs)
         self.should_start = False
         self._watch: asyncio.Task[None] | None = None
+
+    async def get_all_routes(self) -> Any:
+        return culling.without_counted(await super().get_all_routes(), self.app.users.values())
 
     async def check_routes(self, user_dict: Any, service_dict: Any, routes: Any = None) -> None:
         await super().check_routes(user_dict, service_dict, routes)

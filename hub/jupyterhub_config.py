@@ -41,7 +41,7 @@ c.JupyterHub.db_kwargs = database.options(settings.database)
 c.JupyterHub.cookie_secret = bytes.fromhex(settings.cookie_secret.get_secret_value())
 c.JupyterHub.log_level = settings.log_level
 c.JupyterHub.cleanup_servers = False
-c.JupyterHub.last_activity_interval = 60
+c.JupyterHub.last_activity_interval = culling.TABLE_READ_EVERY
 c.JupyterHub.allow_named_servers = settings.named_servers
 c.JupyterHub.proxy_class = "externalproxy.ExternalProxy"
 c.ExternalProxy.api_url = "http://proxy-api:8001"
@@ -71,6 +71,7 @@ if settings.logo_file:
 c.JupyterHub.spawner_class = {"docker": "docker", "swarm": "docker-swarm"}[settings.spawner]
 c.Spawner.start_timeout = settings.start_timeout
 c.Spawner.default_url = "/lab"
+c.Spawner.environment = {"JUPYTERHUB_ACTIVITY_INTERVAL": str(culling.REPORT_EVERY)}
 c.DockerSpawner.instance = project
 c.DockerSpawner.prefix = project
 c.DockerSpawner.network_name = f"{project}_users"
@@ -123,6 +124,7 @@ c.SwarmSpawner.volume_scope = settings.home_scope
 c.SwarmSpawner.fence_after = settings.fence_after
 c.SwarmSpawner.fence_contacts = ["proxy:8000"]
 
+culling.accept_marked_reports()
 c.JupyterHub.services = culling.services(settings)
 c.JupyterHub.load_roles = culling.roles(settings)
 

@@ -11,6 +11,7 @@ from pydantic import SecretStr, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings
 
+import culling
 import database
 import sharing
 from gate.allowed import bind_paths
@@ -73,7 +74,17 @@ class Rules(BaseSettings):
             raise ValueError("must differ from USER_PASSWORD")
         return value
 
-    @field_validator("cull_idle_after", "cull_max_age", check_fields=False)
+    @field_validator("cull_idle_after", check_fields=False)
+    @classmethod
+    def _can_be_known(cls, value: int) -> int:
+        if 0 < value < culling.SMALLEST:
+            raise ValueError(
+                f"must be 0 or at least {culling.SMALLEST}: the hub learns of a server's activity up to "
+                f"{culling.SMALLEST} seconds later, and would stop servers that are in use"
+            )
+        return value
+
+    @field_validator("cull_max_age", check_fields=False)
     @classmethod
     def _worth_it(cls, value: int) -> int:
         if 0 < value < 10:

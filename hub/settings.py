@@ -58,6 +58,15 @@ class Settings(Rules):
     )
     port: int = setting("address", "Port to listen on; not used with compose/compose.tls.yaml.", 8000, ge=1, le=65535)
 
+    proxies_in_front: int = setting(
+        "address",
+        "Number of your own reverse proxies before the kit that set X-Forwarded-For. By it, the hub knows the clients' "
+        "addresses. Caddy of compose/compose.tls.yaml does not count.",
+        0,
+        ge=0,
+        le=9,
+    )
+
     http_port: int = setting(
         "tls", "With compose/compose.tls.yaml: the port that is sent on to HTTPS; ACME wants 80.", 80, ge=1, le=65535
     )
@@ -182,7 +191,11 @@ class Settings(Rules):
     )
 
     cull_idle_after: int = setting(
-        "culling", "Seconds without activity after which a server is stopped, known to five minutes; 0: never.", 0, ge=0
+        "culling",
+        "Seconds without activity after which a server is stopped, at least 120; 0: never. In images that are built on "
+        "the kit's, a busy kernel is activity, and an open tab is not.",
+        0,
+        ge=0,
     )
     cull_max_age: int = setting(
         "culling", "Seconds after which a server is stopped however active it is, at least 10; 0: never.", 0, ge=0

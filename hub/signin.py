@@ -23,6 +23,8 @@ from traitlets.config import Config
 
 import web
 from oauth import guarded, teams
+from rules import overlays_of
+from throttle import throttled
 from traits import parse
 
 if TYPE_CHECKING:
@@ -125,7 +127,12 @@ def _password(settings: Settings, authenticator: type[Authenticator]) -> SignIn:
         traits[name] = getattr(settings, name).get_secret_value()
         if not traits[name]:
             mistakes.append(_empty(settings, name))
-    return SignIn(web.own_forms(authenticator), traits, _keys(settings), mistakes)
+        elif not traits[name].isascii():
+            mistakes.append(f"{name.upper()} has a character that is not ASCII, and nobody could sign in: remove it")
+    # The edge is a proxy before the kit's, too.
+    in_front = settings.proxies_in_front + ("tls" in overlays_of(settings.compose_file))
+    guarded_forms = web.own_forms(throttled(authenticator, in_front))
+    return SignIn(guarded_forms, traits, _keys(settings), mistakes)
 
 
 def _oauth(settings: Settings, environ: Mapping[str, str], authenticator: type[OAuthenticator]) -> SignIn:

@@ -105,7 +105,7 @@ def test_what_the_server_does_without_is_not_loaded(container: Any) -> None:
     assert {"jupyterhub", "jupyterlab", "jsonschema"} <= packages
     # The first two are what the optional checkers load.
     assert not packages & {"lark", "arrow", "urllib3", "IPython"}
-    ours = {"dockyard_cookies", "dockyard_log", "dockyard_memory", "jupyterhub"}
+    ours = {"dockyard_activity", "dockyard_cookies", "dockyard_log", "dockyard_memory", "jupyterhub"}
     assert loaded(container) == {*ours, "jupyterlab", "jupyter_lsp", "jupyter_server_terminals"}
 
 

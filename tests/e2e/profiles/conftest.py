@@ -27,7 +27,12 @@ PROFILES = """
 
 OWN = """
 c.JupyterHub.load_groups = {"staff": {"users": ["sam"]}}
-c.DockerSpawner.environment = {"FROM": "config.d"}
+c.DockerSpawner.environment = {"FROM": "config.d", "JUPYTERHUB_ACTIVITY_INTERVAL": "2"}
+# Sooner than CULL_IDLE_AFTER may be, with reports that are as much sooner.
+import sys
+limits = ["--timeout=20", "--max-age=0", "--cull-every=5"]
+c.JupyterHub.services = [{"name": "idle-culler", "command": [sys.executable, "-m", "culling", "5", *limits]}]
+c.JupyterHub.last_activity_interval = 2
 """
 
 
@@ -45,7 +50,7 @@ def kit_settings(profiles_file: Path) -> dict[str, str | None]:
         "PROFILES_FILE": str(profiles_file),
         "NAMED_SERVERS": "true",
         "SHARED_VOLUMES": "notes:/shared/notes@staff,notes:/shared/notes:ro",
-        "CULL_IDLE_AFTER": "12",
+        "CULL_IDLE_AFTER": "120",
         "CULL_ACTION": "sleep",
     }
 

@@ -73,6 +73,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     # They would hold for all tests after this one.
     monkeypatch.setattr("database.reconnect", lambda: None)
     monkeypatch.setattr("web.limit_bodies", lambda: None)
+    monkeypatch.setattr("culling.accept_marked_reports", lambda: None)
 
     def given(environ: dict[str, str]) -> Any:
         monkeypatch.setattr("os.environ", dict(environ))

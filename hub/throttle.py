@@ -1,0 +1,233 @@
+"""Limits of password guessing: an attempt waits for its turn before the password is checked.
+
+- Account and address: five wrong passwords at once, then one check in ten seconds.
+- Address: a hundred wrong passwords at once, whatever the account, then one check in three seconds. All users have one
+  password, so that a name is easily changed. An account that has signed in from this address before, and has no
+  wrong password to wait for, does not wait for this.
+- Account: after fifty wrong passwords from any addresses, each attempt takes up to five seconds longer. It is never
+  refused: else an attacker could lock out the user.
+
+Only wrong passwords count. An attempt that would wait longer than PATIENCE is refused unchecked, with the seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import Any
+
+from jupyterhub.auth import Authenticator
+from jupyterhub.utils import maybe_future
+from tornado.httputil import HTTPServerRequest
+from tornado.web import HTTPError
+
+# Seconds that an attempt waits for its turn at most, and how many attempts wait at a time.
+PATIENCE = 30.0
+WAITING = 500
+# Seconds by which an attempt takes longer if its account is guessed at from many addresses.
+SLOWER = 5.0
+# Of each table. The entry that was used least recently goes first.
+ENTRIES = 20_000
+# By these names, the hub reaches the kit's proxy.
+PROXY = ("proxy-api", "proxy")
+
+
+class Limit:
+    """Each key has `burst` attempts at once, then one in `interval` seconds."""
+
+    def __init__(self, burst: int, interval: float) -> None:
+        self._interval = interval
+        self._credit = (burst - 1) * interval
+        # When all attempts so far are paid for.
+        self._paid: OrderedDict[Hashable, float] = OrderedDict()
+
+    def wait(self, key: Hashable, now: float) -> float:
+        """Seconds until the key has its next attempt."""
+        return max(0.0, self._paid.get(key, now) - self._credit - now)
+
+    def is_clear(self, key: Hashable, now: float) -> bool:
+        return self._paid.get(key, now) <= now
+
+    def take(self, key: Hashable, now: float) -> None:
+        paid = max(self._paid.pop(key, now), now) + self._interval
+        self._paid[key] = min(paid, now + self._credit + self._interval + PATIENCE)
+        if len(self._paid) > ENTRIES:
+            self._paid.popitem(last=False)
+
+    def give_back(self, key: Hashable) -> None:
+        if key in self._paid:
+            self._paid[key] -= self._interval
+
+    def forget(self, key: Hashable) -> None:
+        self._paid.pop(key, None)
+
+    def __len__(self) -> int:
+        return len(self._paid)
+
+
+class Throttle:
+    """How long attempts wait. `clock` counts seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._pairs = Limit(5, 10.0)
+        self._addresses = Limit(100, 3.0)
+        self._accounts = Limit(50, 5.0)
+        self._lines = Limit(3, 10.0)
+        self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
+
+    def admit(self, account: str, address: str) -> float:
+        """Seconds that an attempt has to wait before its password is checked; it counts as wrong from here on.
+
+        More than PATIENCE: it is refused, and does not count.
+        """
+        now, pair = self._clock(), (account, address)
+        wait = self._pairs.wait(pair, now)
+        if not (pair in self._known and self._pairs.is_clear(pair, now)):
+            wait = max(wait, self._addresses.wait(address, now))
+        if wait > PATIENCE:
+            return wait
+        slower = min(SLOWER, self._accounts.wait(account, now)) if pair not in self._known else 0.0
+        self._pairs.take(pair, now)
+        self._addresses.take(address, now)
+        self._accounts.take(account, now)
+        return max(wait, slower)
+
+    def succeeded(self, account: str, address: str) -> None:
+        """The password was right: the attempt does not count, nor do earlier ones of this account and address."""
+        self._pairs.forget((account, address))
+        self._addresses.give_back(address)
+        self._accounts.give_back(account)
+        self._known.pop((account, address), None)
+        self._known[account, address] = None
+        if len(self._known) > ENTRIES:
+            self._known.popitem(last=False)
+
+    def logs_refusal(self, address: str) -> bool:
+        """Whether one more refusal is logged: an attacker is not to fill the log."""
+        now = self._clock()
+        if self._lines.wait(address, now):
+            return False
+        self._lines.take(address, now)
+        return True
+
+
+class Proxies:
+    """Addresses of the kit's proxy, whose X-Forwarded-For counts. Others may write into it what they like."""
+
+    # Seconds that a look-up may take, and between two of them.
+    TIMEOUT = 2.0
+    PAUSE = 15.0
+
+    def __init__(self, names: Iterable[str] = PROXY) -> None:
+        self._names = tuple(names)
+        self._found: set[str] = set()
+        self._looked_at = -math.inf
+
+    async def has(self, address: str) -> bool:
+        if address not in self._found and time.monotonic() - self._looked_at > self.PAUSE:
+            self._looked_at = time.monotonic()
+            found = [await self._look_up(name) for name in self._names]
+            # While no name is known, the proxy keeps its addresses.
+            self._found = set().union(*found) or self._found
+        return address in self._found
+
+    async def _look_up(self, name: str) -> set[str]:
+        look_up = asyncio.get_running_loop().getaddrinfo(name, None)
+        try:
+            return {str(where[0]) for *_, where in await asyncio.wait_for(look_up, self.TIMEOUT)}
+        except (OSError, asyncio.TimeoutError):
+            return set()
+
+
+def peer(request: HTTPServerRequest) -> str:
+    """The address that a request's connection comes from. Tornado's `remote_ip` is what X-Real-Ip says."""
+    return str(request.connection.context._orig_remote_ip)
+
+
+def client(forwarded: str, peer: str, in_front: int) -> str:
+    """The client's address, by the X-Forwarded-For of the kit's proxy, with `in_front` trusted proxies before it.
+
+    Each proxy adds to the end the address that it was called from. What stands before that, the client has written.
+    """
+    told = [text.strip() for text in forwarded.split(",")]
+    return canonical(told[-1 - in_front] if len(told) > in_front else told[0]) or canonical(peer) or "unknown"
+
+
+def canonical(text: str) -> str:
+    """An address as it is counted: of IPv6, the network that one client has; empty if it is not an address."""
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return ""
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped:
+            return str(address.ipv4_mapped)
+        return str(ipaddress.ip_network((int(address), 64), strict=False))
+    return str(address)
+
+
+def shown(account: str) -> str:
+    """An account's name for the log, in one line of limited length."""
+    return ascii(account[:64]) + (f"... ({len(account)} characters)" if len(account) > 64 else "")
+
+
+def throttled(authenticator: type[Authenticator], in_front: int) -> type[Authenticator]:
+    """`authenticator` with the limits of this module; its name and configuration stay."""
+    return type(authenticator.__name__, (_Throttled, authenticator), {"in_front": in_front})
+
+
+class _Throttled(Authenticator):
+    in_front = 0
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._throttle = Throttle()
+        self._proxies = Proxies()
+        self._waiting = 0
+
+    async def get_authenticated_user(self, handler: Any, data: Any) -> Any:
+        account, address = self._account(data), await self._address(handler.request)
+        wait = self._throttle.admit(account, address) if self._waiting < WAITING else PATIENCE + 1
+        if wait > PATIENCE:
+            if self._throttle.logs_refusal(address):
+                self.log.warning(
+                    "Sign-in as %s from %s refused: too many wrong passwords. The next one is checked in %d s.",
+                    shown(account), address, math.ceil(wait),
+                )  # fmt: skip
+            error = HTTPError(429, "Too many wrong passwords. Try again in %d seconds.", math.ceil(wait))
+            error.headers = {"Retry-After": str(math.ceil(wait))}
+            raise error
+        if wait:
+            self._waiting += 1
+            try:
+                await asyncio.sleep(wait)
+            finally:
+                self._waiting -= 1
+        user = await super().get_authenticated_user(handler, data)
+        if user:
+            self._throttle.succeeded(account, address)
+        else:
+            self.log.warning("Sign-in as %s from %s failed.", shown(account), address)
+        return user
+
+    async def authenticate(self, handler: Any, data: Any) -> Any:
+        # JupyterHub compares passwords by a function that raises an exception for other characters.
+        if isinstance(data.get("password"), str) and not data["password"].isascii():
+            return None
+        return await maybe_future(super().authenticate(handler, data))
+
+    def _account(self, data: Any) -> str:
+        name = data.get("username") if isinstance(data, Mapping) else None
+        return str(self.normalize_username(str(name or "")[:256]))
+
+    async def _address(self, request: HTTPServerRequest) -> str:
+        near = peer(request)
+        forwarded = request.headers.get("X-Forwarded-For", "")
+        if forwarded and await self._proxies.has(near):
+            return client(forwarded, near, self.in_front)
+        return canonical(near) or "unknown"

@@ -1,0 +1,175 @@
+"""A server extension: what counts as activity of the server, and how soon the hub knows of it.
+
+Jupyter counts each request of an open JupyterLab tab, which polls several times a minute. It counts a kernel only when
+the kernel sends something. With that, an idle tab keeps a server running, and a silent computation does not.
+
+Here, a server is active
+
+- while a kernel executes code, or a terminal has a command in its foreground;
+- while a process other than the server uses the processor: a thread of an idle kernel, a job in the background;
+- when a kernel or a terminal sends something, or its user sends something to it;
+- when its user saves, opens, moves or deletes something. Requests by which a tab looks for news do not count.
+
+An extension that sets `api_last_activity` or another setting that ends with `_last_activity` is counted as before.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+# Seconds between two looks at the processor time.
+PERIOD = 5.0
+# Share of what the server may use, of one core at most. An idle kernel uses less than a hundredth of a core.
+SHARE = 0.05
+# Seconds between two reports if the hub sets no interval; the smallest CULL_IDLE_AFTER rests on it (hub/culling.py).
+INTERVAL = 45
+# Seconds between two reports of a server that is idle.
+IDLE_INTERVAL = 270
+# By it, the hub knows that the server counts its activity itself.
+MARK = "?counted=server"
+
+
+def now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def counts(method: str, path: str, query: Mapping[str, list[bytes]]) -> bool:
+    """Whether a request to Jupyter's API shows that a user is active: all but reading, and opening a file."""
+    if method not in {"GET", "HEAD", "OPTIONS"}:
+        return True
+    wanted = query.get("type", [b""])[-1] in {b"file", b"notebook"} and query.get("content", [b"1"])[-1] != b"0"
+    return "/api/contents/" in path and wanted
+
+
+def ignore_polls(handler: Any) -> None:
+    """Replace the method of Jupyter's class of API handlers that records the activity."""
+    record = handler.update_api_activity
+
+    def update_api_activity(self: Any) -> None:
+        request = self.request
+        if counts(request.method, request.path, request.query_arguments):
+            record(self)
+
+    handler.update_api_activity = update_api_activity
+
+
+class Processes:
+    """Processor time of the container's processes except the server and the first one, with that of ended children."""
+
+    def __init__(self, share: float, folder: Path = Path("/proc")) -> None:
+        self._share = share
+        self._folder = folder
+        self._ticks = os.sysconf("SC_CLK_TCK")
+        self._seen = dict(self._read())
+        self._looked_at = time.monotonic()
+
+    def are_busy(self) -> bool:
+        """Whether one process has used more than its share since the last call."""
+        seen, at = dict(self._read()), time.monotonic()
+        allowed = self._share * (at - self._looked_at)
+        used = (seconds - self._seen.get(process, 0.0) for process, seconds in seen.items())
+        busy = any(seconds > allowed for seconds in used)
+        self._seen, self._looked_at = seen, at
+        return busy
+
+    def _read(self) -> Iterator[tuple[tuple[str, str], float]]:
+        """Seconds by number and start time of a process: numbers are reused."""
+        skipped = {"1", str(os.getpid())}
+        for entry in self._folder.iterdir():
+            if not entry.name.isdecimal() or entry.name in skipped:
+                continue
+            try:
+                # A program's name may contain spaces and parentheses.
+                fields = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
+            except OSError:
+                continue
+            yield (entry.name, fields[19]), sum(map(int, fields[11:15])) / self._ticks
+
+
+def runs_a_command(terminal: Any) -> bool:
+    """Whether a terminal's foreground process is another one than its shell."""
+    try:
+        return bool(os.tcgetpgrp(terminal.ptyproc.fd) != terminal.ptyproc.pid)
+    except OSError:
+        # The shell has ended.
+        return False
+
+
+class Activity:
+    """Replaces the `last_activity` method of Jupyter's web application."""
+
+    def __init__(self, app: Any, processes: Processes) -> None:
+        self._app = app
+        self._counted = app.web_app.last_activity
+        self._processes = processes
+        self._processes_at = now()
+
+    def look(self) -> None:
+        """Look at the processor time; to be called every PERIOD seconds."""
+        if self._processes.are_busy():
+            self._processes_at = now()
+
+    def __call__(self) -> datetime:
+        if self._kernels_are_busy() or any(map(runs_a_command, self._terminals())):
+            return now()
+        sent = [terminal.last_activity for terminal in self._terminals() if hasattr(terminal, "last_activity")]
+        return max(self._counted(), self._processes_at, *sent)
+
+    def _kernels_are_busy(self) -> bool:
+        kernels = self._app.kernel_manager
+        states = [getattr(kernels.get_kernel(name), "execution_state", "") for name in kernels.list_kernel_ids()]
+        return "busy" in states
+
+    def _terminals(self) -> list[Any]:
+        manager = self._app.web_app.settings.get("terminal_manager")
+        return list(manager.terminals.values()) if manager else []
+
+
+class Reports:
+    """Replaces the `notify_activity` method of JupyterHub's extension, which sends the same report again and again."""
+
+    def __init__(self, send: Callable[[], Awaitable[None]], activity: Callable[[], datetime]) -> None:
+        self._send = send
+        self._activity = activity
+        self._sent: datetime | None = None
+        self._sent_at = 0.0
+
+    async def __call__(self) -> None:
+        activity, at = self._activity(), time.monotonic()
+        if activity != self._sent or at - self._sent_at > IDLE_INTERVAL:
+            # Raises an exception if the hub has not taken it.
+            await self._send()
+            self._sent, self._sent_at = activity, at
+
+
+def report_to_the_hub(app: Any, environ: Mapping[str, str]) -> None:
+    """Have JupyterHub's extension mark its reports, and report every INTERVAL seconds if the hub says nothing else."""
+    point = app.extension_manager.extension_points.get("jupyterhub-singleuser")
+    hub = point.app if point else None
+    if hub is None or not hub.hub_activity_url:
+        return
+    hub.hub_activity_url += MARK
+    if not environ.get("JUPYTERHUB_ACTIVITY_INTERVAL"):
+        hub.hub_activity_interval = INTERVAL
+    hub.notify_activity = Reports(hub.notify_activity, app.web_app.last_activity)
+
+
+def _jupyter_server_extension_points() -> list[dict[str, str]]:
+    return [{"module": __name__}]
+
+
+def _load_jupyter_server_extension(app: Any) -> None:
+    from jupyter_server.base.handlers import APIHandler
+    from tornado.ioloop import PeriodicCallback
+
+    ignore_polls(APIHandler)
+    share = SHARE * min(1.0, float(os.environ.get("CPU_LIMIT") or 1))
+    activity = Activity(app, Processes(share))
+    app.web_app.last_activity = activity
+    PeriodicCallback(activity.look, PERIOD * 1000).start()
+    report_to_the_hub(app, os.environ)
