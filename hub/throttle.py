@@ -158,6 +158,15 @@ def client(forwarded: str, peer: str, in_front: int) -> str:
     return canonical(told[-1 - in_front] if len(told) > in_front else told[0]) or canonical(peer) or "unknown"
 
 
+def is_of_a_proxy(forwarded: str, in_front: int) -> bool:
+    """Whether the client's address looks as if another proxy had that address: it is private, and forwards another."""
+    told = [text.strip() for text in forwarded.split(",")]
+    try:
+        return len(told) > in_front + 1 and not ipaddress.ip_address(told[-1 - in_front]).is_global
+    except ValueError:
+        return False
+
+
 def canonical(text: str) -> str:
     """An address as it is counted: of IPv6, the network that one client has; empty if it is not an address."""
     try:
@@ -189,6 +198,7 @@ class _Throttled(Authenticator):
         self._throttle = Throttle()
         self._proxies = Proxies()
         self._waiting = 0
+        self._has_warned = False
 
     async def get_authenticated_user(self, handler: Any, data: Any) -> Any:
         account, address = self._account(data), await self._address(handler.request)
@@ -229,5 +239,13 @@ class _Throttled(Authenticator):
         near = peer(request)
         forwarded = request.headers.get("X-Forwarded-For", "")
         if forwarded and await self._proxies.has(near):
-            return client(forwarded, near, self.in_front)
+            found = client(forwarded, near, self.in_front)
+            if is_of_a_proxy(forwarded, self.in_front) and not self._has_warned:
+                self._has_warned = True
+                self.log.warning(
+                    "%s forwards a sign-in. If that is a reverse proxy of yours, add 1 to PROXIES_IN_FRONT in .env: "
+                    "else the limits of password guessing count all users as one address.",
+                    found,
+                )
+            return found
         return canonical(near) or "unknown"

@@ -128,6 +128,20 @@ def test_client_what_a_client_writes_does_not_count(forwarded: str, in_front: in
     assert throttle.client(forwarded, "10.0.0.9", in_front) == expected
 
 
+@pytest.mark.parametrize(
+    ("forwarded", "in_front", "expected"),
+    [
+        ("192.0.2.1, 172.18.0.1", 0, True),
+        ("8.8.8.8, 172.18.0.1", 1, False),
+        ("9.9.9.9, 8.8.8.8", 0, False),
+        ("10.1.2.3", 0, False),
+        ("x, y", 0, False),
+    ],
+)
+def test_proxy_of_the_operator_that_is_not_counted_is_noticed(forwarded: str, in_front: int, expected: bool) -> None:
+    assert throttle.is_of_a_proxy(forwarded, in_front) is expected
+
+
 async def test_proxies_are_known_by_their_names() -> None:
     assert await throttle.Proxies(("localhost",)).has("127.0.0.1")
     proxies = throttle.Proxies(("no-such-host.invalid",))
