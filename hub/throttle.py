@@ -4,6 +4,8 @@
 - Address: a hundred wrong passwords at once, whatever the account, then one check in three seconds. All users have one
   password, so that a name is easily changed. An account that has signed in from this address before, and has no
   wrong password to wait for, does not wait for this.
+- Account and browser: a browser that has signed in to an account before has five wrong passwords of its own, and waits
+  for no others. So an attacker at the same address does not lock out the user. A signed cookie shows it.
 - Account: after fifty wrong passwords from any addresses, each attempt takes up to five seconds longer. It is never
   refused: else an attacker could lock out the user.
 
@@ -13,8 +15,10 @@ Only wrong passwords count. An attempt that would wait longer than PATIENCE is r
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import ipaddress
 import math
+import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Mapping
@@ -32,6 +36,9 @@ WAITING = 500
 SLOWER = 5.0
 # Of each table. The entry that was used least recently goes first.
 ENTRIES = 20_000
+# Shows that a browser has signed in to an account before; for how many days.
+COOKIE = "dockyard-known-browser"
+DAYS = 90
 # By these names, the hub reaches the kit's proxy.
 PROXY = ("proxy-api", "proxy")
 
@@ -80,26 +87,26 @@ class Throttle:
         self._lines = Limit(3, 10.0)
         self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
 
-    def admit(self, account: str, address: str) -> float:
+    def admit(self, account: str, address: str, browser: str = "") -> float:
         """Seconds that an attempt has to wait before its password is checked; it counts as wrong from here on.
 
-        More than PATIENCE: it is refused, and does not count.
+        More than PATIENCE: it is refused, and does not count. `browser` is the id of one that is known to the account.
         """
-        now, pair = self._clock(), (account, address)
+        now, pair = self._clock(), (account, browser or address)
         wait = self._pairs.wait(pair, now)
-        if not (pair in self._known and self._pairs.is_clear(pair, now)):
+        if not browser and not (pair in self._known and self._pairs.is_clear(pair, now)):
             wait = max(wait, self._addresses.wait(address, now))
         if wait > PATIENCE:
             return wait
-        slower = min(SLOWER, self._accounts.wait(account, now)) if pair not in self._known else 0.0
+        slower = min(SLOWER, self._accounts.wait(account, now)) if not browser and pair not in self._known else 0.0
         self._pairs.take(pair, now)
         self._addresses.take(address, now)
         self._accounts.take(account, now)
         return max(wait, slower)
 
-    def succeeded(self, account: str, address: str) -> None:
+    def succeeded(self, account: str, address: str, browser: str = "") -> None:
         """The password was right: the attempt does not count, nor do earlier ones of this account and address."""
-        self._pairs.forget((account, address))
+        self._pairs.forget((account, browser or address))
         self._addresses.give_back(address)
         self._accounts.give_back(account)
         self._known.pop((account, address), None)
@@ -185,6 +192,10 @@ def shown(account: str) -> str:
     return ascii(account[:64]) + (f"... ({len(account)} characters)" if len(account) > 64 else "")
 
 
+def _digest(account: str) -> str:
+    return hashlib.sha256(account.encode(errors="replace")).hexdigest()[:32]
+
+
 def throttled(authenticator: type[Authenticator], in_front: int) -> type[Authenticator]:
     """`authenticator` with the limits of this module; its name and configuration stay."""
     return type(authenticator.__name__, (_Throttled, authenticator), {"in_front": in_front})
@@ -202,7 +213,8 @@ class _Throttled(Authenticator):
 
     async def get_authenticated_user(self, handler: Any, data: Any) -> Any:
         account, address = self._account(data), await self._address(handler.request)
-        wait = self._throttle.admit(account, address) if self._waiting < WAITING else PATIENCE + 1
+        browser = self._browser(handler, account)
+        wait = self._throttle.admit(account, address, browser) if self._waiting < WAITING else PATIENCE + 1
         if wait > PATIENCE:
             if self._throttle.logs_refusal(address):
                 self.log.warning(
@@ -220,10 +232,23 @@ class _Throttled(Authenticator):
                 self._waiting -= 1
         user = await super().get_authenticated_user(handler, data)
         if user:
-            self._throttle.succeeded(account, address)
+            self._throttle.succeeded(account, address, browser)
+            self._remember_browser(handler, account)
         else:
             self.log.warning("Sign-in as %s from %s failed.", shown(account), address)
         return user
+
+    def _browser(self, handler: Any, account: str) -> str:
+        """Id of a browser that has signed in to the account before; empty for all others."""
+        found = handler.get_secure_cookie(COOKIE, max_age_days=DAYS) or b""
+        whose, _, number = found.decode(errors="replace").partition(":")
+        return f"browser {number}" if number and whose == _digest(account) else ""
+
+    def _remember_browser(self, handler: Any, account: str) -> None:
+        # Programs that ask for a token are no browsers.
+        if handler.request.path.endswith("/login"):
+            value = f"{_digest(account)}:{secrets.token_hex(16)}"
+            handler._set_cookie(COOKIE, value, path=handler.hub.base_url, expires_days=DAYS)
 
     async def authenticate(self, handler: Any, data: Any) -> Any:
         # JupyterHub compares passwords by a function that raises an exception for other characters.

@@ -272,6 +272,8 @@ def test_cookies_are_for_the_hub_alone_and_narrow(wendy: User) -> None:
     about = {(cookie.name, cookie.path): cookie for cookie in wendy.session.cookies}
     assert set(about) == {
         ("jupyterhub-hub-login", "/hub/"),
+        # By which its user is not locked out by others' guesses.
+        ("dockyard-known-browser", "/hub/"),
         ("jupyterhub-session-id", "/"),
         ("jupyterhub-user-wendy", "/user/wendy/"),
         ("_xsrf", "/hub/"),

@@ -33,15 +33,17 @@ def run_in_a_terminal(user: User, command: str) -> None:
 
 
 def test_servers_that_compute_go_on_and_an_idle_tab_keeps_none(running: Kit, browser: Browser) -> None:
-    kim, lou, max_ = (running.user(name).sign_in().started() for name in ("kim", "lou", "max"))
+    kim = running.user("kim").sign_in().started()
     with kim.kernel() as kernel:
         # Says nothing, and uses no processor time.
         kernel.begin("import time; time.sleep(900)")
         wait_until(
             lambda: [one["execution_state"] for one in kim.server("GET", "/api/kernels").json()] == ["busy"], timeout=30
         )
+    lou = running.user("lou").sign_in().started()
     with lou.kernel() as kernel:
         kernel.run(THREAD)
+    max_ = running.user("max").sign_in().started()
     run_in_a_terminal(max_, "sleep 900")
     ira = running.user("ira")
     with do.page(browser) as page:

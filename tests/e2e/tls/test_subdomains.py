@@ -74,6 +74,7 @@ def test_a_server_has_a_host_of_its_own(apart: Kit, local_browser: Browser) -> N
     domains = {(cookie.name, cookie.domain) for cookie in bob.session.cookies if cookie.name != "_xsrf"}
     assert domains == {
         ("jupyterhub-hub-login", "hub.test"),
+        ("dockyard-known-browser", "hub.test"),
         # Says only which sign-in a server's own cookie is of.
         ("jupyterhub-session-id", ".hub.test"),
         ("jupyterhub-user-bob", "bob.hub.test"),

@@ -175,8 +175,14 @@ def test_shown_a_name_is_one_short_line(name: str, expected: str) -> None:
 def handler(address: str = "192.0.2.1", **headers: str) -> Any:
     context = SimpleNamespace(_orig_remote_ip=address)
     given = HTTPHeaders({name.replace("_", "-"): value for name, value in headers.items()})
+    connection = SimpleNamespace(context=context)
+    cookies: dict[str, bytes] = {}
     return SimpleNamespace(
-        request=SimpleNamespace(headers=given, connection=SimpleNamespace(context=context), remote_ip="203.0.113.9")
+        request=SimpleNamespace(headers=given, connection=connection, remote_ip="203.0.113.9", path="/hub/login"),
+        hub=SimpleNamespace(base_url="/hub/"),
+        cookies=cookies,
+        get_secure_cookie=lambda name, max_age_days: cookies.get(name),
+        _set_cookie=lambda name, value, path, expires_days: cookies.update({name: value.encode()}),
     )
 
 
@@ -223,6 +229,21 @@ async def test_sign_in_the_right_password_is_taken_when_it_has_waited(monkeypatc
     assert (await sign_in(made, handler(), password=PASSWORD))["name"] == "ann"
     assert time.monotonic() - began >= 0.3
     assert made._waiting == 0
+
+
+async def test_sign_in_a_browser_that_was_here_before_is_not_locked_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By an attacker at the same address, who guesses all the time. Its cookie is for its own account."""
+    monkeypatch.setattr(throttle, "PATIENCE", 0.0)
+    made, browser = authenticator(), handler()
+    assert (await sign_in(made, browser, password=PASSWORD))["name"] == "ann"
+    for number in range(200):
+        await sign_in(made, handler(), "ann")
+        await sign_in(made, handler(), f"user{number}")
+    assert (await sign_in(made, handler(), password=PASSWORD)).status_code == 429
+    assert (await sign_in(made, browser, "ben", PASSWORD)).status_code == 429
+    assert (await sign_in(made, browser, password=PASSWORD))["name"] == "ann"
+    answers = [await sign_in(made, browser) for _ in range(10)]
+    assert [getattr(answer, "status_code", None) for answer in answers] == [None] * 5 + [429] * 5
 
 
 async def test_sign_in_administrators_are_throttled_alike(monkeypatch: pytest.MonkeyPatch) -> None:
