@@ -15,6 +15,7 @@ An extension that sets `api_last_activity` or another setting that ends with `_l
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -26,6 +27,9 @@ from typing import Any
 PERIOD = 5.0
 # Share of what the server may use, of one core at most. An idle kernel uses less than a hundredth of a core.
 SHARE = 0.05
+# Share of the time in which a process runs or waits for a processor. On a busy machine, one that computes may get less
+# than SHARE; an idle kernel waited for 4 % of the time where thirty processes wanted two cores.
+WANTED = 0.25
 # Seconds between two reports if the hub sets no interval; the smallest CULL_IDLE_AFTER rests on it (hub/culling.py).
 INTERVAL = 45
 # Seconds between two reports of a server that is idle.
@@ -69,16 +73,19 @@ class Processes:
         self._looked_at = time.monotonic()
 
     def are_busy(self) -> bool:
-        """Whether one process has used more than its share since the last call."""
+        """Whether one process has used more than its share since the last call, or has wanted to for long."""
         seen, at = dict(self._read()), time.monotonic()
-        allowed = self._share * (at - self._looked_at)
-        used = (seconds - self._seen.get(process, 0.0) for process, seconds in seen.items())
-        busy = any(seconds > allowed for seconds in used)
+        passed = at - self._looked_at
+        busy = False
+        for process, (used, waited) in seen.items():
+            used_before, waited_before = self._seen.get(process, (0.0, 0.0))
+            used, waited = used - used_before, waited - waited_before
+            busy = busy or used > self._share * passed or (used > 0 and used + waited > WANTED * passed)
         self._seen, self._looked_at = seen, at
         return busy
 
-    def _read(self) -> Iterator[tuple[tuple[str, str], float]]:
-        """Seconds by number and start time of a process: numbers are reused."""
+    def _read(self) -> Iterator[tuple[tuple[str, str], tuple[float, float]]]:
+        """Seconds that a process has used and has waited, by its number and start time: numbers are reused."""
         skipped = {"1", str(os.getpid())}
         for entry in self._folder.iterdir():
             if not entry.name.isdecimal() or entry.name in skipped:
@@ -88,7 +95,17 @@ class Processes:
                 fields = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
             except OSError:
                 continue
-            yield (entry.name, fields[19]), sum(map(int, fields[11:15])) / self._ticks
+            yield (entry.name, fields[19]), (sum(map(int, fields[11:15])) / self._ticks, waited(entry))
+
+
+def waited(process: Path) -> float:
+    """Seconds that the threads of a process have waited for a processor; 0 if Linux does not count that."""
+    nanoseconds = 0
+    with contextlib.suppress(OSError):
+        for thread in (process / "task").iterdir():
+            with contextlib.suppress(OSError):
+                nanoseconds += int((thread / "schedstat").read_text().split()[1])
+    return nanoseconds / 1e9
 
 
 def runs_a_command(terminal: Any) -> bool:

@@ -105,8 +105,10 @@ def test_activity_a_closed_terminal_is_not_active() -> None:
 # Processor time
 
 
-def stat(folder: Path, pid: int, name: str = "python3", start: int = 1, ticks: int = 0) -> None:
-    (folder / str(pid)).mkdir(exist_ok=True)
+def stat(folder: Path, pid: int, name: str = "python3", start: int = 1, ticks: int = 0, waited: float = 0) -> None:
+    for number in (pid, pid + 1):
+        (folder / f"{pid}/task/{number}").mkdir(exist_ok=True, parents=True)
+        (folder / f"{pid}/task/{number}/schedstat").write_text(f"5 {int(waited * 1e9)} 7\n")
     fields = ["S", *["0"] * 10, str(ticks), "0", "0", "0", *["0"] * 4, str(start), "0"]
     (folder / str(pid) / "stat").write_text(f"{pid} ({name}) {' '.join(fields)}\n")
 
@@ -116,7 +118,10 @@ def processes(tmp_path: Path) -> Any:
     (tmp_path / "self").mkdir()
     for pid in (1, os.getpid(), 40):
         stat(tmp_path, pid)
-    return activity.Processes(0.05, tmp_path)
+    found = activity.Processes(0.05, tmp_path)
+    # A minute later.
+    found._looked_at -= 60
+    return found
 
 
 @pytest.mark.parametrize(
@@ -126,6 +131,10 @@ def processes(tmp_path: Path) -> Any:
         ({"pid": 40, "ticks": 100_000}, True),
         ({"pid": 40, "name": "a ) b (", "ticks": 100_000}, True),
         ({"pid": 41, "ticks": 100_000}, True),
+        # The machine is busy, and the process gets little.
+        ({"pid": 40, "ticks": 1, "waited": 500}, True),
+        # It has not run.
+        ({"pid": 40, "waited": 500}, False),
         # The server itself, which answers an open tab, and what reaps its processes.
         ({"pid": os.getpid(), "ticks": 100_000}, False),
         ({"pid": 1, "ticks": 100_000}, False),
@@ -153,7 +162,9 @@ def test_processes_real_ones() -> None:
     with subprocess.Popen(["sleep", "300"]) as idle:
         found = activity.Processes(0.2)
         assert (str(idle.pid), Path(f"/proc/{idle.pid}/stat").read_text().split()[21]) in dict(found._read())
+        assert activity.waited(Path(f"/proc/{idle.pid}")) >= 0
         idle.kill()
+    assert activity.waited(Path(f"/proc/{idle.pid}")) == 0
 
 
 # Requests
