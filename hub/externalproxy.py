@@ -4,25 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from jupyterhub.proxy import ConfigurableHTTPProxy
 from jupyterhub.utils import url_path_join
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError
-from traitlets import Float
+from traitlets import Float, Unicode
+
+# An engine may lose its names, as after it has left a swarm. Containers keep their addresses.
+LAST_ADDRESS = Path("/srv/dockyard/data/proxy-address")
 
 import culling
 
 
-def own_address(proxy: str) -> str:
-    """Our address on the network on which a proxy has this name; our own name where the proxy's is not known."""
+def own_address(proxy: str, last: Path = LAST_ADDRESS) -> str:
+    """Our address on the network on which a proxy has this name, or had its last address; our own name if both fail."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
+        for address in filter(None, (proxy, read(last))):
             # Sends nothing: it chooses the way there.
-            probe.connect((proxy, 8001))
-        except OSError:
-            return "hub"
-        return str(probe.getsockname()[0])
+            with suppress(OSError):
+                probe.connect((address, 8001))
+                return str(probe.getsockname()[0])
+    return "hub"
+
+
+def read(last: Path) -> str:
+    """The address that was kept; empty where there is none."""
+    with suppress(OSError):
+        return last.read_text()
+    return ""
+
+
+def keep(address: str, last: Path) -> None:
+    # Without room on the disk, it is kept next time.
+    with suppress(OSError):
+        last.write_text(address)
 
 
 class ExternalProxy(ConfigurableHTTPProxy):
@@ -32,11 +51,20 @@ class ExternalProxy(ConfigurableHTTPProxy):
     every `watch_interval` seconds, and as soon as a proxy answers that it does not know it, all routes are put back.
     """
 
+    api_url: Any
     watch_interval = Float(2.0, config=True, help="Seconds between two looks at the proxy's table.")
+    last_address = Unicode(
+        "",
+        config=True,
+        help="File that keeps the last address of the proxy, used while the engine does not resolve its name. Default: "
+        "no file. Leave it empty where addresses pass to other containers, as on a swarm.",
+    )
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.should_start = False
+        # As configured, with a name.
+        self._named_url: str = self.api_url
         self._watch: asyncio.Task[None] | None = None
 
     async def get_all_routes(self) -> Any:
@@ -46,6 +74,31 @@ class ExternalProxy(ConfigurableHTTPProxy):
         await super().check_routes(user_dict, service_dict, routes)
         if self._watch is None:
             self._watch = asyncio.create_task(self._put_back(user_dict, service_dict))
+
+    async def api_request(self, path: str, method: str = "GET", body: Any = None) -> Any:
+        await self._choose_address()
+        return await super().api_request(path, method, body)
+
+    async def _choose_address(self) -> None:
+        """Have `api_url` contain the proxy's name, or its last address while the name can't be resolved."""
+        if not self.last_address:
+            return
+        named, last = urlsplit(self._named_url), Path(self.last_address)
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(named.hostname, None, family=socket.AF_INET)
+        except OSError:
+            if known := read(last):
+                self._use(named._replace(netloc=f"{known}:{named.port}").geturl())
+            return
+        self._use(self._named_url)
+        address = str(found[0][4][0])
+        if address != read(last):
+            keep(address, last)
+
+    def _use(self, url: str) -> None:
+        if url != self.api_url:
+            self.log.warning("The proxy's API is now asked at %s", url)
+            self.api_url = url
 
     async def _put_back(self, user_dict: Any, service_dict: Any) -> None:
         while True:
@@ -59,6 +112,7 @@ class ExternalProxy(ConfigurableHTTPProxy):
 
     async def _has_lost_its_routes(self) -> bool:
         """True where the proxy says that it does not know the hub; False also where it does not answer."""
+        await self._choose_address()
         host = self.app.domain if self.host_routing else ""
         url = url_path_join(self.api_url, "api/routes", host, self.app.hub.base_url)
         headers = {"Authorization": f"token {self.auth_token}"}

@@ -10,7 +10,7 @@ import database
 import profilesfile
 import sharing
 import web
-from externalproxy import own_address
+from externalproxy import LAST_ADDRESS, own_address
 from loading import load
 from reading import Mistakes
 from signin import sign_in
@@ -45,6 +45,7 @@ c.JupyterHub.last_activity_interval = culling.TABLE_READ_EVERY
 c.JupyterHub.allow_named_servers = settings.named_servers
 c.JupyterHub.proxy_class = "externalproxy.ExternalProxy"
 c.ExternalProxy.api_url = "http://proxy-api:8001"
+c.ExternalProxy.last_address = "" if settings.spawner == "swarm" else str(LAST_ADDRESS)
 c.ExternalProxy.auth_token = settings.proxy_auth_token.get_secret_value()
 # The route by which a proxy shows that it still has its table.
 host = urlsplit(settings.public_url).hostname if settings.subdomains else ""
