@@ -23,6 +23,11 @@ die() {
   printf 'dockyard: %s\n' "$*" >&2
   exit 1
 }
+# Options of docker run and docker create: docker's client would have them use its proxy.
+direct=()
+while read -r variable; do direct+=(--env "$variable"); done < <(grep -v '^#' compose/no-proxy.env)
+unset variable
+
 is_root() { [ "$(id -u)" = 0 ]; }
 
 # wait_for SECONDS COMMAND...: true as soon as COMMAND succeeds, false when the time is over.

@@ -98,8 +98,9 @@ COMBINATIONS = [chosen for size in range(len(OVERLAYS) + 1) for chosen in combin
 needs_compose = pytest.mark.skipif(not shutil.which("docker"), reason="there is no docker compose: make engine")
 
 
-def config(*overlays: str) -> dict[str, Any]:
-    """What compose makes of compose.yaml and these overlays, with nothing but .env.example's defaults."""
+def config(*overlays: str, sheet: str = "") -> dict[str, Any]:
+    """What compose makes of compose.yaml and these overlays, with nothing but .env.example's defaults; the hub has the
+    variables of `sheet`, too."""
     files = ["compose.yaml", *(f"compose.{name}.yaml" for name in overlays)]
     command = [
         "docker",
@@ -112,7 +113,7 @@ def config(*overlays: str) -> dict[str, Any]:
     environ = {"PATH": os.environ["PATH"], "COMPOSE_PROJECT_NAME": "dockyard"}
     with TemporaryDirectory() as folder:
         shutil.copytree(ROOT / "compose", f"{folder}/compose")
-        Path(folder, ".env").touch()
+        Path(folder, ".env").write_text(sheet)
         done = subprocess.run(command, cwd=f"{folder}/compose", env=environ, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout.replace(folder, "")))
@@ -181,7 +182,27 @@ def test_the_gate_is_alone_with_the_socket_and_has_no_secret() -> None:
     assert services["gate"]["network_mode"] == "none"
     assert {"secrets", "ports", "env_file"}.isdisjoint(services["gate"])
     of_a_swarm = {"spawner", "home_driver", "home_driver_opts"}
-    assert set(services["gate"]["environment"]) == {name.upper() for name in set(gate.SETTINGS) - of_a_swarm}
+    assert set(services["gate"]["environment"]) - PROXIES == {name.upper() for name in set(gate.SETTINGS) - of_a_swarm}
+
+
+# What docker's client sets where its configuration has a proxy.
+PROXIES = {f"{name}_proxy" for name in ("http", "https", "ftp", "no", "all")}
+PROXIES |= {name.upper() for name in PROXIES}
+
+
+@needs_compose
+def test_no_service_has_the_proxy_of_dockers_client_and_the_hub_the_one_of_the_sheet() -> None:
+    services = config(*OVERLAYS, sheet="HTTPS_PROXY=http://proxy.test:3128\n")["services"]
+    given = {name: {one: spec["environment"].get(one) for one in PROXIES} for name, spec in services.items()}
+    empty = dict.fromkeys(PROXIES, "")
+    assert given == dict.fromkeys(services, empty) | {"hub": empty | {"HTTPS_PROXY": "http://proxy.test:3128"}}
+
+
+def test_no_container_of_a_script_has_the_proxy_of_dockers_client() -> None:
+    for path in SCRIPTS:
+        for line in path.read_text().splitlines():
+            if re.search(r"\bdocker (run|create)\b", line) and not line.lstrip().startswith("#"):
+                assert '"${direct[@]}"' in line or '"${options[@]}"' in line, f"{name(path)}: {line}"
 
 
 @needs_compose
