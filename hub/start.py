@@ -17,7 +17,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 import database
 import envfile
+import gatelists
 import onehub
+import profilesfile
 from loading import load
 from reading import Mistakes
 
@@ -39,13 +41,17 @@ def line(url: str, why: str) -> str:
     return f"Waiting for the database {where.database} at {where.host}: {said}"
 
 
+def log(text: str) -> None:
+    print(f"[W {datetime.now():%Y-%m-%d %H:%M:%S} start] {text}", file=sys.stderr, flush=True)
+
+
 def wait(url: str, pause: float = 1, remind: float = 30) -> None:
     """Return when the database can be used, and is ours alone; until then say why it can't."""
     said, said_at = "", 0.0
     while why := database.why_not(url) or others(url):
         now = time.monotonic()
         if why != said or now > said_at + remind:
-            print(f"[W {datetime.now():%Y-%m-%d %H:%M:%S} start] {line(url, why)}", file=sys.stderr, flush=True)
+            log(line(url, why))
             said, said_at = why, now
         time.sleep(pause)
 
@@ -75,9 +81,14 @@ def main(arguments: list[str]) -> None:
     try:
         take(SHEET)
         settings = load()
+        profilesfile.load(settings.profiles_file)
     except Mistakes as mistakes:
         sys.exit("The hub does not start. Wrong in .env:\n" + "\n".join(f"  - {line}" for line in mistakes.lines))
     wait(settings.database)
+    # On a swarm the two have the same config, which nobody can change.
+    may_differ = settings.profiles_file and (settings.spawner, settings.engine_access) == ("docker", "gate")
+    if may_differ and (why := gatelists.agree(profilesfile.MOUNTED)):
+        log(f"Starts may be refused: {why}. Run `make up`")
     # In this process, which has the lock.
     jupyterhub(arguments)
 

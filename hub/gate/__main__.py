@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 from aiohttp import web
 
+import gatelists
 from gate import PORT, token
 from gate.allowed import Allowed, allowed
 from gate.audit import FOLDER, Audit
@@ -48,8 +49,12 @@ SETTINGS = (
 )
 
 
-def from_settings(settings: Any) -> Allowed:
-    return allowed(settings, yaml.safe_load(PROFILES.read_text()) if settings.profiles_file else [])
+def read_profiles(settings: Any) -> bytes:
+    return PROFILES.read_bytes() if settings.profiles_file else b""
+
+
+def from_settings(settings: Any, profiles: bytes = b"") -> Allowed:
+    return allowed(settings, yaml.safe_load(profiles) if settings.profiles_file else [])
 
 
 async def abandoned(socket: str, pause: float = LOOK_EVERY) -> None:
@@ -77,6 +82,17 @@ async def flushed(audit: Audit, pause: float = FLUSH_EVERY) -> None:
         audit.flush()
 
 
+async def ends_when_asked(folder: Path, ended: asyncio.Event) -> asyncio.Server:
+    """Listen for a hub that has read other profiles: the engine starts a gate that has ended, with those."""
+
+    async def heard(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+        print("The hub has other profiles: the gate ends, for the engine to start it again.", flush=True)
+        ended.set()
+
+    return await asyncio.start_unix_server(heard, folder / gatelists.AGAIN)
+
+
 async def serve(settings: Any, path: str, known_by: str) -> None:
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -91,8 +107,13 @@ async def serve(settings: Any, path: str, known_by: str) -> None:
         return
     engine = Engine(SOCKET)
     audit = Audit(folder=FOLDER if FOLDER.is_dir() else None)
-    runner = Server(SwarmCalls(engine, from_settings(settings)), audit, token=known_by).runner()
+    profiles = read_profiles(settings)
+    runner = Server(SwarmCalls(engine, from_settings(settings, profiles)), audit, token=known_by).runner()
     flushing = asyncio.create_task(flushed(audit))
+    asked = None
+    if path:
+        gatelists.show(profiles, Path(path).parent)
+        asked = await ends_when_asked(Path(path).parent, ended)
     await engine.start()
     await runner.setup()
     try:
@@ -100,6 +121,8 @@ async def serve(settings: Any, path: str, known_by: str) -> None:
         await ended.wait()
     finally:
         flushing.cancel()
+        if asked:
+            asked.close()
         await runner.cleanup()
         await engine.close()
         audit.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import docker
 import pytest
 from playwright.sync_api import Browser, expect
 
@@ -76,6 +77,31 @@ def test_named_servers_run_side_by_side(running: Kit) -> None:
     for name in ("one", "two"):
         assert nora.start(name)[-1].get("ready")
     assert {server.labels["dockyard.server"] for server in running.servers() if "nora" in server.name} == {"one", "two"}
+
+
+def test_a_hub_that_is_restarted_alone_has_the_gate_read_the_profiles_again(running: Kit, profiles_file: Path) -> None:
+    """Of a file that an editor has replaced, a container keeps the former one until it starts again."""
+    good, image = profiles_file.read_text(), f"{running.project}-other:1"
+    docker.from_env().images.get(f"{running.project}-singleuser:0.1.0").tag(image)
+    replacement = profiles_file.with_name("replacement.yaml")
+    rosa = running.user("rosa").sign_in()
+    try:
+        replacement.write_text(f"{good}- display_name: Other\n  docker_override: {{image: '{image}'}}\n")
+        replacement.replace(profiles_file)
+        running.compose("restart", "--no-deps", "hub")
+        running.wait_for("hub")
+        assert rosa.api("POST", "/users/rosa/server", json={"profile": "other"}).status_code in {201, 202}
+        wait_until(lambda: rosa.model()["servers"][""]["ready"], timeout=60)
+        assert running.server_of("rosa").attrs["Config"]["Image"] == image
+        rosa.stop()
+    finally:
+        for server in running.servers():
+            if server.labels.get("dockyard.user") == "rosa":
+                server.remove(force=True)
+        docker.from_env().images.remove(image)
+        profiles_file.write_text(good)
+    said = running.make("up").stdout
+    assert ("hub: PROFILES_FILE" in said, "gate: PROFILES_FILE" in said) == (True, True), said
 
 
 def test_mistakes_in_the_profiles_are_told_by_their_lines(running: Kit, profiles_file: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
 import socket
 import subprocess
@@ -16,7 +18,7 @@ from playwright.sync_api import Browser, expect
 
 from support import browser as do
 from support.kit import Kit
-from support.user import User
+from support.user import Refused, User
 from support.wait import wait_until
 
 
@@ -83,6 +85,19 @@ class TestSecretInAFile:
         restored.write_env(USER_PASSWORD=None, USER_PASSWORD_FILE=str(secret))
         restored.make("up")
         User(restored.url, "mona", "from-a-file-of-mine").sign_in()
+
+        rotated = tmp_path / "rotated"
+        rotated.write_text("another-one-of-mine\n")
+        rotated.chmod(0o644)
+        rotated.replace(secret)
+        said = restored.make("up").stdout
+        assert "hub: USER_PASSWORD_FILE changed" in said
+        with pytest.raises(Refused):
+            User(restored.url, "mona", "from-a-file-of-mine").sign_in()
+        User(restored.url, "mona", "another-one-of-mine").sign_in()
+        # Nothing that the password could be guessed from is on the engine.
+        digest = hashlib.sha256(secret.read_bytes()).hexdigest()[:12]
+        assert digest not in json.dumps(restored.container("hub").attrs)
 
     @pytest.mark.skipif(os.getuid() != 0, reason="only root can make a file that the hub's user can't read")
     def test_one_that_the_hub_may_not_read(self, restored: Kit, tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import docker
 
@@ -33,6 +35,43 @@ def test_a_second_up_finds_all_done(up: Kit) -> None:
     up.make("up")
     assert states(up) == before
     assert up.env_file.read_text() == text
+
+
+def test_up_after_a_changed_file_recreates_what_reads_it_and_says_why(up: Kit) -> None:
+    """Users' servers go on, with the websockets of their notebooks."""
+    own = up.folder / "hub/config.d/50-own.py"
+    before, gate = states(up), up.container("gate").id
+    hugo = up.user("hugo").sign_in().started()
+    server = up.server_of("hugo").id
+    with hugo.kernel() as kernel:
+        kernel.run("x = 41")
+        own.write_text("c.JupyterHub.template_vars = {'hub_title': 'Changed'}\n")
+        own.chmod(0o644)
+        try:
+            said = up.make("up").stdout
+            assert "hub: config.d/50-own.py" in said
+            assert "gate: " not in said
+            assert "Changed" in hugo.session.get(f"{up.url}/hub/home", timeout=30).text
+            after = states(up)
+            assert (after["hub"] != before["hub"], after["proxy"]) == (True, before["proxy"])
+            # The same content, written again.
+            own.write_text(own.read_text())
+            said = up.make("up").stdout
+            assert (states(up), "config.d" in said) == (after, False)
+            # As an editor does: another file of the same name.
+            draft = own.with_name(".50-own.py.new")
+            draft.write_text("c.JupyterHub.template_vars = {'hub_title': 'Again'}\n")
+            draft.chmod(0o644)
+            draft.replace(own)
+            assert "hub: config.d/50-own.py changed" in up.make("up").stdout
+            assert "Again" in hugo.session.get(f"{up.url}/hub/home", timeout=30).text
+        finally:
+            own.unlink()
+        assert "hub: config.d/50-own.py was removed" in up.make("up").stdout
+        assert kernel.run("print(x + 1)") == "42\n"
+    assert (up.server_of("hugo").id, up.container("gate").id) == (server, gate)
+    assert states(up)["proxy"] == before["proxy"]
+    hugo.stop()
 
 
 def test_status_and_logs(up: Kit) -> None:
@@ -73,6 +112,22 @@ def test_destroy_asks(up: Kit) -> None:
     assert done.returncode != 0
     assert "FORCE=1" in done.stdout
     assert up.container("hub").status == "running"
+
+
+def test_the_proxy_of_dockers_client_reaches_no_container(up: Kit, tmp_path: Path) -> None:
+    """Nor do the kit's checks ask it, which does not answer."""
+    proxy = "http://someone:hunter2@127.0.0.1:9"
+    (tmp_path / "config.json").write_text(
+        json.dumps({"proxies": {"default": dict.fromkeys(("httpProxy", "httpsProxy", "ftpProxy", "allProxy"), proxy)}})
+    )
+    environ = {"DOCKER_CONFIG": str(tmp_path)}
+    up.run("docker", "compose", "up", "--detach", "--wait", "--force-recreate", env=environ)
+    lola = up.user("lola").sign_in().started()
+    for container in (*(up.container(name) for name in ("hub", "proxy", "gate")), up.server_of("lola")):
+        assert "hunter2" not in json.dumps(container.attrs), container.name
+    lola.stop()
+    doctor = up.make("doctor", check=False, env=environ)
+    assert doctor.returncode == 0, doctor.stdout
 
 
 def test_the_shells_variables_do_not_beat_the_sheet(up: Kit) -> None:

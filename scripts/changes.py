@@ -1,0 +1,319 @@
+"""Which services have to be recreated since a file that they read has changed. Compose looks at settings only.
+
+    python3 scripts/changes.py find IMAGE    prints their names; what changed goes to standard error
+    python3 scripts/changes.py keep          after `compose up`: remembers what the containers have read
+
+`find` takes from compose which files a service mounts, by itself or by an overlay, and hashes them in a container of
+IMAGE as root: the operator need not be able to read a secret. What containers have read is in `.env.applied`, which
+never leaves this machine: a short secret could be guessed from its hash. A container that this file does not know, or
+that was started again since, has read what was there when it started.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import hmac
+import io
+import json
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, NamedTuple
+
+APPLIED = Path(".env.applied")
+# The kernel's clock for files is that of its last tick.
+TICK = 0.1
+# Variables of the client's proxy, each empty.
+DIRECT = Path("compose/no-proxy.env")
+
+# Runs in the container: for each folder or file below /content its regular files, and when each was last changed.
+DIGEST = """
+import hashlib, json, os
+found = {}
+for number in os.listdir("/content"):
+    files = found[number] = {}
+    top = os.path.join("/content", number)
+    folders = os.walk(top) if os.path.isdir(top) else [("/content", [], [number])]
+    for folder, below, names in folders:
+        below[:] = [name for name in below if name != "__pycache__" and not name.startswith(".")]
+        if os.path.isdir(top):
+            files[os.path.relpath(folder, top) + "/"] = ["", os.stat(folder).st_ctime]
+        for name in names:
+            path = os.path.join(folder, name)
+            if os.path.isfile(path):
+                about = os.stat(path)
+                try:
+                    digest = hashlib.sha256()
+                    with open(path, "rb") as file:
+                        while block := file.read(2**20):
+                            digest.update(block)
+                    content = digest.hexdigest()
+                except OSError:
+                    # A file server may refuse root.
+                    content = f"{about.st_size} {about.st_mtime_ns}"
+                files[os.path.relpath(path, top)] = [content, about.st_ctime]
+print(json.dumps(found))
+"""
+
+
+class Content(NamedTuple):
+    # Empty for a folder.
+    digest: str
+    # Seconds since 1970.
+    changed: float
+
+
+class Running(NamedTuple):
+    container: str
+    started: float
+
+
+# By service, and by the name that an operator knows a file by.
+Contents = dict[str, dict[str, Content]]
+
+
+def run(*command: str, text: str = "") -> str:
+    done = subprocess.run(command, input=text, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
+    return done.stdout
+
+
+def values(sheet: str) -> dict[str, str]:
+    """What `.env` says, once the checker has passed it."""
+    lines = (line.partition("=") for line in sheet.splitlines() if not line.startswith("#"))
+    return {name: value.strip("'") for name, _, value in lines}
+
+
+def settings_by_path(sheet: str) -> dict[str, str]:
+    """NAME_FILE by the path that `.env` gives it."""
+    return {value: name for name, value in values(sheet).items() if name.endswith("_FILE") and value}
+
+
+def mounted(config: Mapping[str, Any], folder: str) -> dict[str, set[str]]:
+    """Paths that each service reads: files, and folders of the kit itself that it may not write to."""
+    found: dict[str, set[str]] = {}
+    for name, service in config["services"].items():
+        paths = found[name] = set()
+        for volume in service.get("volumes") or ():
+            source = volume.get("source", "")
+            inside = os.path.realpath(source).startswith(os.path.realpath(folder) + os.sep)
+            if volume.get("type") == "bind" and ((inside and volume.get("read_only")) or not os.path.isdir(source)):
+                paths.add(source)
+        for kind in ("secrets", "configs"):
+            for one in service.get(kind) or ():
+                paths.add(config[kind][one["source"]].get("file", ""))
+    return {
+        name: {path for path in paths if os.path.isfile(path) or os.path.isdir(path)} for name, paths in found.items()
+    }
+
+
+def inline(config: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Secrets and configs of each service whose content an overlay or the environment has. Compose compares names."""
+
+    def text(about: Mapping[str, Any]) -> str:
+        return json.dumps([about, environ.get(about.get("environment", ""))], sort_keys=True)
+
+    return {
+        name: {
+            f"{kind}.{one['source']}": text(config[kind][one["source"]])
+            for kind in ("secrets", "configs")
+            for one in service.get(kind) or ()
+            if "file" not in config[kind][one["source"]]
+        }
+        for name, service in config["services"].items()
+    }
+
+
+def shown(path: str, below: str, folder: str, settings: Mapping[str, str]) -> str:
+    """How an operator calls a file: by its setting, by its place in the kit, or by its path."""
+    if path in settings:
+        return settings[path]
+    whole = os.path.normpath(os.path.join(path, below)) if below else path
+    return (
+        os.path.relpath(whole, folder).replace("hub/config.d", "config.d")
+        if whole.startswith(folder + os.sep)
+        else whole
+    )
+
+
+def is_read(name: str) -> bool:
+    """Not what editors leave behind, nor what only people read."""
+    return not name.startswith(".") and not name.endswith(("~", ".md", ".pyc"))
+
+
+def mount(number: int, path: str) -> str:
+    """An option of docker's for one more path to look at; `--volume` would make a folder of what does not exist."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(["type=bind", f"src={path}", f"dst=/content/{number}", "readonly"])
+    return f"--mount={text.getvalue()}"
+
+
+def keyed(salt: str, text: str) -> str:
+    return hmac.new(salt.encode(), text.encode(), hashlib.sha256).hexdigest() if text else ""
+
+
+def contents(config: Mapping[str, Any], image: str, salt: str, folder: str, sheet: str) -> Contents:
+    """What each service would read if it were started now."""
+    settings = settings_by_path(sheet)
+    paths = mounted(config, folder)
+    every = sorted(set().union(*paths.values()))
+    command = ["docker", "run", "--rm", "--interactive", "--network=none", "--user=0", "--read-only", "--cap-drop=ALL"]
+    command += ["--cap-add=DAC_READ_SEARCH", "--security-opt=no-new-privileges", "--entrypoint=python3"]
+    command += [f"--env={line}" for line in DIRECT.read_text().splitlines() if not line.startswith("#")]
+    digests = json.loads(run(*command, *map(mount, range(len(every)), every), image, "-", text=DIGEST)) if every else {}
+    files = {
+        path: {
+            shown(path, below if os.path.isdir(path) else "", folder, settings): Content(keyed(salt, digest), changed)
+            for below, (digest, changed) in digests[str(number)].items()
+            if is_read(os.path.basename(below.rstrip("/"))) or below == "./" or not os.path.isdir(path)
+        }
+        for number, path in enumerate(every)
+    }
+    found: Contents = {name: {} for name in paths}
+    for name, read in paths.items():
+        for path in read:
+            found[name].update(files[path])
+    for name, texts in inline(config, {**values(sheet), **os.environ}).items():
+        for key, text in texts.items():
+            found[name][key] = Content(keyed(salt, text), 0)
+    return found
+
+
+def running(project: str) -> dict[str, Running]:
+    """The containers of the kit's own services that run."""
+    labels = [f"com.docker.compose.project={project}", "com.docker.compose.oneoff=False"]
+    ids = run("docker", "ps", "--quiet", "--no-trunc", *(f"--filter=label={label}" for label in labels)).split()
+    if not ids:
+        return {}
+    form = '{{index .Config.Labels "com.docker.compose.service"}} {{.Id}} {{.State.StartedAt}}'
+    lines = (line.split() for line in run("docker", "inspect", f"--format={form}", *ids).splitlines())
+    return {service: Running(container, seconds(started)) for service, container, started in lines}
+
+
+def networks(project: str) -> dict[str, str]:
+    """Ids of the kit's networks."""
+    form = '{{.Label "com.docker.compose.network"}} {{.ID}}'
+    listed = run(
+        "docker",
+        "network",
+        "ls",
+        "--no-trunc",
+        "--filter",
+        f"label=com.docker.compose.project={project}",
+        f"--format={form}",
+    )
+    return dict(line.split() for line in listed.splitlines())
+
+
+def seconds(moment: str) -> float:
+    """Seconds since 1970 of what the engine writes, which has nine digits after the point, or fewer."""
+    whole, _, fraction = moment.rstrip("Z").partition(".")
+    return datetime.fromisoformat(whole).replace(tzinfo=timezone.utc).timestamp() + float(f"0.{fraction or 0}")
+
+
+def changes(now: Mapping[str, Content], service: Running, applied: Mapping[str, Any] | None) -> Iterator[str]:
+    """What differs from what a running service has read, each with what has happened to it."""
+    if applied is None or (applied["container"], applied["started"]) != tuple(service):
+        for name, content in sorted(now.items()):
+            # Of a folder: something in it was removed, or added.
+            if content.changed > service.started - TICK:
+                yield f"{name} changed after the start of this container"
+        return
+    before = applied["files"]
+    for name in sorted(name for name in {*now, *before} if (now[name].digest if name in now else before[name])):
+        if name not in before:
+            yield f"{name} is new"
+        elif name not in now:
+            yield f"{name} was removed"
+        elif now[name].digest != before[name]:
+            yield f"{name} changed"
+
+
+def load() -> dict[str, Any]:
+    try:
+        found = json.loads(APPLIED.read_text())
+        return found if isinstance(found, dict) and isinstance(found.get("salt"), str) else {}
+    except (OSError, ValueError):
+        return {}
+
+
+def save(record: Mapping[str, Any]) -> None:
+    draft = APPLIED.with_name(f"{APPLIED.name}.{os.getpid()}")
+    try:
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            json.dump(record, file)
+        os.replace(draft, APPLIED)
+    except OSError as error:
+        sys.exit(f"dockyard: {APPLIED.absolute()} could not be written: {error.strerror}")
+
+
+def find(image: str) -> Iterable[str]:
+    """Services to recreate. What changed is printed, and what is there now is kept for `keep`."""
+    record = load()
+    salt = record.get("salt") or secrets.token_hex(32)
+    config = json.loads(run("docker", "compose", "config", "--format", "json"))
+    now = contents(config, image, salt, os.path.realpath("."), Path(".env").read_text())
+    before = running(config["name"])
+    stale = []
+    for name in sorted(now.keys() & before.keys()):
+        found = list(changes(now[name], before[name], record.get("applied", {}).get(name)))
+        for line in found:
+            print(f"  {name}: {line}", file=sys.stderr)
+        if found:
+            stale.append(name)
+    pending = {name: {key: content.digest for key, content in read.items()} for name, read in now.items()}
+    nets = {name: keyed(salt, json.dumps(about, sort_keys=True)) for name, about in config.get("networks", {}).items()}
+    state = {"pending": pending, "pending_networks": nets, "before": before, "stale": stale}
+    save({**record, "salt": salt, "project": config["name"], **state})
+    return stale
+
+
+def keep() -> None:
+    """Remember what the containers that run now have read; say which of them compose recreated by itself."""
+    record = load()
+    before, applied = record.get("before", {}), record.get("applied", {})
+    now = running(record.get("project", ""))
+    for name, service in sorted(now.items()):
+        recreated = name in before and before[name][0] != service.container
+        if recreated and name not in record.get("stale", ()):
+            print(f"  {name}: its settings or its image changed", file=sys.stderr)
+        if name in record.get("pending", {}) and (recreated or name not in record.get("stale", ())):
+            applied[name] = {
+                "container": service.container,
+                "started": service.started,
+                "files": record["pending"][name],
+            }
+    known = record.get("networks", {})
+    made = networks(record.get("project", ""))
+    for name, number in made.items():
+        wanted = record.get("pending_networks", {}).get(name)
+        if known.get(name, [])[:1] != [number]:
+            known[name] = [number, wanted]
+        elif known[name][1] != wanted:
+            print(
+                f"  network {name}: its settings changed, which 'make down', then 'make up', applies", file=sys.stderr
+            )
+    save(
+        {
+            "salt": record.get("salt", secrets.token_hex(32)),
+            "applied": {name: applied[name] for name in now if name in applied},
+            "networks": {name: known[name] for name in made},
+        }
+    )
+
+
+def main(verb: str, *arguments: str) -> None:
+    if verb == "find":
+        print("\n".join(find(*arguments)))
+    else:
+        keep()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
