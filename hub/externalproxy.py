@@ -14,10 +14,10 @@ from jupyterhub.utils import url_path_join
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 from traitlets import Float, Unicode
 
+import culling
+
 # An engine may lose its names, as after it has left a swarm. Containers keep their addresses.
 LAST_ADDRESS = Path("/srv/dockyard/data/proxy-address")
-
-import culling
 
 
 def own_address(proxy: str, last: Path = LAST_ADDRESS) -> str:
