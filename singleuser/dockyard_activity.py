@@ -43,7 +43,12 @@ def now() -> datetime:
 
 
 def counts(method: str, path: str, query: Mapping[str, list[bytes]]) -> bool:
-    """Whether a request to Jupyter's API shows that a user is active: all but reading, and opening a file."""
+    """Whether a request to Jupyter's API shows that a user is active: opening a file, and all but reading.
+
+    JupyterLab writes the layout of its page every ten seconds.
+    """
+    if "/lab/api/workspaces" in path:
+        return False
     if method not in {"GET", "HEAD", "OPTIONS"}:
         return True
     wanted = query.get("type", [b""])[-1] in {b"file", b"notebook"} and query.get("content", [b"1"])[-1] != b"0"

@@ -180,6 +180,7 @@ def test_processes_real_ones() -> None:
         ("GET /user/ann/api/contents/a/b?content=1&type=directory", False),
         ("GET /user/ann/api/contents/a.ipynb?content=0&type=notebook", False),
         ("HEAD /user/ann/api/status", False),
+        ("PUT /user/ann/lab/api/workspaces/default?1", False),
         ("OPTIONS /user/ann/api/kernels", False),
         ("GET /user/ann/api/contents/a.ipynb?type=notebook&content=1&hash=1", True),
         ("GET /user/ann/api/contents/a.csv?type=file", True),
