@@ -8,7 +8,8 @@ Here, a server is active
 - while a kernel executes code, or a terminal has a command in its foreground;
 - while a process other than the server uses the processor: a thread of an idle kernel, a job in the background;
 - when a kernel or a terminal sends something, or its user sends something to it;
-- when its user saves, opens, moves or deletes something. Requests by which a tab looks for news do not count.
+- when its user opens a page, or saves, opens, moves, deletes or downloads something. Requests by which a tab looks for
+  news do not count.
 
 An extension that sets `api_last_activity` or another setting that ends with `_last_activity` is counted as before.
 """
@@ -65,6 +66,19 @@ def ignore_polls(handler: Any) -> None:
             record(self)
 
     handler.update_api_activity = update_api_activity
+
+
+def count_pages(web_app: Any, api_handler: type[Any]) -> None:
+    """Count pages and files that are sent to the user: Jupyter counts requests to its API only."""
+    log_request = web_app.log_request
+
+    def count_and_log(handler: Any) -> None:
+        signed_in = getattr(handler, "_jupyter_current_user", None)
+        if signed_in and handler.get_status() == 200 and not isinstance(handler, api_handler):
+            web_app.settings["page_last_activity"] = now()
+        log_request(handler)
+
+    web_app.log_request = count_and_log
 
 
 class Processes:
@@ -190,6 +204,7 @@ def _load_jupyter_server_extension(app: Any) -> None:
     from tornado.ioloop import PeriodicCallback
 
     ignore_polls(APIHandler)
+    count_pages(app.web_app, APIHandler)
     share = SHARE * min(1.0, float(os.environ.get("CPU_LIMIT") or 1))
     activity = Activity(app, Processes(share))
     app.web_app.last_activity = activity

@@ -206,6 +206,30 @@ def test_requests_that_look_for_news_do_not_count(request_line: str, expected: b
     assert (recorded == [handler]) is expected
 
 
+class Api:
+    """Jupyter's class of API handlers."""
+
+
+@pytest.mark.parametrize(
+    ("parent", "status", "user", "expected"),
+    [
+        (object, 200, "ann", True),
+        (object, 200, None, False),
+        (object, 302, "ann", False),
+        (object, 101, "ann", False),
+        (Api, 200, "ann", False),
+    ],
+)
+def test_requests_for_pages_and_files_count(parent: type, status: int, user: str | None, expected: bool) -> None:
+    logged: list[Any] = []
+    web_app = SimpleNamespace(settings={}, log_request=logged.append)
+    activity.count_pages(web_app, Api)
+    handler = type("Handler", (parent,), {"_jupyter_current_user": user, "get_status": lambda self: status})()
+    web_app.log_request(handler)
+    assert logged == [handler]
+    assert list(web_app.settings) == (["page_last_activity"] if expected else [])
+
+
 # Reports
 
 
