@@ -1,6 +1,6 @@
 """The sheet `.env`: printed from the settings, and checked before anything starts.
 
-    python -m envfile check <.env      exit 1 and a line for each mistake
+    python -m envfile check <.env      exit 1 and a line for each mistake, "  - "; hints are lines "  ~ "
     python -m envfile example          .env.example
     python -m envfile table            the table of hub/README.md
 
@@ -25,9 +25,11 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 import certificates
+import hints
 import profilesfile
+import pulling
 from kinds import is_secret
-from loading import load
+from loading import load, some
 from reading import Mistakes
 from rules import overlays_of
 from settings import Settings
@@ -57,7 +59,8 @@ def read(text: str) -> tuple[dict[str, str], list[str]]:
         mistakes.append("The file has Windows line ends: sed -i 's/\\r$//' .env")
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     for binding in parse_stream(io.StringIO(text)):
-        name = binding.key or ""
+        # Without "=" it may be a line of a secret.
+        name = binding.key or "" if "=" in binding.original.string else ""
         if complaint := _complaint(binding):
             line = binding.original.line + len(binding.original.string) - len(binding.original.string.lstrip("\n"))
             mistakes.append(f"Line {line}{f', {name},' if name else ''} {complaint}")
@@ -124,7 +127,7 @@ def check(text: str) -> list[str]:
             reading()
         except Mistakes as found:
             mistakes += found.lines
-    return mistakes + of_the_edge(values) + of_the_registry(values)
+    return mistakes + of_the_edge(values) + of_the_registry(values) + of_the_images()
 
 
 def of_the_edge(values: dict[str, str]) -> list[str]:
@@ -146,18 +149,40 @@ def of_the_edge(values: dict[str, str]) -> list[str]:
     return found
 
 
-def of_the_registry(values: dict[str, str]) -> list[str]:
-    """On a swarm, REGISTRY_AUTH_FILE holds the credentials themselves: no node can ask a helper of a desktop's."""
-    path = values.get("REGISTRY_AUTH_FILE", "")
-    if not path.startswith("/") or os.environ.get("SPAWNER") != "swarm":
-        return []
+def of_the_images() -> list[str]:
+    """What is wrong with pulling, as far as the settings and the profiles in question are right."""
     try:
-        entries = json.loads((SECRETS / "registry_auth").read_text())["auths"].values()
-        if any("auth" in entry or "identitytoken" in entry for entry in entries):
-            return []
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        pass
-    return [f'REGISTRY_AUTH_FILE {path} holds no credentials: it has to be a docker config.json with "auths" in it']
+        settings = some("compose_project_name", "notebook_image", "allowed_images", "spawner", "pull_policy")
+        profiles = profilesfile.load(os.environ.get("PROFILES_FILE", ""))
+    except Mistakes:
+        return []
+    return [] if settings.spawner == "swarm" else list(pulling.mistakes(settings, profiles))
+
+
+def of_the_registry(values: dict[str, str]) -> list[str]:
+    """REGISTRY_AUTH_FILE holds the credentials themselves: neither a node nor the hub can ask a helper of a desktop."""
+    path = values.get("REGISTRY_AUTH_FILE", "")
+    if not path.startswith("/"):
+        return []
+    mounted = SECRETS / "registry_auth"
+    if why := _unreadable(mounted):
+        return [
+            f"REGISTRY_AUTH_FILE {path} cannot be read by the hub's user ({why}): name a file that exists, and let "
+            f"the hub's user read it (chown {os.getuid()} FILE; chmod 600 FILE)"
+        ]
+    try:
+        config = json.loads(mounted.read_text())
+        entries = list(config["auths"].values())
+        complete = any(entry.get("auth") or entry.get("identitytoken") for entry in entries)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        config, complete = {}, False
+    if not complete:
+        return [f'REGISTRY_AUTH_FILE {path} holds no credentials: it has to be a docker config.json with "auths" in it']
+    if helper := next((name for name in ("credsStore", "credHelpers") if config.get(name)), ""):
+        return [f"REGISTRY_AUTH_FILE {path} names {helper}, a program that the hub lacks: remove {helper} from it"]
+    if config.get("proxies"):
+        return [f"REGISTRY_AUTH_FILE {path} has proxies, which users' servers would get: remove proxies from it"]
+    return []
 
 
 def _unreadable(path: Path) -> str:
@@ -231,6 +256,8 @@ def main(verb: str) -> int:
         mistakes += [line for line in [socket_mistake()] if line]
         for line in mistakes:
             print(f"  - {line}", file=sys.stderr)
+        for line in hints.hints():
+            print(f"  ~ {line}", file=sys.stderr)
         return 1 if mistakes else 0
     print({"example": example, "table": table}[verb](), end="")
     return 0

@@ -101,7 +101,7 @@ c.DockerSpawner.gpus = int(settings.gpus) if settings.gpus.isdigit() else settin
 c.DockerSpawner.mem_limit = settings.mem_limit
 c.DockerSpawner.swap = False
 c.DockerSpawner.cpu_limit = settings.cpu_limit
-c.DockerSpawner.mem_guarantee = settings.mem_guarantee or None
+c.DockerSpawner.mem_guarantee = settings.mem_guarantee
 c.DockerSpawner.cpu_guarantee = settings.cpu_guarantee
 c.DockerSpawner.extra_host_config = {
     "cap_drop": ["ALL"],

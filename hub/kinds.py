@@ -140,11 +140,60 @@ Address = Annotated[str, AfterValidator(_address)]
 HostPath = Annotated[str, AfterValidator(_absolute)]
 Origin = Annotated[str, AfterValidator(_origin)]
 
-MEMORY = r"^(\d*[1-9]\d*(\.\d+)?|\d+\.\d*[1-9]\d*)[KMGT]?$"
 URL = r"^(https?://[^\s/]+(/\S*)?)?$"
 
+# What no notebook server starts in, and what the engine takes for a reservation.
+LEAST_LIMIT, LEAST_GUARANTEE = 64 * 2**20, 6 * 2**20
+# Above it, the engine's own numbers end.
+_MOST = 2**63 - 1
+_MEMORY = re.compile(r"(\d+(?:\.\d+)?|\.\d+)([KMGT]?)", re.ASCII)
 
-def in_bytes(memory: str) -> int:
-    """Bytes of a text of the form MEMORY."""
-    number, unit = (memory[:-1], memory[-1]) if memory[-1].isalpha() else (memory, "")
-    return int(float(number) * 1024 ** " KMGT".index(unit or " "))
+
+def in_bytes(memory: str | float) -> int:
+    """Bytes of an amount of memory: a number of bytes, or of what the letter after it says (K, M, G, T; of 1024).
+
+    The only reader of such amounts: what it returns is what the hub, the spawner and the gate work with. Raises
+    ValueError, to be read after the setting's name.
+    """
+    match = _MEMORY.fullmatch(str(memory).strip()) if not isinstance(memory, bool) else None
+    if not match:
+        raise ValueError("must be a number with K, M, G or T after it, such as 512M or 2G, or a number of bytes")
+    number, unit = match.groups()
+    amount = int(float(number) * 1024 ** " KMGT".index(unit or " ")) if unit or "." in number else int(number)
+    if amount > _MOST:
+        raise ValueError("is more memory than any machine has: write a value such as 2G")
+    return amount
+
+
+def readable(amount: int) -> str:
+    """An amount of memory as people write it: 2147483648 is 2G."""
+    for power, unit in ((4, "T"), (3, "G"), (2, "M"), (1, "K")):
+        if amount >= 1024**power:
+            return f"{round(amount / 1024**power, 1):g}{unit}"
+    return f"{amount} bytes"
+
+
+def limit(memory: str | float) -> int:
+    """Bytes of a memory limit; ValueError also where no notebook server starts within it."""
+    if (amount := in_bytes(memory)) < LEAST_LIMIT:
+        raise ValueError(
+            f"is {readable(amount)}, too little for a notebook server: write {readable(LEAST_LIMIT)} or more, "
+            "with its unit, such as 512M or 2G"
+        )
+    return amount
+
+
+def guarantee(memory: str | float | None) -> int | None:
+    """Bytes of a memory guarantee, None for none; ValueError also where the engine takes none that small."""
+    if memory is None or memory == "":
+        return None
+    if (amount := in_bytes(memory)) < LEAST_GUARANTEE:
+        raise ValueError(
+            f"is {readable(amount)}, less than the engine can reserve: write {readable(LEAST_GUARANTEE)} or more, "
+            "with its unit, such as 512M"
+        )
+    return amount
+
+
+MemoryLimit = Annotated[int, BeforeValidator(limit)]
+MemoryGuarantee = Annotated[int | None, BeforeValidator(guarantee)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from hashlib import sha256
 from typing import Any
 
 from pydantic import ValidationError, create_model
@@ -12,25 +13,12 @@ from reading import Mistakes, sentence
 from rules import Rules
 from settings import Settings
 
-# Stand for settings that are wrong, while the sign-in is looked at; defaults stand for the rest.
+# In place of settings that are wrong, while the sign-in is checked; defaults are in place of the rest.
 _SECRETS = ("user_password", "admin_password", "crypt_key", "cookie_secret", "proxy_auth_token")
-_NEUTRAL = {"docker_gid": 0} | {name: f"{number:064}" for number, name in enumerate(_SECRETS)}
+_NEUTRAL = {"docker_gid": 0} | {name: sha256(name.encode()).hexdigest() for name in _SECRETS}
 
-# Their rules have been looked at by then, and look at one another.
-_OF_OVERLAYS = ("compose_file", "cert_file", "key_file", "acme_ca", "acme_email", "acme_root_file", "subdomains")
-_GUARANTEES = ("mem_guarantee", "cpu_guarantee")
-_OF_A_SWARM = (
-    "spawner",
-    "home_driver",
-    "home_driver_opts",
-    "shared_volumes",
-    "cull_action",
-    "network_isolation",
-    "allow_internet",
-)
-_OF_NETWORKS = ("allow_internet",)
-_LOOK_AT_OTHERS = (*_OF_OVERLAYS, *_GUARANTEES, *_OF_A_SWARM, *_OF_NETWORKS)
-_ASIDE = {name: Settings.model_fields[name].default for name in _LOOK_AT_OTHERS}
+# Settings that many rules look at.
+_RULING = {"spawner", "compose_file"}
 
 
 class _Some(Rules):
@@ -52,15 +40,25 @@ def load() -> Settings:
     # Here: it brings all ways to sign in, which take seconds to import.
     from signin import sign_in
 
-    fields, lines = Settings.model_fields, []
+    fields = Settings.model_fields
+    lines: list[str] = []
     wrong: dict[str, Any] = {}
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        lines = [sentence(item, fields) for item in error.errors()]
-        wrong = {name: _NEUTRAL.get(name, fields[name].default) for name in (str(e["loc"][0]) for e in error.errors())}
-        settings = Settings(**(_ASIDE | wrong))
-    lines += [line for line in sign_in(settings, os.environ).mistakes if not {*wrong} & _named(line)]
+    reported: set[str] = set()
+    while True:
+        try:
+            settings = Settings(**wrong)
+            break
+        except ValidationError as error:
+            found = error.errors()
+        names = {str(item["loc"][0]) for item in found}
+        # Those that only contradict what is in place of a wrong one are not reported.
+        if not lines:
+            lines, reported = [sentence(item, fields) for item in found], names
+        # A default may be wrong beside these, too.
+        if not (names := names - wrong.keys()) and not (names := _RULING - wrong.keys()):
+            raise Mistakes(lines)
+        wrong |= {name: _NEUTRAL.get(name, fields[name].default) for name in names}
+    lines += [line for line in sign_in(settings, os.environ).mistakes if not reported & _named(line)]
     if lines:
         raise Mistakes(lines)
     return settings

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from traitlets import TraitError
 
 from dockerspawner import DockerSpawner
 from dockerspawner.profilelist import Mistakes as WrongProfiles
+from kinds import guarantee, limit
 from reading import Mistakes
 
 # Where compose mounts what PROFILES_FILE names.
@@ -56,8 +57,47 @@ def read(text: str) -> tuple[Any, list[str]]:
         return [], [f"line 1: is no YAML: {error}"]
     places = dict(_places(tree, ROOT)) if tree else {}
     found = [(line, f"{_last(path)} is there twice") for path, line in _repeated(tree, ROOT)] if tree else []
-    found += [(_line_of(path, places), said) for path, said in _complaints(profiles)]
+    amounts = dict(_amounts(profiles))
+    others = [(path, said) for path, said in _complaints(profiles) if path not in amounts]
+    found += [(_line_of(path, places), said) for path, said in [*amounts.items(), *others]]
     return profiles, [f"line {line}: {said}" for line, said in sorted(found)]
+
+
+# Settings of a profile that are amounts of memory, and what reads them.
+_MEMORY: dict[str, Callable[[Any], int | None]] = {"mem_limit": limit, "mem_guarantee": guarantee}
+
+
+def overrides(node: Any, path: str = ROOT) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every docker_override in the profiles, with its path."""
+    if isinstance(node, dict):
+        for name, value in node.items():
+            if name == "docker_override" and isinstance(value, dict):
+                yield f"{path}.{name}", value
+            else:
+                yield from overrides(value, f"{path}.{name}")
+    elif isinstance(node, list):
+        for number, value in enumerate(node):
+            yield from overrides(value, f"{path}[{number}]")
+
+
+def _amounts(profiles: Any) -> Iterator[tuple[str, str]]:
+    """Path and complaint of amounts of memory that make no sense: they are read as MEM_LIMIT is.
+
+    A number of bytes in quotes, which the spawner rejects, becomes a number.
+    """
+    for path, override in overrides(profiles):
+        for name, read in _MEMORY.items():
+            value = override.get(name)
+            # A profile may remove a limit, or leave it to what the user writes.
+            if value is None or not isinstance(value, str | int | float) or "{" in str(value):
+                continue
+            try:
+                amount = read(value)
+            except ValueError as error:
+                yield f"{path}.{name}", f"{name} {error}"
+                continue
+            if not str(value)[-1:].isalpha():
+                override[name] = amount
 
 
 def _complaints(profiles: Any) -> list[tuple[str, str]]:

@@ -85,6 +85,16 @@ def sentence(error: Mapping[str, Any], fields: Mapping[str, FieldInfo]) -> str:
         text = "is not of the form that is asked for"
     if error["type"] in {"string_too_short", "too_short"}:
         text = "is too short"
-    hidden = is_secret(field) or isinstance(error["input"], Wrong) or error["type"] == HIDDEN
-    shown = "" if hidden else f" (now: {error['input']!r})"
+    hidden = is_secret(field) or name in _MAY_HOLD_PASSWORDS or isinstance(error["input"], Wrong)
+    hidden = hidden or error["type"] == HIDDEN
+    shown = "" if hidden else f" (now: {_without_password(repr(error['input']))})"
     return f"{name.upper()} {text}{shown}. {field.description}"
+
+
+# Options of a file server, such as o=username=ada,password=...
+_MAY_HOLD_PASSWORDS = {"home_driver_opts"}
+
+
+def _without_password(text: str) -> str:
+    """The text with *** in place of the user and the password of any URL in it."""
+    return re.sub(r"//[^/\s]*@", "//***@", text)

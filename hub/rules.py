@@ -14,8 +14,9 @@ from pydantic_settings import BaseSettings
 import culling
 import database
 import sharing
-from gate.allowed import bind_paths
-from kinds import in_bytes, is_address
+from gate.allowed import begins_with_a_name, bind_paths, filled, holds, matched
+from kinds import is_address, readable
+from passwords import is_guessable
 from reading import HIDDEN, usable
 
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
@@ -32,6 +33,24 @@ def overlays(info: ValidationInfo) -> set[str]:
 
 def on_swarm(info: ValidationInfo) -> bool:
     return info.data.get("spawner") == "swarm"
+
+
+def on_one_host(info: ValidationInfo) -> bool:
+    return info.data.get("spawner") == "docker"
+
+
+def is_this_machine(host: str) -> bool:
+    """Is it a name or an address by which a machine reaches itself?"""
+    return ip_address(host).is_loopback if is_address(host) else f".{host}".endswith(".localhost")
+
+
+def reached_by(info: ValidationInfo) -> str:
+    """By which setting other machines reach the hub, empty where they do not."""
+    address = info.data.get("bind_addr", "127.0.0.1")
+    if not is_this_machine(address):
+        return f"BIND_ADDR={address}"
+    host = urlsplit(url := info.data.get("public_url", "")).hostname or ""
+    return f"PUBLIC_URL={url}" if host and not is_this_machine(host) else ""
 
 
 class Rules(BaseSettings):
@@ -72,6 +91,20 @@ class Rules(BaseSettings):
     def _differs(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
         if value == info.data.get("user_password"):
             raise ValueError("must differ from USER_PASSWORD")
+        return value
+
+    @field_validator("user_password", "admin_password", check_fields=False)
+    @classmethod
+    def _is_hard_to_guess(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        data = info.data
+        if data.get("auth") != "password" or data.get("allow_weak_password", True) or not (others := reached_by(info)):
+            return value
+        host = urlsplit(data.get("public_url", "")).hostname or ""
+        if is_guessable(value.get_secret_value(), (data.get("compose_project_name", ""), *host.split("."))):
+            raise ValueError(
+                f"is easily guessed (common words, rows of keys, repetitions). With {others}, other machines reach "
+                "the hub: write another one (openssl rand -hex 20 makes one), or ALLOW_WEAK_PASSWORD=true"
+            )
         return value
 
     @field_validator("cull_idle_after", check_fields=False)
@@ -132,6 +165,22 @@ class Rules(BaseSettings):
             raise ValueError("is for a swarm: remove it; on one host homes are plain volumes")
         return value
 
+    @field_validator("home_scope", "fence_after", "registry", "users_subnet", check_fields=False)
+    @classmethod
+    def _has_no_effect_on_one_host(cls, value: Any, info: ValidationInfo) -> Any:
+        name = str(info.field_name)
+        if on_one_host(info) and value != cls.model_fields[name].default:
+            instead = "; on one host, the engine chooses the addresses" if name == "users_subnet" else ""
+            raise ValueError(f"is for a swarm and has no effect on one host: remove it{instead}")
+        return value
+
+    @field_validator("pull_policy", check_fields=False)
+    @classmethod
+    def _has_no_effect_on_a_swarm(cls, value: str, info: ValidationInfo) -> str:
+        if value != "ifnotpresent" and on_swarm(info):
+            raise ValueError("is for one host: remove it; on a swarm, each node pulls the images that it lacks")
+        return value
+
     @field_validator("home_driver_opts", check_fields=False)
     @classmethod
     def _has_its_driver(cls, value: dict[str, str], info: ValidationInfo) -> dict[str, str]:
@@ -155,6 +204,13 @@ class Rules(BaseSettings):
             if {path: name for name, path in places}.get(one.path, one.name) != one.name:
                 raise ValueError(f"has two volumes at {one.path}: give each a path of its own")
             places.add((one.name, one.path))
+            volume = f"{info.data.get('compose_project_name')}-shared-{one.name}"
+            home = info.data.get("home_volume", "").replace("{prefix}", str(info.data.get("compose_project_name")))
+            if home and matched(filled(home), volume):
+                raise ValueError(
+                    f"has {one.name!r}, whose volume {volume} would be some user's home by HOME_VOLUME: write "
+                    "HOME_VOLUME={prefix}-home-{username}"
+                )
         return value
 
     @field_validator("bind_paths", check_fields=False)
@@ -162,12 +218,29 @@ class Rules(BaseSettings):
     def _can_be_bound(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return bind_paths(value)
 
+    @field_validator("docker_socket", check_fields=False)
+    @classmethod
+    def _is_in_no_bind_path(cls, value: str, info: ValidationInfo) -> str:
+        if inside := [entry for entry in info.data.get("bind_paths", ()) if holds(entry, value)]:
+            raise ValueError(
+                f"is in {inside[0]}, which BIND_PATHS lets servers mount: who has that socket has the host. Remove "
+                "that path from BIND_PATHS"
+            )
+        return value
+
     @field_validator("mem_guarantee", check_fields=False)
     @classmethod
-    def _within_the_limit(cls, value: str, info: ValidationInfo) -> str:
+    def _within_the_limit(cls, value: int | None, info: ValidationInfo) -> int | None:
         limit = info.data.get("mem_limit")
-        if value and limit and in_bytes(value) > in_bytes(limit):
-            raise ValueError(f"must not be more than MEM_LIMIT={limit}")
+        if value and limit and value > limit:
+            raise ValueError(f"must not be more than MEM_LIMIT={readable(limit)}")
+        return value
+
+    @field_validator("cpu_limit", "cpu_guarantee", check_fields=False)
+    @classmethod
+    def _can_be_scheduled(cls, value: float | None) -> float | None:
+        if value and value < 0.01:
+            raise ValueError("must be 0.01 or more, the least that the engine takes")
         return value
 
     @field_validator("cpu_guarantee", check_fields=False)
@@ -196,6 +269,13 @@ class Rules(BaseSettings):
                 "can't be kept to on a swarm, which publishes ports on all addresses of a node: write "
                 "BIND_ADDR=0.0.0.0, and have a firewall keep out who should not come in"
             )
+        return value
+
+    @field_validator("http_port", "https_port", check_fields=False)
+    @classmethod
+    def _has_its_listener(cls, value: int, info: ValidationInfo) -> int:
+        if value != cls.model_fields[str(info.field_name)].default and "compose_file" in info.data:
+            cls._has_its_overlay(str(value), info)
         return value
 
     @field_validator("https_port", check_fields=False)
@@ -282,4 +362,20 @@ class Rules(BaseSettings):
         unknown = set(re.findall(r"\{([^}]*)\}", value)) - {"prefix", "username", "servername"}
         if unknown or value.count("{") != value.count("}"):
             raise ValueError("knows {prefix}, {username} and {servername} only")
+        return value
+
+    @field_validator("home_volume", check_fields=False)
+    @classmethod
+    def _is_no_foreign_volume(cls, value: str, info: ValidationInfo) -> str:
+        if not begins_with_a_name(value):
+            raise ValueError(
+                "must begin with {prefix} or a name of your own, and a hyphen, before {username}: else a user could "
+                "have any volume of the engine as home. Write HOME_VOLUME={prefix}-home-{username}"
+            )
+        project = info.data.get("compose_project_name", "")
+        if value.replace("{prefix}", project).partition("{")[0] == f"{project}_":
+            raise ValueError(
+                f"begins as the kit's own volumes, such as {project}_hub-data, which a user could have as home: write "
+                "HOME_VOLUME={prefix}-home-{username}"
+            )
         return value

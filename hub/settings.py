@@ -14,7 +14,21 @@ from pydantic import SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 import database
-from kinds import MEMORY, URL, Address, HostPath, Names, Options, Origin, Resolvers, Subnet, Subnets, Switch, setting
+from kinds import (
+    URL,
+    Address,
+    HostPath,
+    MemoryGuarantee,
+    MemoryLimit,
+    Names,
+    Options,
+    Origin,
+    Resolvers,
+    Subnet,
+    Subnets,
+    Switch,
+    setting,
+)
 from reading import FileSource
 from rules import LETS_ENCRYPT, Rules, overlays_of
 
@@ -22,7 +36,9 @@ from rules import LETS_ENCRYPT, Rules, overlays_of
 class Settings(Rules):
     """The settings of one kit, checked."""
 
-    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True, validate_default=False)
+    model_config = SettingsConfigDict(
+        env_ignore_empty=True, extra="ignore", frozen=True, validate_default=False, hide_input_in_errors=True
+    )
 
     compose_file: str = setting(
         "kit",
@@ -115,6 +131,11 @@ class Settings(Rules):
         "Everybody whom the sign-in service knows may enter: true or false. At GitHub that is the whole world.",
         False,
     )
+    allow_weak_password: Switch = setting(
+        "sign-in",
+        "A password that is easily guessed is accepted although other machines reach the hub: true or false.",
+        False,
+    )
     user_password: SecretStr = setting(
         "sign-in",
         "The password of all users with AUTH=password, at least 8 characters.",
@@ -162,21 +183,32 @@ class Settings(Rules):
     pull_policy: Literal["ifnotpresent", "always", "never"] = setting(
         "servers", "When to pull the image: ifnotpresent, always or never.", "ifnotpresent"
     )
+    registry_auth_file: HostPath = setting(
+        "servers",
+        'Docker config.json with the credentials of private registries in it ("auths"); empty: none is private.',
+        "",
+    )
     profiles_file: HostPath = setting(
         "servers", "File of profiles that users choose from (YAML, see hub/README.md); empty: there is no choice.", ""
     )
-    mem_limit: str = setting("servers", "Memory of each server, such as 512M or 2G; swap is off.", "2G", pattern=MEMORY)
-    cpu_limit: float | None = setting(
-        "servers", "Cores for each server, such as 0.5 or 2; empty: no limit.", None, gt=0
-    )
-    mem_guarantee: str = setting(
+    mem_limit: MemoryLimit = setting(
         "servers",
-        "Memory that a server keeps when memory runs short, such as 512M; empty: none.",
-        "",
-        pattern=f"{MEMORY}|^$",
+        "Memory of each server, such as 512M or 2G; a number alone is bytes. Swap is off.",
+        "2G",
+        validate_default=True,
+    )
+    cpu_limit: float | None = setting(
+        "servers", "Cores for each server, such as 0.5 or 2; empty: no limit.", None, gt=0, allow_inf_nan=False
+    )
+    mem_guarantee: MemoryGuarantee = setting(
+        "servers", "Memory that a server keeps when memory runs short, such as 512M; empty: none.", None
     )
     cpu_guarantee: float | None = setting(
-        "servers", "Cores that a server gets where all are wanted, such as 0.5; empty: an equal share.", None, gt=0
+        "servers",
+        "Cores that a server gets where all are wanted, such as 0.5; empty: an equal share.",
+        None,
+        gt=0,
+        allow_inf_nan=False,
     )
     pids_limit: int = setting("servers", "Processes and threads of each server.", 1024, ge=64)
     gpus: str = setting(
@@ -215,7 +247,8 @@ class Settings(Rules):
 
     home_volume: str = setting(
         "storage",
-        "Name of the volume that holds a user's home. {prefix} is COMPOSE_PROJECT_NAME; {username} must be in it.",
+        "Name of the volume that holds a user's home: {prefix}, which is COMPOSE_PROJECT_NAME, or your own text, then "
+        "a hyphen and {username}.",
         "{prefix}-home-{username}",
         pattern=r"^[A-Za-z0-9_.{}-]*\{username\}[A-Za-z0-9_.{}-]*$",
     )
@@ -232,8 +265,8 @@ class Settings(Rules):
     )
     bind_paths: Names = setting(
         "storage",
-        "Paths of this host that hub/config.d or profiles may mount into servers, comma between; /path/* is each "
-        "directory in /path.",
+        "Paths of this host that hub/config.d or profiles may mount into servers, comma-separated; /path/* is each "
+        "directory in /path, /path:ro may only be read.",
         (),
     )
     delete_data_with_user: Switch = setting(
@@ -300,9 +333,6 @@ class Settings(Rules):
         "",
         pattern=r"^([\w.-]+(:\d+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*)?$",
     )
-    registry_auth_file: HostPath = setting(
-        "swarm", "A docker config.json that opens private registries to the nodes; empty: none is private.", ""
-    )
     users_subnet: Subnet = setting(
         "swarm",
         "Addresses of the users' network, such as 10.96.0.0/16; empty: the swarm's own choice, for some 240 servers.",
@@ -326,8 +356,8 @@ class Settings(Rules):
     )
     db_url: SecretStr = setting(
         "hub",
-        "The hub's database, such as postgresql://user:password@host:5432/name; empty: SQLite on a volume, or the "
-        "server of compose/compose.postgres.yaml.",
+        "The hub's database, such as postgresql://user:password@host:5432/name, with the password URL-encoded (@ is "
+        "%40); empty: SQLite on a volume, or the server of compose/compose.postgres.yaml.",
         "",
         validate_default=True,
     )

@@ -17,6 +17,12 @@ log = logging.getLogger("gate")
 # What an escaped name of a user, of a server or of whatever else a template has in braces may consist of.
 _PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 _FILLED = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*"
+# How an entry of BIND_PATHS ends that servers may only read.
+READ_ONLY = ":ro"
+# Folders with the sockets of engines, and these themselves.
+_SOCKETS = re.compile(
+    r"(/var)?/run(/([^/]*\.sock|docker(/.*)?|containerd(/.*)?|podman(/.*)?|crio(/.*)?|user(/.*)?))?", re.ASCII
+)
 # No name of an image or a volume is longer, and what is takes a pattern of two placeholders hours.
 _LONGEST = 512
 
@@ -35,6 +41,15 @@ def filled(template: str, **values: str) -> str:
     # The unnamed server's name is empty.
     patterns = {f"{{{name}}}": pattern for name, pattern in {"servername": f"(?:{_FILLED})?", **values}.items()}
     return "".join(patterns.get(part, _FILLED) if _PLACEHOLDER.fullmatch(part) else re.escape(part) for part in parts)
+
+
+def begins_with_a_name(template: str) -> bool:
+    """Does a volume's name begin with the kit's name or with another of the operator's, and a separator?
+
+    A name that begins with a user's text can be that of any volume of the engine. So can `x{username}`.
+    """
+    before, braces, _ = re.sub(r"\{prefix\}", "kit", template).partition("{")
+    return not braces or re.fullmatch(r"[A-Za-z0-9].*[-_.]", before) is not None
 
 
 def matched(pattern: str, text: str) -> re.Match[str] | None:
@@ -60,14 +75,17 @@ def _with_value(template: str) -> str:
 
 @dataclass(frozen=True)
 class Allowed:
-    """`images` and `volumes` are patterns of whole names; `binds` are absolute paths, or `/path/*` for what is directly
-    in a directory. `drivers` has patterns of options by the name of each volume driver but the engine's own. `typed`
-    are images of which users write a part: a pattern in which that is the group `value`, and what it has to match."""
+    """`images` and `volumes` are patterns of whole names; `labelled` those of the volumes that begin with a user's
+    text: one of them without the kit's label may be another program's. `binds` are absolute paths, or `/path/*` for
+    what is directly in a directory, with `:ro` where servers may only read. `drivers` has patterns of options by the
+    name of each volume driver but the engine's own. `typed` are images of which users write a part: a pattern in which
+    that is the group `value`, and what it has to match."""
 
     project: str
     images: tuple[str, ...]
     typed: tuple[tuple[str, str], ...] = ()
     volumes: tuple[str, ...] = ()
+    labelled: tuple[str, ...] = ()
     binds: tuple[str, ...] = ()
     gpus: bool = False
     pool: tuple[IPv4Network, ...] = (IPv4Network("10.213.0.0/18"),)
@@ -91,8 +109,16 @@ class Allowed:
 
     def volume(self, name: str) -> bool:
         """Is it a name of a volume that servers may have? Whose the volume is, the engine has to say."""
-        own = rf"{re.escape(self.project)}-{_FILLED}"
-        return any(matched(pattern, name) for pattern in (own, *self.volumes))
+        return any(matched(pattern, name) for pattern in (self._own, *self.volumes))
+
+    def unlabelled_volume(self, name: str) -> bool:
+        """May a volume of this name that has no labels be one that the hub had before it labelled them?"""
+        patterns = {self._own, *self.volumes}.difference(self.labelled)
+        return any(matched(pattern, name) for pattern in patterns)
+
+    @property
+    def _own(self) -> str:
+        return rf"{re.escape(self.project)}-{_FILLED}"
 
     def driver(self, name: str, options: Mapping[str, str]) -> bool:
         """May a volume have this driver with these options? The engine's own without options always."""
@@ -105,30 +131,54 @@ class Allowed:
             for driver, patterns in self.drivers
         )
 
-    def bind(self, path: str) -> bool:
-        """May this path of the host be mounted?
+    def bind(self, path: str, read_only: bool = False) -> bool:
+        """May this path of the host be mounted, to write into it or read-only?
 
         Never what is further down: who writes to a mounted directory could leave a link there that leads elsewhere.
-        Nor what a node of a swarm would read as a template, in which "/" and ".." can be had without being written.
+        Nor what a node of a swarm would read as a template, in which "/" and ".." can be had without being written,
+        or what is an entry and no path.
         """
-        if not path.startswith("/") or posixpath.normpath(path) != path or path == "/" or "{" in path:
+        if not path.startswith("/") or posixpath.normpath(path) != path or path == "/" or re.search("[{:]", path):
             return False
-        return path in self.binds or f"{posixpath.dirname(path).rstrip('/')}/*" in self.binds
+        entries = {path, f"{posixpath.dirname(path).rstrip('/')}/*"}
+        return not entries.isdisjoint(self.binds) or (
+            read_only and not {f"{entry}{READ_ONLY}" for entry in entries}.isdisjoint(self.binds)
+        )
 
 
 def bind_paths(entries: Iterable[str]) -> tuple[str, ...]:
-    """The entries of BIND_PATHS. ValueError where one is no path, or lies below another."""
-    found = tuple(entry.rstrip("/") for entry in entries)
+    """The entries of BIND_PATHS: /path, /path/*, /path:ro or /path/*:ro. ValueError where one is none of these, gives
+    away the host, or lies below another."""
+    found: list[str] = []
     seen: list[str] = []
-    for entry in found:
-        path = entry.removesuffix("/*")
+    for entry in entries:
+        whole, suffix = (entry.removesuffix(READ_ONLY), READ_ONLY) if entry.endswith(READ_ONLY) else (entry, "")
+        path = whole.rstrip("/").removesuffix("/*").rstrip("/")
+        if whole.startswith("/") and path == "":
+            raise ValueError(
+                f"has {entry!r}, which is no absolute path below the host's root: name the folders that servers need"
+            )
         if not path.startswith("/") or posixpath.normpath(path) != path or re.search(r"[*:\s]", path):
-            raise ValueError(f"has {entry!r}, which is no absolute path, nor /path/* for what is directly in /path")
+            raise ValueError(
+                f"has {entry!r}, which is no absolute path, nor /path/* for what is directly in /path; either may "
+                f"end with {READ_ONLY}"
+            )
+        if _SOCKETS.fullmatch(path):
+            raise ValueError(
+                f"has {entry!r}, where the engine's socket is: who has that socket has the host, even read-only. "
+                "Remove it"
+            )
         for other in seen:
             if f"{path}/".startswith(f"{other}/") or f"{other}/".startswith(f"{path}/"):
                 raise ValueError(f"has {path} and {other}, one below the other: a link in one could lead anywhere")
         seen.append(path)
-    return found
+        found.append(whole.rstrip("/") + suffix)
+    return tuple(found)
+
+
+def holds(entry: str, path: str) -> bool:
+    """Does a server that mounts what an entry of BIND_PATHS allows have this path of the host?"""
+    return f"{path}/".startswith(f"{entry.removesuffix(READ_ONLY).removesuffix('/*')}/")
 
 
 def overrides(profiles: Any) -> Iterator[tuple[Mapping[str, Any], str]]:
@@ -159,11 +209,13 @@ def allowed(settings: Any, profiles: Any) -> Allowed:
         templates += [source for source in [*(override.get("volumes") or ()), *mounts] if isinstance(source, str)]
         gpus = gpus or bool(override.get("gpus"))
     prefix = re.escape(project)
+    names = {template: filled(template, prefix=prefix) for template in templates if not template.startswith("/")}
     return Allowed(
         project,
         images=tuple(images),
         typed=tuple(typed),
-        volumes=tuple(filled(template, prefix=prefix) for template in templates if not template.startswith("/")),
+        volumes=tuple(names.values()),
+        labelled=tuple(name for template, name in names.items() if not begins_with_a_name(template)),
         binds=settings.bind_paths,
         gpus=gpus,
         pool=_pool(settings),

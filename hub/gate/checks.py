@@ -217,7 +217,7 @@ def _mount(allowed: Allowed, mount: models.Mount, order: Order) -> Json:
         raise Refused(f"The mount at {mount.Target[:200]} has options of another type than {mount.Type}.")
     sent = mount.model_dump(exclude_unset=True)
     if mount.Type == "bind":
-        _host_path(allowed, mount.Source or "")
+        _host_path(allowed, mount.Source or "", bool(mount.ReadOnly))
     elif mount.Type == "tmpfs":
         if mount.Source:
             raise Refused(f"The mount at {mount.Target[:200]} is in memory and has a source.")
@@ -232,9 +232,12 @@ def _mount(allowed: Allowed, mount: models.Mount, order: Order) -> Json:
     return sent
 
 
-def _host_path(allowed: Allowed, path: str) -> None:
-    if not allowed.bind(path):
-        raise Refused(f"Path {path[:200]} of the host is not among BIND_PATHS: add it there.")
+def _host_path(allowed: Allowed, path: str, read_only: bool) -> None:
+    if allowed.bind(path, read_only):
+        return
+    if allowed.bind(path, True):
+        raise Refused(f"Path {path[:200]} of the host may only be read, as BIND_PATHS says: mount it with the mode ro.")
+    raise Refused(f"Path {path[:200]} of the host is not among BIND_PATHS: add it there.")
 
 
 def _volume(allowed: Allowed, volume: str, order: Order) -> None:

@@ -142,7 +142,7 @@ class Owned:
             raise Refused(f"Volume {name} is somebody else's.") from None
 
     def _may_have(self, name: str, labels: Any) -> bool:
-        nobodys = self._allowed.volume(name) and not answers.is_foreign(labels)
+        nobodys = self._allowed.unlabelled_volume(name) and not answers.is_foreign(labels)
         return nobodys or answers.is_ours(self._allowed, labels)
 
     # Networks

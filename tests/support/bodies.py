@@ -22,8 +22,9 @@ API = "1.45"
 ALLOWED = Allowed(
     "kit",
     images=(r"kit-singleuser:0\.1\.0", r"quay\.io/jupyter/(?:[a-z-]+:[0-9-]+)"),
-    volumes=(r"old-[A-Za-z0-9_.-]+",),
-    binds=("/srv/data", "/home/*"),
+    volumes=(r"old-[A-Za-z0-9_.-]+", r"[A-Za-z0-9_.-]+-work"),
+    labelled=(r"[A-Za-z0-9_.-]+-work",),
+    binds=("/srv/data", "/home/*", "/srv/manual:ro"),
 )
 OURS, HELPER, FOREIGN, HUB, DATABASE = ("a1" * 32, "a2" * 32, "f0" * 32, "b1" * 32, "b2" * 32)
 SECRET, FOREIGN_SECRET = "s1" + "x" * 23, "s0" + "x" * 23
@@ -56,6 +57,8 @@ _CONTAINERS = [
 _VOLUMES = {
     "kit-home-ada": LABELS,
     "old-ada": {},
+    "ada-work": LABELS,
+    "postgres-work": {},
     "old-hub-data": {"com.docker.compose.project": "old"},
     "kit-of-another": {"dockyard.instance": "other"},
 }

@@ -25,15 +25,16 @@ PRIVATE = {"REGISTRY_AUTH": "htpasswd", "REGISTRY_AUTH_HTPASSWD_REALM": "r", "RE
 class Registry:
     """`host` is what stands before an image's name, such as 127.0.0.1:34567."""
 
-    def __init__(self, host: str):
+    def __init__(self, host: str, auth: dict[str, str] | None = None):
         self.host = host
+        self._auth = auth
 
     def push(self, image: Image, name: str) -> str:
         """Put an image there under `name` (repository:tag); the engine has it under no such name afterwards."""
         client = docker.from_env()
         reference = f"{self.host}/{name}"
         image.tag(reference)
-        for line in client.images.push(reference, stream=True, decode=True):
+        for line in client.images.push(reference, stream=True, decode=True, auth_config=self._auth):
             assert "error" not in line, line
         client.images.remove(reference)
         return reference
@@ -64,7 +65,7 @@ def registry(address: str = "127.0.0.1", private: bool = False) -> Iterator[Regi
                 return False
 
         wait_until(answers, timeout=30, what=f"the registry answers: {container.logs()!r}")
-        yield Registry(host)
+        yield Registry(host, {"username": USER, "password": PASSWORD} if private else None)
     finally:
         container.remove(force=True, v=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import json
@@ -17,7 +18,9 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from support import browser as do
+from support import registry
 from support.kit import Kit
+from support.tiny import tiny_image
 from support.user import Refused, User
 from support.wait import wait_until
 
@@ -162,6 +165,40 @@ class TestImage:
             assert restored.servers() == []
         finally:
             docker.from_env().images.remove(image, force=True)
+
+
+class TestRegistry:
+    def test_an_image_of_a_private_one_is_pulled_with_credentials_in_a_file(
+        self, restored: Kit, tmp_path: Path
+    ) -> None:
+        client = docker.from_env()
+        with registry.registry(private=True) as place:
+            image = place.push(client.images.get(tiny_image()), "lab/tiny:1")
+            auth = base64.b64encode(f"{registry.USER}:{registry.PASSWORD}".encode()).decode()
+            tmp_path.chmod(0o755)
+            (tmp_path / "config.json").write_text(json.dumps({"auths": {place.host: {"auth": auth}}}))
+            restored.write_env(
+                NOTEBOOK_IMAGE=image, REGISTRY_AUTH_FILE=str(tmp_path / "config.json"), START_TIMEOUT="5"
+            )
+            restored.make("up")
+            try:
+                last = restored.user("petra").sign_in().start()[-1]
+                # It is no notebook; but it was started.
+                assert last["failed"]
+                assert client.images.get(image), last["message"]
+            finally:
+                with contextlib.suppress(docker.errors.ImageNotFound):
+                    client.images.remove(image, force=True)
+        hub = restored.container("hub")
+        environment = "\n".join(hub.attrs["Config"]["Env"]) + hub.exec_run("env").output.decode()
+        assert registry.PASSWORD not in environment
+        assert auth not in environment
+
+    def test_a_file_without_credentials(self, restored: Kit, tmp_path: Path) -> None:
+        tmp_path.chmod(0o755)
+        (tmp_path / "config.json").write_text('{"auths": {}, "credsStore": "desktop"}')
+        restored.write_env(REGISTRY_AUTH_FILE=str(tmp_path / "config.json"))
+        refused(restored, "REGISTRY_AUTH_FILE", "holds no credentials")
 
 
 def fill_up(path: Path) -> None:

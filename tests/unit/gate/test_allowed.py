@@ -207,6 +207,14 @@ def test_paths_of_the_host(path: str, may: bool) -> None:
     assert rules(bind_paths=bind_paths(("/srv/data/", "/home/*"))).bind(path) is may
 
 
+@pytest.mark.parametrize("path", ["/srv/data", "/srv/teams/a"])
+def test_paths_that_may_only_be_read(path: str) -> None:
+    given = rules(bind_paths=bind_paths(("/srv/data:ro", "/srv/teams/*:ro")))
+    assert given.bind(path, read_only=True)
+    assert not given.bind(path, read_only=False)
+    assert not given.bind(f"{path}:ro", read_only=True)
+
+
 @pytest.mark.parametrize(
     ("entries", "said"),
     [
@@ -214,10 +222,20 @@ def test_paths_of_the_host(path: str, may: bool) -> None:
         (("/srv/../etc",), "no absolute path"),
         (("/srv/*/x",), "no absolute path"),
         (("/",), "no absolute path"),
+        (("/:ro",), "no absolute path"),
+        (("/*",), "no absolute path"),
+        (("/srv/data:rw",), "no absolute path"),
+        (("/srv:ro/data",), "no absolute path"),
+        (("/run/docker.sock",), "the engine's socket"),
+        (("/var/run/docker.sock:ro",), "the engine's socket"),
+        (("/run",), "the engine's socket"),
+        (("/var/run/*:ro",), "the engine's socket"),
+        (("/run/containerd",), "the engine's socket"),
         (("/srv", "/srv/data"), "one below the other"),
         (("/srv/data", "/srv"), "one below the other"),
         (("/srv/*", "/srv/data"), "one below the other"),
         (("/srv", "/srv/*"), "one below the other"),
+        (("/srv:ro", "/srv/*"), "one below the other"),
     ],
 )
 def test_paths_that_would_lead_elsewhere(entries: tuple[str, ...], said: str) -> None:
@@ -256,6 +274,27 @@ def test_a_driver_of_the_engines_own_has_no_options_unless_settings_give_them() 
 def test_the_unnamed_server_has_volumes_too(name: str) -> None:
     assert rules(home_volume="lab-{username}{servername}").volume(name)
     assert rules(home_volume="{username}-{servername}-lab").volume("ada--lab")
+
+
+@pytest.mark.parametrize(
+    ("home", "profile", "volume", "unlabelled"),
+    [
+        ("jupyterhub-user-{username}", "{username}", "jupyterhub-user-ada", True),
+        ("jupyterhub-user-{username}", "{username}", "postgres-data", False),
+        ("jupyterhub-user-{username}", "x{username}", "xylo", False),
+        ("jupyterhub-user-{username}", "{servername}-{username}", "a-b", False),
+        ("jupyterhub-user-{username}", "{username}", "kit-home-ada", True),
+        ("jupyterhub-user-{username}", "course", "course", True),
+        ("jupyterhub-user-{username}", "course-{username}", "course-ada", True),
+        ("{username}", "course", "ada", False),
+    ],
+)
+def test_unlabelled_volumes_begin_with_a_name_of_the_settings(
+    home: str, profile: str, volume: str, unlabelled: bool
+) -> None:
+    given = rules([{"docker_override": {"volumes": {profile: "/x"}}}], home_volume=home)
+    assert given.volume(volume)
+    assert given.unlabelled_volume(volume) is unlabelled
 
 
 def test_gate_and_spawner_speak_of_the_same() -> None:

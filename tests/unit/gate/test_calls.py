@@ -115,6 +115,8 @@ FOREIGN_THINGS = [
         )
     ),
     ("GET", "/volumes/old-hub-data"),
+    ("GET", "/volumes/postgres-work"),
+    ("DELETE", "/volumes/postgres-work"),
     ("DELETE", "/volumes/kit-of-another"),
     ("GET", "/networks/kit_hub"),
     ("GET", "/networks/kit-of-another"),

@@ -130,6 +130,12 @@ BODIES: dict[str, Any] = {
     "another kit's volume": host(Binds=["old-hub-data:/d"]),
     "the hub's own volume": host(Binds=["kit_hub-data:/d"]),
     "a volume of any name": host(Binds=["secrets:/d"]),
+    "writing where only reading is allowed": host(Binds=["/srv/manual:/d"]),
+    "writing by a mode": host(Binds=["/srv/manual:/d:rw"]),
+    "writing by a mount": mount(Type="bind", Source="/srv/manual"),
+    "below a path for reading": host(Binds=["/srv/manual/link:/d:ro"]),
+    "a volume without labels that begins with a user's text": host(Binds=["postgres-work:/d"]),
+    "such a volume by a mount": mount(Source="postgres-work"),
     "bind by a mount": mount(Type="bind", Source="/"),
     "bind without a source": mount(Type="bind", Source=None),
     "bind that makes its source": mount(Type="bind", Source="/srv/data", BindOptions={"CreateMountpoint": True}),
@@ -289,6 +295,7 @@ async def test_a_service_with(gate: Gate, body: Any) -> None:
     [
         (host(Privileged=True), "HostConfig.Privileged is not for users' servers."),
         (host(Binds=["/srv/x:/x"]), "Path /srv/x of the host is not among BIND_PATHS: add it there."),
+        (host(Binds=["/srv/manual:/x"]), "Path /srv/manual of the host may only be read, as BIND_PATHS says: mount it"),
         (host(Binds=["/srv/data:/proc"]), "must not be /, nor in /proc, /sys or /dev"),
         (host(PidMode="host"), "HostConfig.PidMode is not among what a hub may ask for."),
     ],
@@ -302,3 +309,19 @@ async def test_a_refusal_is_explained_in_the_log_and_not_to_users(gate: Gate, bo
     for internal in ("HostConfig", "Privileged", "ENGINE_ACCESS", "BIND_PATHS", "/srv"):
         assert internal not in said["message"]
     assert "ENGINE_ACCESS" not in note["why"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        host(Binds=["/srv/manual:/d:ro"]),
+        host(Binds=["/srv/manual:/d:ro,rprivate"]),
+        mount(Type="bind", Source="/srv/manual", ReadOnly=True),
+        host(Binds=["/srv/data:/d:ro"]),
+        host(Binds=["ada-work:/d"]),
+        host(Binds=["new-work:/d"]),
+    ],
+)
+async def test_a_container_with_what_the_settings_allow_is_made(gate: Gate, body: Any) -> None:
+    status, said = await gate.send("POST", CREATE, body)
+    assert status == 201, said

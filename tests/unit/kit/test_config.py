@@ -21,8 +21,8 @@ ENVIRON = {
     "HUB_TITLE": "Lab",
     "LOGO_FILE": "/srv/logo.png",
     "CRYPT_KEY": "ab" * 32,
-    "USER_PASSWORD": "user-password",
-    "ADMIN_PASSWORD": "a" * 40,
+    "USER_PASSWORD": "user-secret-value",
+    "ADMIN_PASSWORD": "0123456789abcdef-admin-secret-value-40",
     "ADMIN_USERS": "ada,grace",
     "COOKIE_SECRET": "0f" * 32,
     "PROXY_AUTH_TOKEN": "t" * 40,
@@ -55,6 +55,7 @@ ENVIRON = {
 SWARM = {
     "SPAWNER": "swarm",
     "BIND_ADDR": "0.0.0.0",
+    "PULL_POLICY": "",
     "CULL_ACTION": "stop",
     "SHARED_VOLUMES": "",
     "NETWORK_ISOLATION": "shared",
@@ -95,7 +96,7 @@ def test_settings_reach_their_traits(config: Any) -> None:
     assert (spawner.instance, spawner.prefix, spawner.network_name) == ("lab", "lab", "lab_users")
     assert (spawner.image, spawner.pull_policy) == ("lab/notebook:1", "always")
     assert spawner.allowed_images == ["lab/notebook:1", "lab/other:1", "lab/third:2"]
-    assert (spawner.mem_limit, spawner.cpu_limit) == ("3G", 1.5)
+    assert (spawner.mem_limit, spawner.cpu_limit) == (3 * 2**30, 1.5)
     assert spawner.swap is False
     assert spawner.extra_host_config["pids_limit"] == 77
     assert spawner.volumes == {
@@ -103,7 +104,7 @@ def test_settings_reach_their_traits(config: Any) -> None:
         "lab-shared-data": [{"bind": "/data", "mode": "ro", "groups": ["class"]}],
     }
     assert (spawner.volume_owner, spawner.delete_policy, spawner.gpus) == ("1000:100", "delete", 2)
-    assert (spawner.mem_guarantee, spawner.cpu_guarantee) == ("512M", 0.5)
+    assert (spawner.mem_guarantee, spawner.cpu_guarantee) == (512 * 2**20, 0.5)
     assert (spawner.stop_action, spawner.remove) == ("pause", False)
     assert (spawner.max_sleeping, spawner.pause_max_age) == (7, 86400)
     assert (spawner.network_isolation, spawner.allow_internet) == ("per-user", False)
@@ -123,8 +124,8 @@ def test_settings_reach_their_traits(config: Any) -> None:
     assert config.JupyterHub.logo_file == "/srv/logo.png"
     assert config.JupyterHub.template_vars == {"hub_title": "Lab"}
     assert config.CryptKeeper["keys"] == [bytes.fromhex("ab" * 32)]
-    assert config.SharedPasswordAuthenticator.user_password == "user-password"
-    assert config.SharedPasswordAuthenticator.admin_password == "a" * 40
+    assert config.SharedPasswordAuthenticator.user_password == "user-secret-value"
+    assert config.SharedPasswordAuthenticator.admin_password == "0123456789abcdef-admin-secret-value-40"
 
 
 def test_the_same_settings_on_a_swarm(config: Any, given: Callable[..., Any]) -> None:

@@ -59,7 +59,19 @@ def test_an_empty_file_has_no_profiles(text: str) -> None:
         ),
         ("- display_name: A\n- display_name: A\n", "line 2: display_name is 'A', as that of profile_list[0]"),
         ("- display_name: A\n  docker_override:\n    memlimit: 1G\n", "line 3: memlimit is not a setting of"),
-        ("- display_name: A\n  docker_override: {mem_limit: lots}\n", "line 2: mem_limit"),
+        (
+            "- display_name: A\n  docker_override: {mem_limit: lots}\n",
+            "line 2: mem_limit must be a number with K, M",
+        ),
+        ("- display_name: A\n  docker_override: {mem_limit: 8}\n", "line 2: mem_limit is 8 bytes, too little for a"),
+        ("- display_name: A\n  docker_override: {mem_limit: 0}\n", "line 2: mem_limit is 0 bytes, too little for a"),
+        ("- display_name: A\n  docker_override: {mem_limit: 2.5}\n", "line 2: mem_limit is 2 bytes, too little for"),
+        ("- display_name: A\n  docker_override: {mem_limit: '2.5'}\n", "line 2: mem_limit is 2 bytes, too little for"),
+        (
+            "- display_name: A\n  docker_override: {mem_limit: true}\n",
+            "line 2: mem_limit must be a number with K, M",
+        ),
+        ("- display_name: A\n  docker_override: {mem_guarantee: 1K}\n", "line 2: mem_guarantee is 1K, less than the"),
         ("- display_name: A\n  slug: a\n  slug: b\n", "line 3: slug is there twice"),
         ("- slug: a\n", "line 1: display_name is missing"),
         ("a:\n  display_name: A\nb:\n  description: x\n", "line 3: display_name is missing"),
@@ -77,6 +89,16 @@ def test_an_empty_file_has_no_profiles(text: str) -> None:
 def test_a_mistake_has_its_line(text: str, said: str) -> None:
     _, mistakes = profilesfile.read(text)
     assert [line for line in mistakes if line.startswith(said)], mistakes
+
+
+def test_memory_in_profiles_is_read_as_that_of_settings() -> None:
+    text = "- display_name: A\n  profile_options:\n    size:\n      choices:\n"
+    for name, amount in {"a": "'2147483648'", "b": "2147483648", "c": "2.5G", "d": "null"}.items():
+        text += f"        {name}: {{display_name: {name}, docker_override: {{mem_limit: {amount}}}}}\n"
+    profiles, mistakes = profilesfile.read(text)
+    assert mistakes == []
+    limits = [override["mem_limit"] for _, override in profilesfile.overrides(profiles)]
+    assert limits == [2**31, 2**31, "2.5G", None]
 
 
 def test_all_mistakes_come_at_once_in_order() -> None:

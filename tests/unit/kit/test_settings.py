@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import secrets
+import traceback
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
+from sqlalchemy import make_url
 
+import kinds
+import passwords
+from dockerspawner import DockerSpawner
 from loading import load
 from reading import Mistakes
 from rules import overlays_of
@@ -85,9 +92,21 @@ def test_an_empty_variable_counts_as_not_set(environ: pytest.MonkeyPatch) -> Non
         ("PUBLIC_URL", "https://example.org/?a=b", "PUBLIC_URL must end after the host"),
         ("NAMED_SERVERS", "yes", "NAMED_SERVERS must be true or false (now: 'yes')"),
         ("AUTH", "githb", "AUTH githb is not a known way to sign in; did you mean github?"),
-        ("MEM_LIMIT", "lots", "MEM_LIMIT is not of the form"),
-        ("MEM_LIMIT", "0", "MEM_LIMIT is not of the form"),
-        ("MEM_LIMIT", "1.2.3G", "MEM_LIMIT is not of the form"),
+        ("MEM_LIMIT", "lots", "MEM_LIMIT must be a number with K, M, G or T after it, such as 512M or 2G, or a number"),
+        ("MEM_LIMIT", "2GB", "MEM_LIMIT must be a number with K, M, G or T after it"),
+        ("MEM_LIMIT", "1.2.3G", "MEM_LIMIT must be a number with K, M, G or T after it"),
+        ("MEM_LIMIT", "-2G", "MEM_LIMIT must be a number with K, M, G or T after it"),
+        ("MEM_LIMIT", "nan", "MEM_LIMIT must be a number with K, M, G or T after it"),
+        ("MEM_LIMIT", "0", "MEM_LIMIT is 0 bytes, too little for a notebook server: write 64M or more, with its unit"),
+        ("MEM_LIMIT", "8", "MEM_LIMIT is 8 bytes, too little for a notebook server"),
+        ("MEM_LIMIT", "2.5", "MEM_LIMIT is 2 bytes, too little for a notebook server"),
+        ("MEM_LIMIT", "512K", "MEM_LIMIT is 512K, too little for a notebook server"),
+        ("MEM_LIMIT", "9999999999T", "MEM_LIMIT is more memory than any machine has"),
+        ("MEM_GUARANTEE", "8", "MEM_GUARANTEE is 8 bytes, less than the engine can reserve: write 6M or more"),
+        ("MEM_GUARANTEE", "some", "MEM_GUARANTEE must be a number with K, M, G or T after it"),
+        ("CPU_LIMIT", "0.001", "CPU_LIMIT must be 0.01 or more"),
+        ("CPU_LIMIT", "inf", "CPU_LIMIT should be a finite number"),
+        ("CPU_GUARANTEE", "nan", "CPU_GUARANTEE should be a finite number"),
         ("LOGO_FILE", "/srv/a:b.png", "LOGO_FILE must be an absolute path"),
         ("SHARED_VOLUMES", "a:/d,b:/d", "SHARED_VOLUMES has two volumes at /d"),
         ("CPU_LIMIT", "-1", "CPU_LIMIT should be greater than 0"),
@@ -99,6 +118,12 @@ def test_an_empty_variable_counts_as_not_set(environ: pytest.MonkeyPatch) -> Non
         ("SHARED_VOLUMES", "data", "SHARED_VOLUMES has 'data', which is not of the form"),
         ("BIND_PATHS", "data", "BIND_PATHS has 'data', which is no absolute path"),
         ("BIND_PATHS", "/srv/*,/srv/data", "BIND_PATHS has /srv/data and /srv, one below the other"),
+        ("BIND_PATHS", "/srv/data:ro,/srv/data", "BIND_PATHS has /srv/data and /srv/data, one below the other"),
+        ("BIND_PATHS", "/srv/data:rw", "BIND_PATHS has '/srv/data:rw', which is no absolute path"),
+        ("BIND_PATHS", "/:ro", "BIND_PATHS has '/:ro', which is no absolute path below the host's root"),
+        ("BIND_PATHS", "/*", "BIND_PATHS has '/*', which is no absolute path below the host's root"),
+        ("BIND_PATHS", "/run/docker.sock:ro", "BIND_PATHS has '/run/docker.sock:ro', where the engine's socket is"),
+        ("BIND_PATHS", "/var/run/*", "BIND_PATHS has '/var/run/*', where the engine's socket is"),
         ("ENGINE_ACCESS", "none", "ENGINE_ACCESS should be 'gate' or 'socket'"),
         ("NETWORK_ISOLATION", "all", "NETWORK_ISOLATION should be 'shared' or 'per-user'"),
         ("USER_SUBNET_POOL", "10.9.0.0", "USER_SUBNET_POOL has 10.9.0.0: private addresses are wanted, eight or more"),
@@ -111,6 +136,27 @@ def test_an_empty_variable_counts_as_not_set(environ: pytest.MonkeyPatch) -> Non
         ("GPUS", "some", "GPUS is not of the form"),
         ("HOME_VOLUME", "home", "HOME_VOLUME is not of the form"),
         ("HOME_VOLUME", "{username}-{user}", "HOME_VOLUME knows {prefix}"),
+        ("HOME_VOLUME", "{username}", "HOME_VOLUME must begin with {prefix} or a name of your own, and a hyphen"),
+        ("HOME_VOLUME", "{username}-home", "HOME_VOLUME must begin with {prefix} or a name of your own, and a hyphen"),
+        ("HOME_VOLUME", "{servername}-{username}", "HOME_VOLUME must begin with {prefix} or a name of your"),
+        (
+            "HOME_VOLUME",
+            "{servername}{prefix}-{username}",
+            "HOME_VOLUME must begin with {prefix} or a name of your",
+        ),
+        ("HOME_VOLUME", "x{username}", "HOME_VOLUME must begin with {prefix} or a name of your own, and a hyphen"),
+        ("HOME_VOLUME", "{prefix}{username}", "HOME_VOLUME must begin with {prefix} or a name of your own, and a"),
+        ("HOME_VOLUME", "-{username}", "HOME_VOLUME must begin with {prefix} or a name of your own, and a hyphen"),
+        (
+            "HOME_VOLUME",
+            "{prefix}_{username}",
+            "HOME_VOLUME begins as the kit's own volumes, such as dockyard_hub-",
+        ),
+        (
+            "HOME_VOLUME",
+            "dockyard_{username}",
+            "HOME_VOLUME begins as the kit's own volumes, such as dockyard_hub-",
+        ),
         ("COMPOSE_PROJECT_NAME", "Dock Yard", "COMPOSE_PROJECT_NAME is not of the form"),
         ("EXTRA_CA_FILE", "certs/ca.pem", "EXTRA_CA_FILE must be an absolute path"),
         ("PIP_INDEX_URL", "pypi.example.org", "PIP_INDEX_URL is not of the form"),
@@ -123,6 +169,8 @@ def test_an_empty_variable_counts_as_not_set(environ: pytest.MonkeyPatch) -> Non
         ("DB_URL", "db.test/hub", "DB_URL is no address of a database, such as postgresql://user"),
         ("DB_URL", "postgresql://zq:zq@db.test:port/hub", "DB_URL is no address of a database"),
         ("DB_URL", "postgresql://db.test", "DB_URL lacks its user, host or name"),
+        ("HTTP_PORT", "8080", "HTTP_PORT is for HTTPS: name compose/compose.tls.yaml in COMPOSE_FILE, or remove it"),
+        ("HTTPS_PORT", "8443", "HTTPS_PORT is for HTTPS: name compose/compose.tls.yaml in COMPOSE_FILE, or remove it"),
         ("PORT_FILE", "/etc/port", "PORT is not a secret: write PORT="),
     ],
 )
@@ -139,7 +187,43 @@ def test_no_guarantee_is_above_its_limit(environ: pytest.MonkeyPatch) -> None:
     assert [line for line in mistakes() if line.startswith("CPU_GUARANTEE must not be more than CPU_LIMIT=1")]
     environ.setenv("CPU_GUARANTEE", "1")
     environ.setenv("MEM_GUARANTEE", "2048M")
-    assert load().mem_guarantee == "2048M"
+    assert load().mem_guarantee == 2 * 2**30
+
+
+@pytest.mark.parametrize(
+    ("text", "amount"),
+    [
+        ("2G", 2 * 2**30),
+        ("2147483648", 2 * 2**30),
+        ("2.5G", 5 * 2**29),
+        (".5G", 2**29),
+        ("64M", 64 * 2**20),
+        ("1048576K", 2**30),
+        ("0.5T", 2**39),
+        ("2147483648.0", 2 * 2**30),
+    ],
+)
+def test_memory_that_the_check_accepts_is_what_the_trait_has(
+    environ: pytest.MonkeyPatch, text: str, amount: int
+) -> None:
+    environ.setenv("MEM_LIMIT", text)
+    environ.setenv("MEM_GUARANTEE", text)
+    settings = load()
+    assert (settings.mem_limit, settings.mem_guarantee) == (amount, amount)
+    spawner = DockerSpawner(mem_limit=settings.mem_limit, mem_guarantee=settings.mem_guarantee)
+    assert (spawner.mem_limit, spawner.mem_guarantee) == (amount, amount)
+
+
+def test_memory_without_a_setting_has_the_default(environ: pytest.MonkeyPatch) -> None:
+    assert (load().mem_limit, load().mem_guarantee) == (2 * 2**30, None)
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [(2**31, "2G"), (5 * 2**29, "2.5G"), (500 * 2**30, "500G"), (1023 * 2**20, "1023M"), (8, "8 bytes"), (2**40, "1T")],
+)
+def test_readable_memory(amount: int, text: str) -> None:
+    assert kinds.readable(amount) == text
 
 
 def test_all_mistakes_come_at_once(environ: pytest.MonkeyPatch) -> None:
@@ -158,6 +242,145 @@ def test_secrets_are_never_shown(environ: pytest.MonkeyPatch) -> None:
     for name, value in REQUIRED.items():
         environ.setenv(name, value)
     assert not [value for name, value in REQUIRED.items() if name != "DOCKER_GID" and value in repr(load())]
+
+
+# What a password has in it that is not encoded; no four characters of it may be in a message.
+PASSWORD = "zq7wK9mXbv"
+ADDRESSES = [
+    (f"postgresql://hub:{PASSWORD}@{PASSWORD}@db.test/hub", "encode the user and the password"),
+    (f"postgresql://hub:@{PASSWORD}@db.test:5432/hub", "encode the user and the password"),
+    (f"postgresql://hub:{PASSWORD}/{PASSWORD}@db.test/hub", "encode the user and the password"),
+    (f"postgresql://hub:a/{PASSWORD}@x/{PASSWORD}@db.test/hub", "encode the user and the password"),
+    (f"postgresql://hub:{PASSWORD}%@db.test/hub", "encode the user and the password"),
+    (f"postgresql://hub:{PASSWORD} {PASSWORD}@db.test/hub", "encode the user and the password"),
+    (f"postgresql://hub:a/{PASSWORD}", "encode the user and the password"),
+    (f"postgresql://hub:{PASSWORD}", "encode the user and the password"),
+    (f"hub:{PASSWORD}@db.test/hub", "is no address of a database"),
+    (f"{PASSWORD}://hub@db.test/hub", "begins with another scheme://"),
+    (f"postgresql+{PASSWORD}://hub@db.test/hub", "begins with postgresql+://"),
+    (f"postgresql://hub@db.test/hub?password={PASSWORD}", "has password after the ?"),
+    (f"postgresql://hub:{PASSWORD}@/hub?host=/var/run/postgresql", "names a socket, which the hub"),
+    ("postgresql:///hub?host=/var/run/postgresql", "names a socket, which the hub"),
+    (f"postgresql://hub:{PASSWORD}@%2Fvar%2Frun%2Fpostgresql/hub", "names a socket, which the hub"),
+    (f"postgresql://hub:{PASSWORD}@/hub", "lacks its user, host or name"),
+    (f"sqlite:///{PASSWORD}", "is a file that the hub does not keep"),
+]
+
+
+@pytest.mark.parametrize(("address", "said"), ADDRESSES)
+@pytest.mark.parametrize("in_a_file", [False, True])
+def test_no_piece_of_the_databases_password_is_in_a_message(
+    environ: pytest.MonkeyPatch, tmp_path: Path, address: str, said: str, in_a_file: bool
+) -> None:
+    (tmp_path / "url").write_text(f"{address}\n")
+    environ.setenv("DB_URL_FILE" if in_a_file else "DB_URL", str(tmp_path / "url") if in_a_file else address)
+    with pytest.raises(Mistakes) as caught:
+        load()
+    (line,) = caught.value.lines
+    assert line.startswith("DB_URL ")
+    assert said in line
+    shown = "".join(traceback.format_exception(caught.value))
+    pieces = {PASSWORD[start : start + 4] for start in range(len(PASSWORD) - 3)}
+    assert not [piece for piece in pieces if piece in line or piece in shown]
+
+
+@pytest.mark.parametrize("password", ["p%40ss%2Fw%25", "p:w", "p#w", "p?w", "p%3Aw", "100%25"])
+def test_encoded_passwords_of_the_database_are_read(environ: pytest.MonkeyPatch, password: str) -> None:
+    environ.setenv("DB_URL", f"postgresql://hub:{password}@db.test:5432/hub?sslmode=require")
+    assert make_url(load().database).password == unquote(password)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PUBLIC_URL", "https://ada:zq7wK9@hub.example.org"),
+        ("PIP_INDEX_URL", "htps://ada:zq7wK9@pypi.example.org/simple"),
+        ("GITHUB_URL", "git://zq7wK9@github.example.org"),
+    ],
+)
+def test_a_password_in_another_setting_is_masked(environ: pytest.MonkeyPatch, name: str, value: str) -> None:
+    environ.setenv(name, value)
+    (line,) = mistakes()
+    assert line.startswith(f"{name} ")
+    assert "zq7" not in line
+
+
+class TestWeakPassword:
+    """Refused where other machines reach the hub, unless a setting allows it."""
+
+    OTHERS = (
+        {"BIND_ADDR": "0.0.0.0"},
+        {"BIND_ADDR": "::"},
+        {"BIND_ADDR": "192.168.1.7"},
+        {"PUBLIC_URL": "http://hub.example.org"},
+        {"PUBLIC_URL": "https://hub.example.org"},
+    )
+    WEAK = ("12345678", "Password1!", "qwertyuiop", "aaaaaaaaaaaa", "abcabcabcabc", "20240101", "P@ssw0rd", "dockyard1")
+
+    @pytest.mark.parametrize("others", OTHERS, ids=str)
+    def test_it_is_refused_where_other_machines_reach_the_hub(
+        self, environ: pytest.MonkeyPatch, others: dict[str, str]
+    ) -> None:
+        for name, value in others.items():
+            environ.setenv(name, value)
+        load()
+        for password in self.WEAK:
+            environ.setenv("USER_PASSWORD", password)
+            (line,) = mistakes()
+            assert line.startswith("USER_PASSWORD is easily guessed")
+            assert next(f"{name}={value}" for name, value in others.items()) in line
+            assert "ALLOW_WEAK_PASSWORD=true" in line
+            assert password not in line
+        environ.setenv("ALLOW_WEAK_PASSWORD", "true")
+        assert load().user_password.get_secret_value() == self.WEAK[-1]
+
+    def test_administrators_have_none_either(self, environ: pytest.MonkeyPatch) -> None:
+        environ.setenv("BIND_ADDR", "0.0.0.0")
+        environ.setenv("ADMIN_PASSWORD", "password" * 4)
+        assert [line for line in mistakes() if line.startswith("ADMIN_PASSWORD is easily guessed")]
+
+    @pytest.mark.parametrize(
+        "alone",
+        [{}, {"BIND_ADDR": "127.0.0.5"}, {"BIND_ADDR": "::1"}, {"PUBLIC_URL": "http://hub.localhost:8000"}],
+        ids=str,
+    )
+    def test_it_is_accepted_on_this_machine_alone(self, environ: pytest.MonkeyPatch, alone: dict[str, str]) -> None:
+        for name, value in alone.items():
+            environ.setenv(name, value)
+        environ.setenv("USER_PASSWORD", "12345678")
+        load()
+
+    def test_it_is_accepted_where_nobody_signs_in_with_it(self, environ: pytest.MonkeyPatch) -> None:
+        for name, value in {"AUTH": "github", "BIND_ADDR": "0.0.0.0", "USER_PASSWORD": "12345678"}.items():
+            environ.setenv(name, value)
+        assert not [line for line in mistakes() if line.startswith("USER_PASSWORD")]
+
+    def test_generated_passwords_are_never_weak(self) -> None:
+        assert not [secret for secret in (secrets.token_hex(8) for _ in range(500)) if passwords.is_guessable(secret)]
+        for password in ("correct horse battery staple", "xK9#mQ2v", "tiger-lamp-ocean", "48261973011842"):
+            assert not passwords.is_guessable(password)
+
+
+@pytest.mark.parametrize(
+    "template", ["jupyterhub-user-{username}", "{prefix}-{username}", "lab.{username}-{servername}"]
+)
+def test_volumes_that_begin_with_a_name_of_the_operators_are_homes(environ: pytest.MonkeyPatch, template: str) -> None:
+    environ.setenv("HOME_VOLUME", template)
+    assert load().home_volume == template
+
+
+def test_a_shared_volume_is_no_users_home(environ: pytest.MonkeyPatch) -> None:
+    environ.setenv("SHARED_VOLUMES", "data:/data")
+    environ.setenv("HOME_VOLUME", "dockyard-{username}")
+    (line,) = mistakes()
+    assert line.startswith("SHARED_VOLUMES has 'data', whose volume dockyard-shared-data would be some user's home")
+
+
+def test_the_engines_socket_is_in_no_path_for_servers(environ: pytest.MonkeyPatch) -> None:
+    environ.setenv("DOCKER_SOCKET", "/opt/engine/docker.sock")
+    environ.setenv("BIND_PATHS", "/opt/data,/opt/engine/*:ro")
+    (line,) = mistakes()
+    assert line.startswith("DOCKER_SOCKET is in /opt/engine/*:ro, which BIND_PATHS lets servers mount")
 
 
 class TestSecretInAFile:

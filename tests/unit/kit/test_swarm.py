@@ -65,7 +65,16 @@ def test_one_sheet_serves_both(environ: dict[str, str]) -> None:
         ({"REGISTRY_AUTH_FILE": "config.json"}, "REGISTRY_AUTH_FILE must be an absolute path"),
         ({"USERS_SUBNET": "10.1.2.3/16"}, "USERS_SUBNET must be an IPv4 network, such as 10.96.0.0/16"),
         ({"SPAWNER": "kubernetes"}, "SPAWNER should be 'docker' or 'swarm'"),
+        ({"PULL_POLICY": "always"}, "PULL_POLICY is for one host: remove it; on a swarm, each node pulls"),
+        ({"PULL_POLICY": "never"}, "PULL_POLICY is for one host: remove it; on a swarm, each node pulls"),
         ({"SPAWNER": "docker", "HOME_DRIVER": "local"}, "HOME_DRIVER is for a swarm: remove it"),
+        ({"SPAWNER": "docker", "HOME_SCOPE": "swarm"}, "HOME_SCOPE is for a swarm and has no effect on one host"),
+        ({"SPAWNER": "docker", "FENCE_AFTER": "60"}, "FENCE_AFTER is for a swarm and has no effect on one host"),
+        ({"SPAWNER": "docker", "REGISTRY": "r.test/lab"}, "REGISTRY is for a swarm and has no effect on one host"),
+        (
+            {"SPAWNER": "docker", "USERS_SUBNET": "10.96.0.0/16"},
+            "USERS_SUBNET is for a swarm and has no effect on one host: remove it; on one host, the engine chooses the",
+        ),
     ],
 )
 def test_a_mistake_names_the_variable_and_the_mend(environ: dict[str, str], given: dict[str, str], said: str) -> None:
@@ -112,6 +121,7 @@ def test_the_checker_is_told_that_it_is_for_a_swarm(environ: dict[str, str]) -> 
     assert [line.split()[0] for line in envfile.check(sheet)] == ["CULL_ACTION"]
 
 
+PRIVATE = "\n".join(f"{name}={value}" for name, value in SHEET.items()) + "\nREGISTRY_AUTH_FILE=/etc/lab/auth.json\n"
 AUTHS = '{"auths": {"registry.test": {"auth": "YWRhOnB3"}}}'
 
 
@@ -123,20 +133,34 @@ AUTHS = '{"auths": {"registry.test": {"auth": "YWRhOnB3"}}}'
         ('{"credsStore": "desktop"}', False),
         ("[]", False),
         ("user:password", False),
-        (None, False),
+        ('{"auths": {"registry.test": "x"}}', False),
+        ('{"auths": {"registry.test": {"auth": ""}}}', False),
     ],
 )
+@pytest.mark.parametrize("place", ["docker", "swarm"])
 def test_credentials_have_to_be_in_the_file(
-    environ: dict[str, str], tmp_path: Path, text: str | None, is_good: bool
+    environ: dict[str, str], tmp_path: Path, text: str, is_good: bool, place: str
 ) -> None:
+    (tmp_path / "registry_auth").write_text(text)
+    environ["SPAWNER"] = place
+    said = [] if is_good else ["REGISTRY_AUTH_FILE /etc/lab/auth.json holds no credentials"]
+    assert [line.split(":")[0] for line in envfile.check(PRIVATE)] == said
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (AUTHS[:-1] + ', "credsStore": "desktop"}', "names credsStore, a program that the hub lacks"),
+        (AUTHS[:-1] + ', "credHelpers": {"gcr.io": "gcloud"}}', "names credHelpers, a program that the hub lacks"),
+        (AUTHS[:-1] + ', "proxies": {"default": {}}}', "has proxies, which users' servers would get"),
+        (None, "cannot be read by the hub's user (No such file or directory)"),
+    ],
+)
+def test_credentials_that_the_hub_cannot_use_are_refused(tmp_path: Path, text: str | None, said: str) -> None:
     if text is not None:
         (tmp_path / "registry_auth").write_text(text)
-    sheet = "\n".join(f"{name}={value}" for name, value in SHEET.items())
-    sheet += "\nREGISTRY=registry.test\nREGISTRY_AUTH_FILE=/etc/lab/auth.json\n"
-    assert envfile.check(sheet) == [], "one host needs none"
-    environ["SPAWNER"] = "swarm"
-    said = [] if is_good else ["REGISTRY_AUTH_FILE /etc/lab/auth.json holds no credentials"]
-    assert [line.split(":")[0] for line in envfile.check(sheet)] == said
+    (line,) = envfile.check(PRIVATE)
+    assert line.startswith(f"REGISTRY_AUTH_FILE /etc/lab/auth.json {said}")
 
 
 class TestSecret:

@@ -1,0 +1,66 @@
+"""Passwords that a guesser tries first: common words, rows of keys, repetitions, short numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+# The words of which the most common passwords of eight and more characters consist, and those of this trade.
+_WORDS = """
+    abc access account admin administrator amazing amsterdam and andrew anthony apple arsenal asdf ashley autumn
+    awesome baby bailey balls banana baseball basketball batman beautiful berlin blue buster butterfly change
+    charlie chelsea chocolate class classroom company computer cookie corvette cowboys daniel data database default
+    demo diamond docker dockyard dragon easy elephant fantasy flower football forever freedom friend friends
+    gandalf george google guest hallo hannah hardcore hello home hunter iceman iloveyou internet is jasmine
+    jennifer jessica jordan joshua jupyter jupyterhub jupyterlab killer lab laboratory letmein linux liverpool
+    lockdown login london love lovely maggie manager marlboro master matrix matthew me mercedes michael michelle
+    microsoft midnight monkey mustang my nicole ninja notebook office one oracle pass passphrase passwd password
+    passwort peaches pepper phoenix please pokemon princess purple python qazwsx qweasd rainbow ranger robert root
+    samantha samsung school science secret server shadow snoopy snowball soccer spiderman spring starwars steelers
+    student students summer sunshine super superman system teacher teachers temp test tester testing that the this
+    thomas three thunder tigger trustno two ubuntu unknown user users welcome whatever willkommen winter work you
+    your
+"""
+
+# What keyboards and alphabets have side by side.
+_ROWS = (
+    "qwertyuiop", "qwertzuiop", "azertyuiop", "asdfghjkl", "zxcvbnm", "yxcvbnm", "1234567890", "0123456789",
+    "abcdefghijklmnopqrstuvwxyz", "1q2w3e4r5t6y7u8i9o0p", "1qaz2wsx3edc4rfv5tgb6yhn", "qazwsxedcrfvtgb", "!@#$%^&*()",
+)  # fmt: skip
+_LEET = str.maketrans("013457@$!", "oleastasi")
+# Characters that may be left beside words and rows, such as a year.
+_ROOM = 4
+
+
+def is_guessable(password: str, names: Iterable[str] = ()) -> bool:
+    """Is the password among the first that are tried? `names` are further words, such as the hub's host name."""
+    text = password.lower()
+    if re.fullmatch(r"[\d\W_]{0,9}", text) or re.fullmatch(r"(.{1,7}?)\1+.{0,3}", text, re.DOTALL):
+        return True
+    if len(set(text)) <= 4:
+        return True
+    words = {*_WORDS.split(), *(word for name in names for word in re.findall(r"[a-z]{3,}", name.lower()))}
+    return any(_left(spelling, words) <= _ROOM for spelling in (text, text.translate(_LEET)))
+
+
+def _left(text: str, words: set[str]) -> int:
+    """How many letters and digits of a text belong to no word, no row of keys and no repetition."""
+    known = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
+    text = _without_rows(text)
+    text = re.sub(rf"{known}|(.)\1\1+", " ", text)
+    return len(re.sub(r"[\W_]", "", text))
+
+
+def _without_rows(text: str) -> str:
+    """The text without what is four or more characters of a row, forwards or backwards; without three digits of one."""
+    rows = [*_ROWS, *(row[::-1] for row in _ROWS)]
+    found, start = "", 0
+    while start < len(text):
+        longest = 1
+        for end in range(start + 3, len(text) + 1):
+            part = text[start:end]
+            if (len(part) > 3 or part.isdigit()) and any(part in row for row in rows):
+                longest = end - start
+        found += " " if longest > 1 else text[start]
+        start += longest
+    return found
