@@ -221,6 +221,7 @@ class Container(LoggingConfigurable):
                 cpu_limit=self._limit("cpu_limit"),
                 mem_guarantee=self._limit("mem_guarantee"),
                 cpu_guarantee=self._limit("cpu_guarantee"),
+                tmp_size=self._limit("tmp_size"),
                 devices=await self._gpu_requests(),
                 extra_create=extra_create,
                 extra_host=extra_host,

@@ -14,7 +14,7 @@ from traitlets.config import LoggingConfigurable
 from dockerspawner.failures import misconfigured
 from dockerspawner.operatorcode import operator_code
 
-NAMES = ("mem_limit", "cpu_limit", "mem_guarantee", "cpu_guarantee")
+NAMES = ("mem_limit", "cpu_limit", "mem_guarantee", "cpu_guarantee", "tmp_size")
 
 
 class Limit(Union):
@@ -83,6 +83,13 @@ class Limits(LoggingConfigurable):
         each.""",
     )
 
+    tmp_size = Limit(
+        ByteSpecification(),
+        """Size of a tmpfs at /tmp, as mem_limit is given. Default: /tmp is on the engine's disk, without a limit.
+        Files in the tmpfs count as memory of the server, so it has at most half of mem_limit. A volume or mount at
+        /tmp replaces the tmpfs. Programs in the tmpfs can be executed. Services have no such tmpfs.""",
+    )
+
     def __init__(self, **kwargs: Any) -> None:
         # What the limits are for the start under way.
         self._pinned: dict[str, Any] = {}
@@ -122,3 +129,6 @@ class Limits(LoggingConfigurable):
         if limit and guarantee and guarantee > limit:
             # As where a profile's limit is smaller than all others'. The engine would refuse it.
             self._pinned["mem_guarantee"] = limit
+        if limit and (size := self._pinned["tmp_size"]):
+            # Files fill the limit for good: the kernel would kill the server's processes, and again after each restart.
+            self._pinned["tmp_size"] = min(size, limit // 2)

@@ -35,8 +35,8 @@ CONTAINER: Places = {
 }
 SERVICE: Places = {
     "extra_create_kwargs": _parameters(APIClient.create_service),
-    "extra_container_spec": _parameters(ContainerSpec),
-    # The SDK lacks this limit, but the engine has it.
+    # The SDK lacks these limits, but the engine has them.
+    "extra_container_spec": _parameters(ContainerSpec) | {"ulimits"},
     "extra_resources_spec": _parameters(Resources) | {"pids_limit"},
     "extra_placement_spec": _parameters(Placement),
     "extra_task_spec": _parameters(TaskTemplate),

@@ -6,7 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from docker.types import ContainerSpec, EndpointSpec, Mount, Placement, Resources, RestartPolicy, TaskTemplate
+from docker.types import (
+    ContainerSpec,
+    EndpointSpec,
+    Mount,
+    Placement,
+    Resources,
+    RestartPolicy,
+    TaskTemplate,
+    Ulimit,
+)
 
 from dockerspawner.mounts import Mounted, as_mounts, layered
 from dockerspawner.sdkkeys import Mistake, build
@@ -22,7 +31,8 @@ class Service:
     Memory is in bytes; processors may be fractions. `network`, the first of `networks`, is the one by which the hub
     reaches the server; where there is none, or `publish`, its port is published by the node. `node` is the id of the
     one that the server has to be on, empty where any will do. The `extra_...` are keyword arguments of the SDK's
-    classes of these names, and have the last word; `extra_resources` also takes `pids_limit`.
+    classes of these names, and have the last word; `extra_resources` also takes `pids_limit`, and
+    `extra_container` takes `ulimits`.
     """
 
     image: str
@@ -99,8 +109,16 @@ def _container(server: Service) -> ContainerSpec:
         given["mounts"] = mounts
     if secrets := [*server.secrets, *(extra.pop("secrets", None) or [])]:
         given["secrets"] = secrets
+    ulimits = extra.pop("ulimits", None)
     made: ContainerSpec = build(ContainerSpec, "extra_container_spec", {**given, **extra}, extra)
+    if ulimits:
+        # The SDK knows of no such limits.
+        made["Ulimits"] = build(_ulimits, "extra_container_spec", {"ulimits": ulimits}, {"ulimits": ulimits})
     return made
+
+
+def _ulimits(ulimits: Any) -> list[Ulimit]:
+    return [one if isinstance(one, Ulimit) else Ulimit(**one) for one in ulimits]
 
 
 def _resources(server: Service) -> Resources:

@@ -21,6 +21,7 @@ CPU_PERIOD = 100_000
 # The weight of one processor, and the least that the kernel takes.
 CPU_SHARES = 1024
 _FEWEST_SHARES = 2
+TMP = "/tmp"
 
 # Made anew by the hub at each spawn.
 _FLEETING = frozenset({"JUPYTERHUB_API_TOKEN", "JPY_API_TOKEN"})
@@ -31,9 +32,10 @@ class Server:
     """Everything that defines the container of one server.
 
     Memory is in bytes; `cpu_limit` and `cpu_guarantee` are in processors. Without `swap`, the memory limit includes
-    swap. `publish_on` is a host address, empty if the port is not published. `extra_create` and `extra_host` use the
-    Docker SDK's spelling, and override the other fields. Their mounts are added to `binds` and `mounts`, and replace
-    only mounts at the same target.
+    swap. `tmp_size` is the size of a tmpfs at /tmp, in bytes, which any other mount there replaces. `publish_on` is a
+    host address, empty if the port is not published. `extra_create` and `extra_host` use the Docker SDK's spelling, and
+    override the other fields. Their mounts are added to `binds` and `mounts`, and replace only mounts at the same
+    target.
     """
 
     image: str
@@ -52,6 +54,7 @@ class Server:
     cpu_limit: float | None = None
     mem_guarantee: int | None = None
     cpu_guarantee: float | None = None
+    tmp_size: int | None = None
     devices: list[DeviceRequest] = field(default_factory=list)
     extra_create: dict[str, Any] = field(default_factory=dict)
     extra_host: dict[str, Any] = field(default_factory=dict)
@@ -88,11 +91,19 @@ def container(server: Server) -> dict[str, Any]:
 
 def _extra_mounts(server: Server) -> Mounted:
     extra = server.extra_host
-    tmpfs = [extra["tmpfs"]] if isinstance(extra.get("tmpfs"), str) else extra.get("tmpfs") or ()
     try:
-        return Mounted(as_binds(extra.get("binds"), server.binds), as_mounts(extra.get("mounts")), [*tmpfs])
+        return Mounted(as_binds(extra.get("binds"), server.binds), as_mounts(extra.get("mounts")), [*_tmpfs(extra)])
     except (TypeError, ValueError) as error:
         raise misconfigured(f"The setting extra_host_config is invalid: {error}.") from None
+
+
+def _tmpfs(extra: Mapping[str, Any]) -> dict[str, str]:
+    """Targets and options of the tmpfs of extra_host_config, which may be a string, a list or a dict."""
+    given = extra.get("tmpfs") or ()
+    if isinstance(given, Mapping):
+        return dict(given)
+    pairs = (str(one).partition(":") for one in ([given] if isinstance(given, str) else given))
+    return {target: options for target, _, options in pairs}
 
 
 def _mount_points(volumes: Any) -> list[str]:
@@ -122,6 +133,9 @@ def _host(server: Server, mounted: Mounted) -> dict[str, Any]:
         # A weight: what it comes to where every processor is wanted.
         host["cpu_shares"] = max(_FEWEST_SHARES, int(server.cpu_guarantee * CPU_SHARES))
     host = merge(host, {key: value for key, value in server.extra_host.items() if key not in ("binds", "mounts")})
+    if server.tmp_size and TMP not in mounted.sources():
+        # Without exec, the engine's default is noexec, and packages with a build step fail there.
+        host["tmpfs"] = {TMP: f"exec,mode=1777,size={server.tmp_size}", **_tmpfs(server.extra_host)}
     if not server.swap and host.get("mem_limit"):
         # To the engine a limit of memory and swap together; without one it allows as much swap as memory.
         host.setdefault("memswap_limit", host["mem_limit"])

@@ -58,6 +58,8 @@ class NotForSwarms(LoggingConfigurable):
             raise failure(f"On a swarm there is no {'; no '.join(found)}.", reason="settings")
         if self.extra_host_config:
             self.log.warning("extra_host_config is for containers: services take extra_container_spec and its kin")
+        if self._limit("tmp_size"):
+            self.log.warning("tmp_size is for containers: /tmp of a service is on the disk of its node")
         if self.skeleton or self.volume_owner:
             self.log.warning("skeleton and volume_owner are for one host: nodes make new volumes as the image has them")
 

@@ -12,7 +12,7 @@ from support.fake_engine import FakeClient, fake_engine
 from support.spawners import make_spawner
 
 GIB = 1024**3
-LIMITS = ["mem_limit", "cpu_limit", "mem_guarantee", "cpu_guarantee"]
+LIMITS = ["mem_limit", "cpu_limit", "mem_guarantee", "cpu_guarantee", "tmp_size"]
 
 
 async def later(spawner: Any) -> str:
@@ -49,6 +49,16 @@ async def test_no_more_is_guaranteed_than_allowed(limit: str | None, guarantee: 
     spawner = make_spawner(mem_limit=limit, mem_guarantee="2G")
     await spawner._pin_limits()
     assert spawner.mem_guarantee == guarantee
+
+
+@pytest.mark.parametrize(
+    ("limit", "asked", "size"),
+    [("1G", "2G", GIB // 2), ("4G", "1G", GIB), (None, "1G", GIB), ("1G", None, None), ("1G", 0, 0)],
+)
+async def test_tmp_size_above_half_of_mem_limit_is_half(limit: str | None, asked: Any, size: int | None) -> None:
+    spawner = make_spawner(mem_limit=limit, tmp_size=asked)
+    await spawner._pin_limits()
+    assert spawner.tmp_size == size
 
 
 @pytest.mark.parametrize("name", LIMITS)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from docker.types import Mount, RestartPolicy
 
+from dockerspawner.sdkkeys import Mistake
 from dockerspawner.servicespecs import Service, service
 
 
@@ -25,6 +26,20 @@ def test_the_plainest() -> None:
     assert task["Networks"] == [{"Target": "users"}]
     assert task["RestartPolicy"]["Condition"] == "none"
     assert (task.get("Resources"), task.get("Placement")) == (None, None)
+
+
+@pytest.mark.parametrize("name", ["Name", "name"])
+def test_ulimits_are_in_the_engines_spelling(name: str) -> None:
+    about = {"soft": 1024, "hard": 2048} if name == "name" else {"Soft": 1024, "Hard": 2048}
+    made = spec(extra_container={"ulimits": [{name: "nofile", **about}]})
+    container = made["task_template"]["ContainerSpec"]
+    assert container["Ulimits"] == [{"Name": "nofile", "Soft": 1024, "Hard": 2048}]
+
+
+@pytest.mark.parametrize("wrong", ["nofile=1024", [{"name": "nofile", "soft": "1024"}], {"nofile": 1024}])
+def test_wrong_ulimits_name_the_setting(wrong: Any) -> None:
+    with pytest.raises(Mistake, match='"ulimits" in the setting extra_container_spec'):
+        spec(extra_container={"ulimits": wrong})
 
 
 def test_limits_and_guarantees() -> None:

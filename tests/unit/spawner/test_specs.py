@@ -96,6 +96,32 @@ def test_without_swap_the_limit_is_one_of_both(settings: dict[str, Any], memory:
     assert (host.get("Memory"), host.get("MemorySwap")) == (memory, both)
 
 
+TMP = {"/tmp": "exec,mode=1777,size=1024"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "tmpfs"),
+    [
+        ({"tmp_size": None}, None),
+        ({"tmp_size": 0}, None),
+        ({}, TMP),
+        ({"binds": {"cache": {"bind": "/tmp/cache", "mode": "rw"}}}, TMP),
+        ({"extra_host": {"tmpfs": {"/scratch": "size=1m"}}}, {**TMP, "/scratch": "size=1m"}),
+        ({"extra_host": {"tmpfs": ["/scratch", "/more:size=1m"]}}, {**TMP, "/scratch": "", "/more": "size=1m"}),
+        ({"extra_host": {"tmpfs": "/scratch"}}, {**TMP, "/scratch": ""}),
+        # What is mounted there by another setting stays.
+        ({"binds": {"scratch": {"bind": "/tmp", "mode": "rw"}}}, None),
+        ({"mounts": [Mount("/tmp/", "scratch")]}, None),
+        ({"extra_host": {"binds": ["/srv/tmp:/tmp"]}}, None),
+        ({"extra_host": {"tmpfs": {"/tmp": "size=1m"}}}, {"/tmp": "size=1m"}),
+        ({"extra_create": {"host_config": {"Tmpfs": {"/tmp": "size=2m"}}}}, {"/tmp": "size=2m"}),
+    ],
+)
+def test_tmp_size_gives_a_tmpfs_where_nothing_else_is_mounted(settings: dict[str, Any], tmpfs: Any) -> None:
+    spec = container(replace(SERVER, **{"tmp_size": 1024, **settings}))
+    assert spec["host_config"].get("Tmpfs") == tmpfs
+
+
 def test_merging_goes_deep_and_changes_neither() -> None:
     base, extra = {"a": {"b": 1, "c": [1]}}, {"a": {"b": 2, "c": [2]}, "d": 3}
     assert merge(base, extra) == {"a": {"b": 2, "c": [2]}, "d": 3}
