@@ -211,6 +211,13 @@ class Settings(Rules):
         allow_inf_nan=False,
     )
     pids_limit: int = setting("servers", "Processes and threads of each server.", 1024, ge=64)
+    tmp_size: str = setting(
+        "servers",
+        "Size of /tmp of each server on one host, such as 512M or 4G; its files are in the server's memory, of which "
+        "it has at most half. 0: /tmp is on the host's disk, without a limit.",
+        "1G",
+        pattern=f"{MEMORY}|^0$",
+    )
     gpus: str = setting(
         "servers",
         "GPUs of each server: all, a number, or empty for none; profiles may say more.",
@@ -395,6 +402,12 @@ class Settings(Rules):
         "What the hub may ask of the engine. gate: what servers need; socket: everything, so that who takes over the "
         "hub has the host.",
         "gate",
+    )
+    gate_limits: Literal["auto", "always", "never"] = setting(
+        "engine",
+        "When the gate refuses servers that ask for more than MEM_LIMIT, CPU_LIMIT, PIDS_LIMIT and PROFILES_FILE give: "
+        "always; never; auto: unless hub/config.d has a file, which may give servers more.",
+        "auto",
     )
 
     python_image: str = setting(

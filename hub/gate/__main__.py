@@ -38,6 +38,10 @@ SETTINGS = (
     "notebook_image",
     "allowed_images",
     "profiles_file",
+    "mem_limit",
+    "cpu_limit",
+    "cpu_guarantee",
+    "pids_limit",
     "gpus",
     "home_volume",
     "home_driver",
@@ -46,6 +50,7 @@ SETTINGS = (
     "network_isolation",
     "user_subnet_pool",
     "engine_access",
+    "gate_limits",
 )
 
 

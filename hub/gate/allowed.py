@@ -1,4 +1,4 @@
-"""What the settings allow: images, volumes, paths of the host, networks, GPUs."""
+"""What the settings allow: images, volumes, paths of the host, networks, GPUs, amounts."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
+from pathlib import Path
 from typing import Any
 
 from gate import patience
+from gate.limits import Limits, limits
 
 log = logging.getLogger("gate")
 
@@ -25,6 +27,8 @@ _SOCKETS = re.compile(
 )
 # No name of an image or a volume is longer, and what is takes a pattern of two placeholders hours.
 _LONGEST = 512
+# Where compose mounts hub/config.d.
+OPERATORS = Path("/srv/dockyard/config.d")
 
 
 def canonical(image: str) -> str:
@@ -91,6 +95,7 @@ class Allowed:
     pool: tuple[IPv4Network, ...] = (IPv4Network("10.213.0.0/18"),)
     drivers: tuple[tuple[str, Mapping[str, str]], ...] = field(default=())
     swarm: bool = False
+    limits: Limits = field(default=Limits())
 
     @property
     def users_network(self) -> str:
@@ -221,6 +226,7 @@ def allowed(settings: Any, profiles: Any) -> Allowed:
         pool=_pool(settings),
         drivers=tuple(_drivers(settings, prefix)),
         swarm=settings.spawner == "swarm",
+        limits=limits(settings, [override for override, _ in overrides(profiles)], OPERATORS),
     )
 
 

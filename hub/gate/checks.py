@@ -30,6 +30,8 @@ _MODES = {"rw", "ro", "z", "nocopy"}
 _MODES_OF_PATHS = {"rw", "ro"}
 _PROPAGATIONS = {"private", "rprivate", "slave", "rslave"}
 _NO_GPUS = "which servers have where GPUS or a profile says so."
+# The key of a web service.
+_NOT_OF_THE_RUNTIME = {"NVIDIA_API_KEY"}
 
 
 @dataclass
@@ -80,6 +82,8 @@ def container(allowed: Allowed, given: Json) -> Order:
     order.body["HostConfig"]["Mounts"] = [_mount(allowed, mount, order) for mount in mounts]
     if host.DeviceRequests and not allowed.gpus:
         raise Refused(f"DeviceRequests asks for GPUs, {_NO_GPUS}")
+    _no_hidden_gpus(allowed, server.Env)
+    allowed.limits.check_container(host)
     networks = (server.NetworkingConfig and server.NetworkingConfig.EndpointsConfig) or {}
     order.networks = {_network(one) for one in (host.NetworkMode, *networks)} - {DEAD_END}
     return order
@@ -147,6 +151,8 @@ def service(allowed: Allowed, given: Json) -> Order:
     reserved = made.TaskTemplate.Resources and made.TaskTemplate.Resources.Reservations
     if reserved and reserved.GenericResources and not allowed.gpus:
         raise Refused(f"GenericResources asks for GPUs, {_NO_GPUS}")
+    _no_hidden_gpus(allowed, inside.Env)
+    allowed.limits.check_service(made.TaskTemplate.Resources)
     # A node makes them, or has them: nobody here can be asked whose they are.
     order.volumes.clear()
     order.networks = {attachment.Target for attachment in made.TaskTemplate.Networks} - {DEAD_OVERLAY}
@@ -169,6 +175,17 @@ def pulled(allowed: Allowed, repository: str, version: str) -> dict[str, str]:
         raise Refused("A pull names a repository, and one tag or digest of it.")
     _image(allowed, image)
     return {"fromImage": repository, "tag": version}
+
+
+def _no_hidden_gpus(allowed: Allowed, environment: Iterable[str] | None) -> None:
+    """NVIDIA's runtime gives GPUs by the environment. `void` takes away those that an image asks for."""
+    if allowed.gpus:
+        return
+    for text in environment or ():
+        name, _, value = text.partition("=")
+        is_known = name in _NOT_OF_THE_RUNTIME or (name, value) == ("NVIDIA_VISIBLE_DEVICES", "void")
+        if name.upper().startswith("NVIDIA_") and not is_known:
+            raise Refused(f"{name[:200]} in Env asks NVIDIA's runtime for GPUs, {_NO_GPUS}")
 
 
 def _image(allowed: Allowed, image: str) -> None:

@@ -8,7 +8,7 @@ import re
 from ipaddress import IPv4Network
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 # What prepares a new volume (dockerspawner.newvolumes.SCRIPT), by its SHA-256.
 HELPER_SCRIPT = "7651a4fdcfe0188ce084f0e3afe627c4347bfe3a802fe75e1124cdd8896206a9"
@@ -18,6 +18,13 @@ HELPER_MOUNT = "/dockyard-volume"
 KERNELS = ("/proc/", "/sys/", "/dev/")
 # Seconds that a container may take to stop. Whoever stops the kit waits for each.
 LONGEST_STOP = 600
+
+# The kernel's own limit of open files (fs.nr_open), and a number for limits in bytes and processes.
+_MOST_OPEN_FILES = 2**20
+_MOST_OF_OTHERS = 2**40
+_LARGEST_LOG = 2**30
+_LOG_SIZE = re.compile(r"([1-9]\d{0,9})([kmg]?)(?:i?b)?", re.ASCII)
+_LOG_FILES = re.compile(r"[1-9]\d{0,2}", re.ASCII)
 
 
 class Strict(BaseModel):
@@ -136,14 +143,53 @@ class Gpu(Strict):
 
 
 class Ulimit(Strict):
-    Name: str
-    Soft: int
-    Hard: int
+    """Not rtprio and nice, by which a server would get processors before all others."""
+
+    Name: Literal["core", "fsize", "memlock", "nofile", "nproc", "stack"]
+    Soft: Count
+    Hard: Count
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Ulimit:
+        most = _MOST_OPEN_FILES if self.Name == "nofile" else _MOST_OF_OTHERS
+        if max(self.Soft, self.Hard) > most:
+            raise ValueError(f"has {self.Name} above {most}")
+        return self
+
+
+LogOptions = dict[Literal["max-size", "max-file", "compress"], str]
+
+
+def limited_log(driver: str, options: LogOptions | None) -> None:
+    """ValueError if a container's log may grow without a limit. The driver local has limits of its own."""
+    given = options or {}
+    if driver == "json-file" and "max-size" not in given:
+        raise ValueError("needs max-size, as in {'max-size': '10m', 'max-file': '2'}")
+    size = _LOG_SIZE.fullmatch(given.get("max-size", "20m").lower())
+    files = _LOG_FILES.fullmatch(given.get("max-file", "1" if driver == "json-file" else "5"))
+    if not size or not files or int(size[1]) * 1024 ** " kmg".index(size[2] or " ") * int(files[0]) > _LARGEST_LOG:
+        raise ValueError("needs max-size and max-file that allow 1 GiB at most")
 
 
 class LogTo(Strict):
     Type: Literal["json-file", "local"]
-    Config: dict[Literal["max-size", "max-file", "compress"], str] | None = None
+    Config: LogOptions | None = None
+
+    @model_validator(mode="after")
+    def _bounded(self) -> LogTo:
+        limited_log(self.Type, self.Config)
+        return self
+
+
+class NoCheck(Strict):
+    """No health check. One of the hub's choice would be a command that the engine runs again and again."""
+
+    Test: Annotated[list[Literal["NONE"]], Field(min_length=1, max_length=1)]
+    Interval: Absent = None
+    Timeout: Absent = None
+    Retries: Absent = None
+    StartPeriod: Absent = None
+    StartInterval: Absent = None
 
 
 class NoRestart(Strict):
@@ -219,7 +265,7 @@ class _Config(Strict):
     AttachStderr: bool | None = None
     AttachStdin: Absent = None
     Domainname: Absent = None
-    Healthcheck: Absent = None
+    Healthcheck: NoCheck | None = None
     # Others on its network would find it by that name, where they look for the hub.
     Hostname: Absent = None
     MacAddress: Absent = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from gate.models import (
     LONGEST_STOP,
@@ -13,9 +13,13 @@ from gate.models import (
     Count,
     EngineName,
     Folder,
+    LogOptions,
     Mount,
+    NoCheck,
     OwnLabels,
     Strict,
+    Ulimit,
+    limited_log,
     mount_target,
 )
 
@@ -47,10 +51,6 @@ class NothingNew(Strict):
     SELinuxContext: Absent = None
 
 
-class NoCheck(Strict):
-    Test: Annotated[list[Literal["NONE"]], Field(min_length=1, max_length=1)]
-
-
 class Resolvers(Strict):
     Nameservers: list[str]
 
@@ -75,6 +75,7 @@ class TaskContainer(Strict):
     Healthcheck: NoCheck | None = None
     ReadOnly: bool | None = None
     Init: bool | None = None
+    Ulimits: list[Ulimit] | None = None
     Hostname: Absent = None
     TTY: Absent = None
     OpenStdin: Absent = None
@@ -121,7 +122,12 @@ class NoRestart(Strict):
 
 class LogTo(Strict):
     Name: Literal["json-file", "local"]
-    Options: dict[Literal["max-size", "max-file", "compress"], str] | None = None
+    Options: LogOptions | None = None
+
+    @model_validator(mode="after")
+    def _bounded(self) -> LogTo:
+        limited_log(self.Name, self.Options)
+        return self
 
 
 class Attachment(Strict):

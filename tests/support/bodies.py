@@ -28,6 +28,8 @@ ALLOWED = Allowed(
 )
 OURS, HELPER, FOREIGN, HUB, DATABASE = ("a1" * 32, "a2" * 32, "f0" * 32, "b1" * 32, "b2" * 32)
 SECRET, FOREIGN_SECRET = "s1" + "x" * 23, "s0" + "x" * 23
+LOG = {"max-size": "10m", "max-file": "2"}
+OPEN_FILES = {"name": "nofile", "soft": 65536, "hard": 65536}
 LABELS = {"dockyard.instance": "kit", "dockyard.user": "ada", "dockyard.server": ""}
 
 
@@ -108,7 +110,16 @@ def server(**changes: Any) -> Json:
             cpu_limit=0.5,
             mem_guarantee=2**20,
             cpu_guarantee=0.1,
-            extra_host={"cap_drop": ["ALL"], "security_opt": ["no-new-privileges"], "pids_limit": 1024},
+            tmp_size=2**29,
+            extra_create={"healthcheck": {"test": ["NONE"]}},
+            extra_host={
+                "cap_drop": ["ALL"],
+                "security_opt": ["no-new-privileges"],
+                "pids_limit": 1024,
+                "log_config": {"type": "json-file", "config": LOG},
+                "ulimits": [OPEN_FILES],
+                "oom_score_adj": 500,
+            },
         )
     )
     return changed(_spelled({**spec, "labels": {**LABELS, "dockyard.spec": "0123"}}), changes)
@@ -145,7 +156,9 @@ def service(**changes: Any) -> Json:
                 "privileges": {"NoNewPrivileges": True},
                 "labels": LABELS,
                 "dns_config": {"Nameservers": ["10.0.0.2"]},
+                "ulimits": [OPEN_FILES],
             },
+            extra_task={"log_driver": {"Name": "json-file", "Options": LOG}},
             extra_resources={"pids_limit": 1024},
         )
     )

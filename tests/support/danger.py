@@ -39,7 +39,6 @@ NEVER_OF_A_SERVICE = [
     "pluginspec",
     "runtime",
     "sysctls",
-    "ulimits",
 ]
 HARMLESS_MODES = {"ipcmode": {"", "none", "private"}, "cgroupnsmode": {"", "private"}}
 SAFE_OPTIONS = {"no-new-privileges", "no-new-privileges:true", "no-new-privileges=true"}
@@ -92,6 +91,7 @@ def dangers(body: Any, images: set[str], paths: set[str], networks: set[str], pr
         found.append("device requests")
     if (host.get("logconfig") or {}).get("type", "local") not in ("local", "json-file"):
         found.append("log driver")
+    found += _unlimited(host)
     if (host.get("restartpolicy") or {}).get("name") not in (None, "", "no"):
         found.append("restarts")
     targets = [*_targets(host), *(read.get("volumes") or {}), read.get("workingdir") or "/home"]
@@ -124,6 +124,7 @@ def dangers_of_a_service(body: Any, images: set[str], paths: set[str], networks:
             found.append("no owner")
     if (task.get("logdriver") or {}).get("name", "local") not in ("local", "json-file"):
         found.append("log driver")
+    found += _unlimited(inside)
     if (task.get("restartpolicy") or {}).get("condition") != "none":
         found.append("restarts")
     found += [f"place {target}" for target in [*_targets(inside), inside.get("dir") or "/home"] if _is_kernels(target)]
@@ -140,6 +141,12 @@ def _is_kernels(path: str) -> bool:
     """Is it the root, or where the kernel shows what is the host's?"""
     parts = [part for part in path.split("/") if part not in ("", ".")]
     return ".." in parts or not parts or (parts[0] in ("proc", "sys", "dev") and parts[:2] != ["dev", "shm"])
+
+
+def _unlimited(host: Any) -> Iterator[str]:
+    for ulimit in host.get("ulimits") or []:
+        if ulimit.get("name") in ("nice", "rtprio") or not 0 <= ulimit.get("hard", -1) <= 2**50:
+            yield f"ulimit {ulimit}"
 
 
 def _mounted(host: Any, paths: set[str], project: str) -> Iterator[str]:

@@ -33,7 +33,26 @@ BEYOND = {
     "shareable memory",
     "names of the host",
     "spared when memory runs out",
+    "spared a little",
+    "a log without a size",
+    "a log without options",
+    "a log without end",
+    "a huge log",
+    "a log of many files",
+    "a log with labels",
+    "too many files",
     "a health check",
+    "a health check after none",
+    "a health check by a shell",
+    "the image's health check more often",
+    "no health check, often",
+    "no health check in another case",
+    "a helper's health check",
+    "GPUs by the environment",
+    "GPUs by CDI's names",
+    "another variable of the GPUs' runtime",
+    "no GPUs after all",
+    "GPUs that are almost void",
     "an address",
     "an open input",
     "an unknown field",
@@ -69,7 +88,10 @@ BEYOND_SERVICES = {
     "a secret above its folder",
     "a secret at /proc",
     "stopped in an hour",
+    "GPUs by the environment",
     "GPUs that no setting gives",
+    "a log without end",
+    "a log without options",
     "a name that others may look for",
     "environment by a template",
     "foreign secret",
@@ -230,7 +252,7 @@ mounts = st.fixed_dictionaries(
     },
 )
 # Of the right kind, so that some get through.
-LIKELY = {
+LIKELY: dict[str, st.SearchStrategy[Any]] = {
     "Binds": st.lists(texts, max_size=2),
     "Mounts": st.lists(mounts, max_size=2),
     "CapAdd": st.lists(texts, max_size=1),
@@ -238,13 +260,22 @@ LIKELY = {
     "SecurityOpt": st.lists(texts, max_size=2),
     "NetworkMode": texts,
 }
+ulimits = st.fixed_dictionaries(
+    {
+        "Name": st.sampled_from(["nofile", "nproc", "memlock", "rtprio", "nice"]),
+        "Soft": st.integers(-1, 2000),
+        "Hard": st.sampled_from([-1, 0, 1024, 2**20, 2**41, 2**62]),
+    }
+)
+LIKELY["Ulimits"] = st.lists(ulimits, max_size=2)
 LIKELY_OF_SERVICES: dict[str, st.SearchStrategy[Any]] = {
     "Mounts": st.lists(mounts, max_size=2),
     "Networks": st.lists(st.fixed_dictionaries({"Target": texts}, optional={"Aliases": values}), max_size=2),
     "CapabilityDrop": st.lists(st.sampled_from(["ALL", "all", "CHOWN"]), max_size=2),
     "Privileges": st.fixed_dictionaries({"NoNewPrivileges": st.booleans()}, optional={"Seccomp": values}),
     "RestartPolicy": st.fixed_dictionaries({"Condition": st.sampled_from(["none", "any", "on-failure"])}),
-    "LogDriver": st.fixed_dictionaries({"Name": texts}),
+    "LogDriver": st.fixed_dictionaries({"Name": texts}, optional={"Options": st.just({"max-size": "1m"})}),
+    "Ulimits": st.lists(ulimits, max_size=2),
     "Image": st.sampled_from([IMAGE, "alpine"]),
     "User": texts,
 }
