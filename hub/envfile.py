@@ -26,6 +26,7 @@ from pydantic.fields import FieldInfo
 
 import certificates
 import hints
+import machine
 import profilesfile
 import pulling
 from kinds import is_secret
@@ -127,6 +128,7 @@ def check(text: str) -> list[str]:
             reading()
         except Mistakes as found:
             mistakes += found.lines
+    mistakes += machine.mistakes(os.environ, hints.profiles())
     return mistakes + of_the_edge(values) + of_the_registry(values) + of_the_images()
 
 

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import machine
 import profilesfile
 from gate.allowed import READ_ONLY
 from kinds import in_bytes, readable
@@ -24,14 +25,15 @@ MEMINFO = Path("/proc/meminfo")
 
 def hints() -> list[str]:
     """All hints for the settings in the environment."""
-    found = list(of_the_machine(_profiles()))
+    found = [*of_the_machine(profiles()), *machine.hints(os.environ, profiles())]
     for names, hint in ((("bind_paths",), of_bind_paths), (_OF_SIGN_IN, of_sign_in), (_OF_EFFECT, without_effect)):
         with suppress(Mistakes):
             found += hint(some(*names))
     return found
 
 
-def _profiles() -> Any:
+def profiles() -> Any:
+    """The profiles in the environment, none if they are wrong."""
     try:
         return profilesfile.load(os.environ.get("PROFILES_FILE", ""))
     except Mistakes:

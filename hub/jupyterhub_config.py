@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import culling
 import database
+import machine
 import profilesfile
 import sharing
 import web
@@ -103,20 +104,34 @@ c.DockerSpawner.swap = False
 c.DockerSpawner.cpu_limit = settings.cpu_limit
 c.DockerSpawner.mem_guarantee = settings.mem_guarantee
 c.DockerSpawner.cpu_guarantee = settings.cpu_guarantee
+c.DockerSpawner.tmp_size = settings.tmp_size or None
+# The same on every engine, whatever its default: a log that nobody limits fills the disk.
+log_driver, log_options = "json-file", {"max-size": "10m", "max-file": "2"}
+open_files = {"name": "nofile", "soft": machine.open_files(), "hard": machine.open_files()}
 c.DockerSpawner.extra_host_config = {
     "cap_drop": ["ALL"],
     "security_opt": ["no-new-privileges"],
     "pids_limit": settings.pids_limit,
     "dns": list(settings.user_dns) or None,
+    "log_config": {"type": log_driver, "config": log_options},
+    "ulimits": [open_files],
+    # If the machine's memory runs out, the kernel ends servers before the kit's services and other programs.
+    "oom_score_adj": 500,
 }
+if settings.spawner == "docker":
+    # No program reads the health of servers, and checks of images cost processor time: every 5 s in docker-stacks.
+    c.DockerSpawner.extra_create_kwargs = {"healthcheck": {"test": ["NONE"]}}
 
 # On a swarm: a class of the same settings. Images are the nodes' to pull.
 c.SwarmSpawner.pull_policy = "skip"
 c.SwarmSpawner.extra_host_config = {}
+c.SwarmSpawner.tmp_size = None
+c.SwarmSpawner.extra_task_spec = {"log_driver": {"Name": log_driver, "Options": log_options}}
 c.SwarmSpawner.extra_container_spec = {
     "cap_drop": ["ALL"],
     "privileges": {"NoNewPrivileges": True},
     "dns_config": {"Nameservers": list(settings.user_dns)} if settings.user_dns else None,
+    "ulimits": [open_files],
 }
 c.SwarmSpawner.extra_resources_spec = {"pids_limit": settings.pids_limit}
 c.SwarmSpawner.volume_driver = settings.home_driver

@@ -195,5 +195,6 @@ def guarantee(memory: str | float | None) -> int | None:
     return amount
 
 
+MemorySize = Annotated[int, BeforeValidator(in_bytes)]
 MemoryLimit = Annotated[int, BeforeValidator(limit)]
 MemoryGuarantee = Annotated[int | None, BeforeValidator(guarantee)]

@@ -20,6 +20,7 @@ from kinds import (
     HostPath,
     MemoryGuarantee,
     MemoryLimit,
+    MemorySize,
     Names,
     Options,
     Origin,
@@ -211,12 +212,12 @@ class Settings(Rules):
         allow_inf_nan=False,
     )
     pids_limit: int = setting("servers", "Processes and threads of each server.", 1024, ge=64)
-    tmp_size: str = setting(
+    tmp_size: MemorySize = setting(
         "servers",
         "Size of /tmp of each server on one host, such as 512M or 4G; its files are in the server's memory, of which "
         "it has at most half. 0: /tmp is on the host's disk, without a limit.",
         "1G",
-        pattern=f"{MEMORY}|^0$",
+        validate_default=True,
     )
     gpus: str = setting(
         "servers",

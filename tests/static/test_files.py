@@ -129,7 +129,13 @@ def test_compose_is_hardened() -> None:
         assert spec["cap_drop"] == ["ALL"], name
         assert spec.get("cap_add", []) == (["NET_BIND_SERVICE"] if name == "edge" else []), name
         assert spec["security_opt"] == ["no-new-privileges"], name
-        assert {"mem_limit", "cpus", "pids_limit", "restart"} <= set(spec), name
+        assert {"mem_limit", "cpu_shares", "pids_limit", "restart"} <= set(spec), name
+        # A number of cores is refused by an engine that has fewer, and by a kernel without such limits.
+        assert "cpus" not in spec, name
+        # Users' servers have 1024.
+        assert spec["cpu_shares"] >= 16 * 1024, name
+        # An engine without CAP_SYS_RESOURCE starts no container with a negative one.
+        assert spec.get("oom_score_adj", 0) >= 0, name
         assert "container_name" not in spec, name
         # Images of others say root, those of the kit do not.
         assert spec.get("user") == ("1000:1000" if name in {"edge", "postgres"} else None), name

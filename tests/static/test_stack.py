@@ -57,7 +57,8 @@ def test_every_service_is_hardened_limited_and_has_its_place() -> None:
         assert spec["read_only"] is True, name
         assert spec["cap_drop"] == ["ALL"], name
         assert spec.get("cap_add", []) == (["NET_BIND_SERVICE"] if name == "edge" else []), name
-        assert set(deploy["resources"]["limits"]) == {"memory", "cpus", "pids"}, name
+        # A node with fewer cores than a limit says refuses the task.
+        assert set(deploy["resources"]["limits"]) == {"memory", "pids"}, name
         assert deploy["restart_policy"]["condition"] == "any", name
         # No virtual address: it would cut idle websockets, and needs IPVS.
         assert deploy["endpoint_mode"] == "dnsrr", name
@@ -153,7 +154,6 @@ def test_limits_and_commands_are_those_of_compose() -> None:
                 continue
             limits = here[name]["deploy"]["resources"]["limits"]
             assert (limits["memory"].lower(), limits["pids"]) == (there[name]["mem_limit"], there[name]["pids_limit"])
-            assert float(limits["cpus"]) == there[name]["cpus"]
             own = {"CERTIFICATE", "OTHERS", "SSL_CERT_FILE", "POSTGRES_PASSWORD", "POSTGRES_PASSWORD_FILE"}
             if name in OVERLAYS.values():
                 assert set(here[name]["environment"]) - own == set(there[name]["environment"]) - own

@@ -165,6 +165,10 @@ class TestStack:
         host = server.attrs["HostConfig"]
         assert (host["CapDrop"], host["PidsLimit"], host["Memory"]) == (["ALL"], 1024, 2 * 1024**3)
         assert "no-new-privileges=true" in host["SecurityOpt"]
+        assert host["LogConfig"] == {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "2"}}
+        (open_files,) = host["Ulimits"]
+        assert (open_files["Name"], 1024 <= open_files["Hard"] <= 65536) == ("nofile", True)
+        assert "Health" not in server.attrs["State"]
         assert stack.open_to(f"{stack.project}_hub") >= {("gate", 2375), ("proxy", 8001)}
         with bob.kernel() as kernel:
             assert kernel.run("import os; print(os.path.exists('/run/secrets'))") == "False\n"

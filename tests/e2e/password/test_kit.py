@@ -31,6 +31,22 @@ for name in {[*LIMITS]}:
         found[name] = int(open(path).read())
 print(json.dumps(found))
 """
+TMP = """
+import os, resource, subprocess
+with open("/tmp/run", "w") as file:
+    file.write("#!/bin/sh\\nexit 0\\n")
+os.chmod("/tmp/run", 0o755)
+room = os.statvfs("/tmp")
+executed = subprocess.run(["/tmp/run"]).returncode
+score = open("/proc/self/oom_score_adj").read().strip()
+print(room.f_blocks * room.f_frsize // 2**20, executed, resource.getrlimit(resource.RLIMIT_NOFILE)[1], score)
+"""
+# 30 MB into the log of the container.
+CHATTER = """
+with open("/proc/1/fd/1", "w") as log:
+    for _ in range(3000):
+        log.write("x" * 9999 + "\\n")
+"""
 
 
 def test_administrators_have_a_password_of_their_own(running: Kit) -> None:
@@ -70,15 +86,30 @@ def test_the_users_server_is_confined(running: Kit) -> None:
     host = config["HostConfig"]
     assert (host["CapDrop"], host["SecurityOpt"], host["PidsLimit"]) == (["ALL"], ["no-new-privileges"], 1024)
     assert host["Memory"] == host["MemorySwap"] == 2 * 1024**3
+    assert host["LogConfig"] == {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "2"}}
+    (open_files,) = host["Ulimits"]
+    assert (open_files["Name"], open_files["Hard"] <= 65536) == ("nofile", True)
+    assert (config["Config"]["Healthcheck"]["Test"], "Health" in config["State"]) == (["NONE"], False)
     assert set(config["NetworkSettings"]["Networks"]) == {f"{running.project}_users", "link-local.dockyard"}
     secrets = running.secrets()
     assert len(secrets) >= 6
     services = {service: running.container(service) for service in ("hub", "gate", "proxy")}
+    for service in services.values():
+        own = service.attrs["HostConfig"]
+        # Without a weight, a server has 1024.
+        assert own["CpuShares"] >= 16 * max(host["CpuShares"], 1024)
+        assert own["OomScoreAdj"] < host["OomScoreAdj"]
+        assert not own["NanoCpus"]
     doors = doors_of(*services.values())
     assert (services["proxy"].name, 8001) in {(name, port) for (_, port), name in doors.items()}
     with frank.kernel() as kernel:
         assert kernel.run("import os; print(os.path.exists('/var/run/docker.sock'))") == "False\n"
         assert set(kernel.run("print(open('/proc/self/status').read())").splitlines()) >= CONFINED
+        # Half of the memory, files that can be executed, open files, OOM score.
+        assert kernel.run(TMP) == f"1024 0 {open_files['Hard']} 500\n"
+        kernel.run(CHATTER)
+        # Two files of 10 MB.
+        assert len(running.server_of("frank").logs()) <= 20_000_000
         limits = json.loads(kernel.run(LOOK))
         assert limits.items() <= LIMITS.items()
         assert len(limits.keys() & {"pids.max", "memory.max", "memory.limit_in_bytes"}) == 2

@@ -117,6 +117,15 @@ def test_all_that_is_wrong_with_the_sheet(sheet: Kit, tmp_path: Path) -> None:
         assert sentence in said
 
 
+def test_limits_that_this_machine_ignores(sheet: Kit, shims: Callable[..., dict[str, str]]) -> None:
+    """A kernel without CPU limits and swap accounting, then a machine with one core: hints, since all runs."""
+    sheet.write_env(CPU_LIMIT="1.5")
+    code, said = looks(sheet, **shims("docker", ".CPUCfsQuota", "swap cpu"))
+    assert (code, "CPU_LIMIT has no effect" in said, "swapaccount=1" in said) == (0, True, True), said
+    code, said = looks(sheet, **shims("docker", "{{.NCPU}}", "1"))
+    assert (code, "CPU_LIMIT=1.5 has no effect: this machine has 1 core\n" in said) == (0, True), said
+
+
 def test_notebook_images_that_will_not_do(sheet: Kit) -> None:
     client = docker.from_env()
     sheet.write_env(NOTEBOOK_IMAGE=tiny_image())

@@ -101,6 +101,15 @@ def test_mounted_takes_files_and_folders_of_the_kit_that_are_only_read(tmp_path:
     assert {name for name in before if after[name] != before[name]} == {"configs.inline"}
 
 
+def test_mounted_leaves_out_the_folder_that_the_gate_looks_at_each_time(tmp_path: Path) -> None:
+    """A file there recreates the hub only."""
+    own = tmp_path / "hub/config.d"
+    own.mkdir(parents=True)
+    volumes = [{"type": "bind", "source": str(own), "target": "/x", "read_only": True}]
+    config = {"services": {"hub": {"volumes": volumes}, "gate": {"volumes": volumes}}}
+    assert changed.mounted(config, str(tmp_path)) == {"hub": {str(own)}, "gate": set()}
+
+
 @pytest.mark.parametrize(
     ("path", "below", "name"),
     [

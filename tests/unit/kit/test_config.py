@@ -46,12 +46,15 @@ ENVIRON = {
     "GPUS": "2",
     "MEM_GUARANTEE": "512M",
     "CPU_GUARANTEE": "0.5",
+    "TMP_SIZE": "512M",
     "CULL_IDLE_AFTER": "3600",
     "CULL_ACTION": "sleep",
     "MAX_SLEEPING": "7",
     "SLEEP_MAX_AGE": "86400",
     "DB_URL": "postgresql://hub:secret@db.test/hub",
 }
+LOG = {"max-size": "10m", "max-file": "2"}
+OPEN_FILES = {"name": "nofile", "soft": 4096, "hard": 4096}
 SWARM = {
     "SPAWNER": "swarm",
     "BIND_ADDR": "0.0.0.0",
@@ -75,6 +78,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     monkeypatch.setattr("database.reconnect", lambda: None)
     monkeypatch.setattr("web.limit_bodies", lambda: None)
     monkeypatch.setattr("culling.accept_marked_reports", lambda: None)
+    monkeypatch.setattr("machine.open_files", lambda: 4096)
 
     def given(environ: dict[str, str]) -> Any:
         monkeypatch.setattr("os.environ", dict(environ))
@@ -105,6 +109,7 @@ def test_settings_reach_their_traits(config: Any) -> None:
     }
     assert (spawner.volume_owner, spawner.delete_policy, spawner.gpus) == ("1000:100", "delete", 2)
     assert (spawner.mem_guarantee, spawner.cpu_guarantee) == (512 * 2**20, 0.5)
+    assert spawner.tmp_size == 512 * 2**20
     assert (spawner.stop_action, spawner.remove) == ("pause", False)
     assert (spawner.max_sleeping, spawner.pause_max_age) == (7, 86400)
     assert (spawner.network_isolation, spawner.allow_internet) == ("per-user", False)
@@ -136,15 +141,28 @@ def test_the_same_settings_on_a_swarm(config: Any, given: Callable[..., Any]) ->
     assert (spawner.image, spawner.mem_limit, spawner.network_name) == ("lab/notebook:1", 3 * 1024**3, "lab_users")
     assert (spawner.extra_host_config, spawner.pull_policy, spawner.volume_owner) == ({}, "skip", "")
     assert spawner.extra_resources_spec == {"pids_limit": 77}
+    assert spawner.extra_task_spec == {"log_driver": {"Name": "json-file", "Options": LOG}}
+    assert (spawner.extra_create_kwargs, spawner.tmp_size) == ({}, None)
     assert spawner.extra_container_spec == {
         "cap_drop": ["ALL"],
         "privileges": {"NoNewPrivileges": True},
         "dns_config": {"Nameservers": ["10.9.0.2", "fd00::2"]},
+        "ulimits": [OPEN_FILES],
     }
     assert (spawner.network_isolation, spawner.block_link_local) == ("shared", True)
     assert spawner.volume_driver == "local"
     assert spawner.volume_driver_options["device"] == ":/homes/{username}"
     assert (spawner.volume_scope, spawner.fence_after, spawner.fence_contacts) == ("swarm", 60, ["proxy:8000"])
+
+
+def test_a_server_can_fill_neither_disk_nor_memory_of_the_machine(config: Any, given: Callable[..., Any]) -> None:
+    spawner = config.DockerSpawner
+    assert spawner.extra_host_config["log_config"] == {"type": "json-file", "config": LOG}
+    assert spawner.extra_host_config["ulimits"] == [OPEN_FILES]
+    assert spawner.extra_host_config["oom_score_adj"] == 500
+    assert spawner.extra_create_kwargs == {"healthcheck": {"test": ["NONE"]}}
+    assert given({**ENVIRON, "TMP_SIZE": ""}).DockerSpawner.tmp_size == 2**30
+    assert given(ENVIRON | {"TMP_SIZE": "0"}).DockerSpawner.tmp_size is None
 
 
 def test_hosts_of_their_own(config: Any, given: Callable[..., Any]) -> None:
