@@ -170,11 +170,13 @@ def clashing(engine: Engine, project: str) -> list[str]:
 def refuse_clash(engine: Engine, project: str) -> None:
     """Refuse a new kit. A kit that has data here keeps its name, by which its volumes are found."""
     if project not in engine.kits() and not engine.has_data(project) and (others := clashing(engine, project)):
-        free = project.replace("-", "_")
-        example = "" if any(can_clash(name, free) for name in engine.kits()) else f", such as {free}"
+        other = others[0]
+        continued = f"{other}_{project[len(other) + 1 :]}" if project.startswith(other) else f"{project}2"
+        example = "" if clashing(engine, continued) else f", such as {continued}"
         raise Refused(
-            f"the kit {others[0]} is on this engine, and names of its users' servers and volumes could equal those of "
-            f"{project}. Write a COMPOSE_PROJECT_NAME in .env that does not continue the other with a hyphen{example}"
+            f"the kit {other} is on this engine, and names of its users' servers and volumes could equal those of "
+            f"{project}. Write another COMPOSE_PROJECT_NAME in .env{example}: neither name may continue the other with "
+            "a hyphen"
         )
 
 

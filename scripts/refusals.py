@@ -90,6 +90,11 @@ FIXES = [
         "folders",
     ),
     (
+        r'exec: "',
+        "The image does not have this program. 'make build' builds the kit's images again. If a compose file of yours "
+        "names the image or the command, fix that file",
+    ),
+    (
         r"Cannot connect to the Docker daemon|permission denied while trying to connect|is the docker daemon running",
         "'make engine' starts the engine, or shows why it does not start",
     ),
