@@ -68,8 +68,8 @@ def parse(text: str) -> URL:
 def _check_encoding(address: str) -> None:
     """ValueError where the user or the password, all before the last @, has a character that ends it early."""
     before, _, _ = address.rpartition("@")
-    if re.search(r"[@/\s]|%(?![0-9A-Fa-f]{2})", before):
-        raise ValueError(f"has a user or a password with an @, a /, a blank or a % in it: {_ENCODE}")
+    if re.search(r"[@/]|%(?![0-9A-Fa-f]{2})", before):
+        raise ValueError(f"has a user or a password with an @, a / or a % in it: {_ENCODE}")
 
 
 def of_the_overlay(password: str) -> URL:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,7 +15,8 @@ def mistakes(settings: Any, profiles: Any) -> Iterator[str]:
     """What is wrong with PULL_POLICY, and with pull_policy in the profiles (as the spawner takes them), on one host."""
 
     def is_own(image: str) -> bool:
-        return canonical(image).startswith(f"{settings.compose_project_name}-singleuser:")
+        name = re.sub(r"^(docker\.io/)?(library/)?", "", canonical(image))
+        return name.startswith(f"{settings.compose_project_name}-singleuser:")
 
     notebook = settings.notebook_image or f"{settings.compose_project_name}-singleuser"
     images = [*settings.allowed_images, *([] if profiles else [notebook])]

@@ -163,7 +163,8 @@ def bind_paths(entries: Iterable[str]) -> tuple[str, ...]:
             raise ValueError(
                 f"has {entry!r}, which is no absolute path below the host's root: name the folders that servers need"
             )
-        if not path.startswith("/") or posixpath.normpath(path) != path or re.search(r"[*:\s]", path):
+        # Of two slashes at the beginning, normpath keeps both.
+        if not re.match("/[^/]", path) or posixpath.normpath(path) != path or re.search(r"[*:\s]", path):
             raise ValueError(
                 f"has {entry!r}, which is no absolute path, nor /path/* for what is directly in /path; either may "
                 f"end with {READ_ONLY}"

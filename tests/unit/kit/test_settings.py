@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import secrets
+import string
 import traceback
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import pytest
 from sqlalchemy import make_url
 
+import database
 import kinds
 import passwords
 from dockerspawner import DockerSpawner
@@ -120,6 +122,7 @@ def test_an_empty_variable_counts_as_not_set(environ: pytest.MonkeyPatch) -> Non
         ("BIND_PATHS", "/srv/*,/srv/data", "BIND_PATHS has /srv/data and /srv, one below the other"),
         ("BIND_PATHS", "/srv/data:ro,/srv/data", "BIND_PATHS has /srv/data and /srv/data, one below the other"),
         ("BIND_PATHS", "/srv/data:rw", "BIND_PATHS has '/srv/data:rw', which is no absolute path"),
+        ("BIND_PATHS", "//run/docker.sock", "BIND_PATHS has '//run/docker.sock', which is no absolute path"),
         ("BIND_PATHS", "/:ro", "BIND_PATHS has '/:ro', which is no absolute path below the host's root"),
         ("BIND_PATHS", "/*", "BIND_PATHS has '/*', which is no absolute path below the host's root"),
         ("BIND_PATHS", "/run/docker.sock:ro", "BIND_PATHS has '/run/docker.sock:ro', where the engine's socket is"),
@@ -252,7 +255,7 @@ ADDRESSES = [
     (f"postgresql://hub:{PASSWORD}/{PASSWORD}@db.test/hub", "encode the user and the password"),
     (f"postgresql://hub:a/{PASSWORD}@x/{PASSWORD}@db.test/hub", "encode the user and the password"),
     (f"postgresql://hub:{PASSWORD}%@db.test/hub", "encode the user and the password"),
-    (f"postgresql://hub:{PASSWORD} {PASSWORD}@db.test/hub", "encode the user and the password"),
+    (f"postgresql://hub:x@{PASSWORD} x/hub", "has a host that can't be one"),
     (f"postgresql://hub:a/{PASSWORD}", "encode the user and the password"),
     (f"postgresql://hub:{PASSWORD}", "encode the user and the password"),
     (f"hub:{PASSWORD}@db.test/hub", "is no address of a database"),
@@ -288,6 +291,16 @@ def test_no_piece_of_the_databases_password_is_in_a_message(
 def test_encoded_passwords_of_the_database_are_read(environ: pytest.MonkeyPatch, password: str) -> None:
     environ.setenv("DB_URL", f"postgresql://hub:{password}@db.test:5432/hub?sslmode=require")
     assert make_url(load().database).password == unquote(password)
+
+
+def test_an_address_that_is_written_anew_is_read_again(environ: pytest.MonkeyPatch) -> None:
+    password = string.printable.strip()
+    for name, value in (POSTGRES | {"POSTGRES_PASSWORD": f"{password} x"}).items():
+        environ.setenv(name, value)
+    assert database.parse(load().database).password == f"{password} x"
+    environ.setenv("COMPOSE_FILE", "compose/compose.yaml")
+    environ.setenv("DB_URL", f"postgresql://hub:{quote(password, safe='')}%20x@db.test/hub")
+    assert database.parse(load().database).password == f"{password} x"
 
 
 @pytest.mark.parametrize(
