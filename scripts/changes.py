@@ -1,4 +1,4 @@
-"""Which services have to be recreated since a file that they read has changed. Compose looks at settings only.
+"""Which services have to be recreated though compose finds no change: a file that they read has, or their name is lost.
 
     python3 scripts/changes.py find IMAGE    prints their names; what changed goes to standard error
     python3 scripts/changes.py keep          after `compose up`: remembers what the containers have read
@@ -58,6 +58,21 @@ for number in os.listdir("/content"):
                     content = f"{about.st_size} {about.st_mtime_ns}"
                 files[os.path.relpath(path, top)] = [content, about.st_ctime]
 print(json.dumps(found))
+"""
+
+
+# Runs in the hub: prints the names that are not known. A busy engine is asked again.
+RESOLVE = """
+import socket, sys
+for name in sys.argv[1:]:
+    for attempt in range(3):
+        try:
+            socket.getaddrinfo(name, None)
+            break
+        except OSError:
+            pass
+    else:
+        print(name)
 """
 
 
@@ -199,6 +214,18 @@ def running(project: str) -> dict[str, Running]:
     return {service: Running(container, seconds(started)) for service, container, started in lines}
 
 
+def lost(config: Mapping[str, Any], containers: Mapping[str, Running]) -> set[str]:
+    """Running services whose name the engine has lost on the hub's networks, as after it has left a swarm. They get it
+    back with a new container."""
+    if "hub" not in containers:
+        return set()
+    on = {name: set(service.get("networks") or ()) for name, service in config["services"].items()}
+    names = [name for name in containers if on.get(name, set()) & on["hub"]]
+    command = ["docker", "exec", containers["hub"].container, "python3", "-c", RESOLVE, *names]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
+    return set(done.stdout.split()) & set(names)
+
+
 def networks(project: str) -> dict[str, str]:
     """Ids of the kit's networks."""
     form = '{{.Label "com.docker.compose.network"}} {{.ID}}'
@@ -263,9 +290,11 @@ def find(image: str) -> Iterable[str]:
     config = json.loads(run("docker", "compose", "config", "--format", "json"))
     now = contents(config, image, salt, os.path.realpath("."), Path(".env").read_text())
     before = running(config["name"])
+    nameless = lost(config, before)
     stale = []
     for name in sorted(now.keys() & before.keys()):
         found = list(changes(now[name], before[name], record.get("applied", {}).get(name)))
+        found += ["the engine has lost its name on the network"] * (name in nameless)
         for line in found:
             print(f"  {name}: {line}", file=sys.stderr)
         if found:

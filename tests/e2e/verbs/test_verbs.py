@@ -57,7 +57,7 @@ def test_up_after_a_changed_file_recreates_what_reads_it_and_says_why(up: Kit) -
             # The same content, written again.
             own.write_text(own.read_text())
             said = up.make("up").stdout
-            assert (states(up), "config.d" in said) == (after, False)
+            assert (states(up), "hub: config.d" in said) == (after, False)
             # As an editor does: another file of the same name.
             draft = own.with_name(".50-own.py.new")
             draft.write_text("c.JupyterHub.template_vars = {'hub_title': 'Again'}\n")
@@ -87,8 +87,11 @@ def test_down_stops_all_and_up_finds_users_and_files_again(up: Kit, another: Kit
     ivan = up.user("ivan").sign_in().started()
     with ivan.kernel() as kernel:
         kernel.run("open('kept.txt', 'w').write('still here')")
+    # An image that asks for an hour, and ends by no signal.
+    patient = f"docker run --detach --stop-timeout 3600 --stop-signal USR1 --label dockyard.instance={up.project}"
+    up.run(*patient.split(), "--network", "none", "--name", f"{up.project}-patient", tiny_image())
     said = up.make("down").stdout
-    assert "Stopping 1 servers of users" in said
+    assert "Stopping 2 servers of users" in said
     left = up.leftovers()
     assert (left["containers"], left["networks"]) == ([], [])
     assert f"{up.project}-home-ivan" in left["volumes"]

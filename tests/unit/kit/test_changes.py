@@ -163,3 +163,24 @@ def test_the_record_is_the_owners_alone_and_one_that_is_damaged_counts_as_none(
     assert changed.APPLIED.stat().st_mode & 0o777 == 0o600
     changed.APPLIED.write_text("{")
     assert changed.load() == {}
+
+
+def test_lost_asks_the_hub_for_the_names_of_running_services_on_its_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        asked.append(tuple(command[command.index(changed.RESOLVE) + 1 :]))
+        return subprocess.CompletedProcess(command, 0, "proxy\n")
+
+    monkeypatch.setattr(changed.subprocess, "run", run)
+    networks = {"hub": ["hub", "users"], "proxy": ["front", "hub"], "edge": ["front"], "postgres": ["hub"], "gate": []}
+    config = {"services": {name: {"networks": dict.fromkeys(on)} for name, on in networks.items()}}
+    running = {name: HUB for name in ("hub", "proxy", "edge", "gate")}
+    assert changed.lost(config, running) == {"proxy"}
+    assert asked == [("hub", "proxy")]
+    assert changed.lost(config, {"proxy": HUB}) == set()
+
+
+def test_resolve_prints_the_names_that_are_not_known() -> None:
+    command = [sys.executable, "-c", changed.RESOLVE, "localhost", "no such name"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "no such name\n"
