@@ -175,7 +175,7 @@ def test_lost_asks_the_hub_for_the_names_of_running_services_on_its_networks(mon
     monkeypatch.setattr(changed.subprocess, "run", run)
     networks = {"hub": ["hub", "users"], "proxy": ["front", "hub"], "edge": ["front"], "postgres": ["hub"], "gate": []}
     config = {"services": {name: {"networks": dict.fromkeys(on)} for name, on in networks.items()}}
-    running = {name: HUB for name in ("hub", "proxy", "edge", "gate")}
+    running = dict.fromkeys(("hub", "proxy", "edge", "gate"), HUB)
     assert changed.lost(config, running) == {"proxy"}
     assert asked == [("hub", "proxy")]
     assert changed.lost(config, {"proxy": HUB}) == set()
