@@ -144,6 +144,7 @@ URL = r"^(https?://[^\s/]+(/\S*)?)?$"
 
 # What no notebook server starts in, and what the engine takes for a reservation.
 LEAST_LIMIT, LEAST_GUARANTEE = 64 * 2**20, 6 * 2**20
+LEAST_TMP = 16 * 2**20
 # Above it, the engine's own numbers end.
 _MOST = 2**63 - 1
 _MEMORY = re.compile(r"(\d+(?:\.\d+)?|\.\d+)([KMGT]?)", re.ASCII)
@@ -195,6 +196,17 @@ def guarantee(memory: str | float | None) -> int | None:
     return amount
 
 
-MemorySize = Annotated[int, BeforeValidator(in_bytes)]
+def tmp_size(memory: str | float) -> int:
+    """Bytes of a tmpfs at /tmp, 0 for none; ValueError also where programs have too little room in it."""
+    amount = in_bytes(memory)
+    if amount < LEAST_TMP and str(memory).strip() != "0":
+        raise ValueError(
+            f"is {readable(amount)}, too little for temporary files: write {readable(LEAST_TMP)} or more, such as "
+            "512M, or 0 for no limit"
+        )
+    return amount
+
+
+TmpSize = Annotated[int, BeforeValidator(tmp_size)]
 MemoryLimit = Annotated[int, BeforeValidator(limit)]
 MemoryGuarantee = Annotated[int | None, BeforeValidator(guarantee)]

@@ -18,7 +18,7 @@ from traitlets import TraitError
 
 from dockerspawner import DockerSpawner
 from dockerspawner.profilelist import Mistakes as WrongProfiles
-from kinds import guarantee, limit
+from kinds import guarantee, limit, tmp_size
 from reading import Mistakes
 
 # Where compose mounts what PROFILES_FILE names.
@@ -64,7 +64,11 @@ def read(text: str) -> tuple[Any, list[str]]:
 
 
 # Settings of a profile that are amounts of memory, and what reads them.
-_MEMORY: dict[str, Callable[[Any], int | None]] = {"mem_limit": limit, "mem_guarantee": guarantee}
+_MEMORY: dict[str, Callable[[Any], int | None]] = {
+    "mem_limit": limit,
+    "mem_guarantee": guarantee,
+    "tmp_size": tmp_size,
+}
 
 
 def overrides(node: Any, path: str = ROOT) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -20,7 +20,6 @@ from kinds import (
     HostPath,
     MemoryGuarantee,
     MemoryLimit,
-    MemorySize,
     Names,
     Options,
     Origin,
@@ -28,6 +27,7 @@ from kinds import (
     Subnet,
     Subnets,
     Switch,
+    TmpSize,
     setting,
 )
 from reading import FileSource
@@ -212,7 +212,7 @@ class Settings(Rules):
         allow_inf_nan=False,
     )
     pids_limit: int = setting("servers", "Processes and threads of each server.", 1024, ge=64)
-    tmp_size: MemorySize = setting(
+    tmp_size: TmpSize = setting(
         "servers",
         "Size of /tmp of each server on one host, such as 512M or 4G; its files are in the server's memory, of which "
         "it has at most half. 0: /tmp is on the host's disk, without a limit.",

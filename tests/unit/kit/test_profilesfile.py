@@ -65,6 +65,7 @@ def test_an_empty_file_has_no_profiles(text: str) -> None:
         ),
         ("- display_name: A\n  docker_override: {mem_limit: 8}\n", "line 2: mem_limit is 8 bytes, too little for a"),
         ("- display_name: A\n  docker_override: {mem_limit: 0}\n", "line 2: mem_limit is 0 bytes, too little for a"),
+        ("- display_name: A\n  docker_override: {tmp_size: 1M}\n", "line 2: tmp_size is 1M, too little for temporary"),
         ("- display_name: A\n  docker_override: {mem_limit: 2.5}\n", "line 2: mem_limit is 2 bytes, too little for"),
         ("- display_name: A\n  docker_override: {mem_limit: '2.5'}\n", "line 2: mem_limit is 2 bytes, too little for"),
         (
