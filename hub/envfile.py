@@ -1,6 +1,7 @@
 """The sheet `.env`: printed from the settings, and checked before anything starts.
 
-    python -m envfile check <.env      exit 1 and a line for each mistake, "  - "; hints are lines "  ~ "
+    python -m envfile check <.env      a line for each mistake, "  - ", and hint, "  ~ "; of hub/config.d, too
+    python -m envfile base-url <.env   the path below which the hub is
     python -m envfile example          .env.example
     python -m envfile table            the table of hub/README.md
 
@@ -252,15 +253,45 @@ def table() -> str:
     return "\n".join(rows) + "\n"
 
 
+def own_configuration(tried: bool) -> tuple[list[str], list[str]]:
+    """What is wrong with the files of hub/config.d, and hints. If not `tried`, the files are read, not run."""
+    import operatorconfig
+
+    doubts = operatorconfig.hints(operatorconfig.FOLDER)
+    try:
+        if not operatorconfig.compiled(operatorconfig.FOLDER) or not tried:
+            return [], doubts
+    except Mistakes as found:
+        return found.lines, doubts
+    # Here: it imports the hub and all ways to sign in, which takes seconds.
+    import configcheck
+
+    _, mistakes, unknown = configcheck.try_out()
+    return mistakes, doubts + unknown
+
+
+def own_path(text: str) -> str:
+    """The path below which the hub is, as hub/config.d has it; / where that is not known."""
+    adopt(read(text)[0])
+    import configcheck
+
+    config, _, _ = configcheck.try_out()
+    return configcheck.base_url(config) if config is not None else "/"
+
+
 def main(verb: str) -> int:
     if verb == "check":
         mistakes = check(sys.stdin.read())
         mistakes += [line for line in [socket_mistake()] if line]
-        for line in mistakes:
+        wrong, doubts = own_configuration(not mistakes)
+        for line in mistakes + wrong:
             print(f"  - {line}", file=sys.stderr)
-        for line in hints.hints():
+        for line in hints.hints() + doubts:
             print(f"  ~ {line}", file=sys.stderr)
-        return 1 if mistakes else 0
+        return 1 if mistakes or wrong else 0
+    if verb == "base-url":
+        print(own_path(sys.stdin.read()))
+        return 0
     print({"example": example, "table": table}[verb](), end="")
     return 0
 

@@ -2,12 +2,13 @@
 
 import os
 import sys
-from pathlib import Path
 from urllib.parse import urlsplit
 
+import configcheck
 import culling
 import database
 import machine
+import operatorconfig
 import profilesfile
 import sharing
 import web
@@ -145,5 +146,9 @@ c.JupyterHub.services = culling.services(settings)
 c.JupyterHub.load_roles = culling.roles(settings)
 
 # The operator's own, which has the last word.
-for path in sorted(Path("/srv/dockyard/config.d").glob("*.py")):
-    load_subconfig(str(path))  # noqa: F821
+try:
+    for line in configcheck.adopt(c):
+        operatorconfig.report(line)
+except Mistakes as mistakes:
+    operatorconfig.report_failure(mistakes, operatorconfig.FOLDER)
+    sys.exit("The hub does not start. Wrong in hub/config.d:\n" + "\n".join(f"  - {line}" for line in mistakes.lines))

@@ -1,5 +1,7 @@
 """The hub's process: `python -m start ARGUMENT...` waits for the database, and is JupyterHub with ARGUMENT... then.
 
+The database of an older JupyterHub is upgraded by `python -m start upgrade-db --config FILE`.
+
 On a swarm `.env` comes as one secret, whose values are the environment from here on.
 A database that is not up yet, or another hub's, is nothing to crash about: the reason is logged when it changes, and
 twice a minute.
@@ -20,6 +22,7 @@ import envfile
 import gatelists
 import onehub
 import profilesfile
+import schema
 from loading import load
 from reading import Mistakes
 
@@ -48,12 +51,25 @@ def log(text: str) -> None:
 def wait(url: str, pause: float = 1, remind: float = 30) -> None:
     """Return when the database can be used, and is ours alone; until then say why it can't."""
     said, said_at = "", 0.0
-    while why := database.why_not(url) or others(url):
+    while why := database.why_not(url) or outdated(url) or others(url):
         now = time.monotonic()
         if why != said or now > said_at + remind:
             log(line(url, why))
             said, said_at = why, now
         time.sleep(pause)
+
+
+def outdated(url: str) -> str:
+    """Why the tables of the database are not those of this JupyterHub; empty if they are, or for their upgrade.
+
+    A hub that waits for the upgrade does not have the lock.
+    """
+    if sys.argv[1:2] == ["upgrade-db"]:
+        return ""
+    try:
+        return schema.mistake(url)
+    except SQLAlchemyError as error:
+        return str(error).splitlines()[0]
 
 
 def others(url: str) -> str:

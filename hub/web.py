@@ -46,6 +46,11 @@ def own_forms(authenticator: type[Authenticator]) -> type[Authenticator]:
     return type(authenticator.__name__, (_OwnForms, authenticator), {})
 
 
+def has_own_forms(authenticator: type[Authenticator]) -> bool:
+    """Whether a class is one that `own_forms` returned, or a subclass of it."""
+    return issubclass(authenticator, _OwnForms)
+
+
 class _OwnForms(Authenticator):
     async def get_authenticated_user(self, handler: Any, data: Any) -> Any:
         if handler.request.method == "POST" and not is_own(handler.request, handler.settings.get("public_url")):

@@ -79,6 +79,31 @@ class TestSheet:
         lena.sign_in()
 
 
+class TestOwnConfiguration:
+    @pytest.fixture
+    def own(self, up: Kit) -> Iterator[Path]:
+        """A file of the operator, which is removed again; nothing has been started with it."""
+        path = up.folder / "hub/config.d/50-own.py"
+        yield path
+        path.unlink()
+        os.chown(path.parent, os.getuid(), -1)
+        path.parent.chmod(0o755)
+
+    def test_a_file_that_fails_leaves_the_hub_that_runs(self, up: Kit, own: Path) -> None:
+        own.write_text('c.DockerSpawner.volumes["/x"] = "/y"\nc.JupyterHub.active_server_limit = len(5)\n')
+        own.chmod(0o644)
+        refused(up, "hub/config.d/50-own.py, line 2: TypeError: object of type 'int' has no len()")
+        own.write_text('c.DockerSpawner.volumes = {"{prefix}-home-{username}": "/data"}\n')
+        refused(up, "c.DockerSpawner has no volume at /home/jovyan")
+
+    @pytest.mark.skipif(os.getuid() != 0, reason="only root can make a folder that the hub's user can't read")
+    def test_a_folder_that_the_hub_cannot_read_is_not_empty(self, up: Kit, own: Path) -> None:
+        own.write_text("")
+        own.parent.chmod(0o700)
+        os.chown(own.parent, 12345, 12345)
+        refused(up, "hub/config.d can't be read by the hub's user, uid 1000", "chmod o+rx hub/config.d")
+
+
 class TestSecretInAFile:
     def test_it_signs_in(self, restored: Kit, tmp_path: Path) -> None:
         tmp_path.chmod(0o755)

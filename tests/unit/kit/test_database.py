@@ -88,6 +88,7 @@ def test_waiting_says_why_once_and_no_password(monkeypatch: pytest.MonkeyPatch, 
     refused, wrong = "connection refused", 'FATAL:  password authentication failed for user "hub"'
     answers = [refused, refused, wrong, wrong, ""]
     monkeypatch.setattr(database, "why_not", lambda url: answers.pop(0))
+    monkeypatch.setattr(start, "outdated", lambda url: "")
     monkeypatch.setattr(start, "others", lambda url: "")
     start.wait("postgresql+psycopg://hub:s3cret@db.test/jupyter", pause=0)
     lines = capsys.readouterr().err.splitlines()
