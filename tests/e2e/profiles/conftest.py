@@ -30,7 +30,7 @@ c.JupyterHub.load_groups = {"staff": {"users": ["sam"]}}
 c.DockerSpawner.environment = {"FROM": "config.d", "JUPYTERHUB_ACTIVITY_INTERVAL": "2"}
 # Sooner than CULL_IDLE_AFTER may be, with reports that are as much sooner.
 import sys
-limits = ["--timeout=20", "--max-age=0", "--cull-every=5"]
+limits = ["--timeout=30", "--max-age=0", "--cull-every=5"]
 c.JupyterHub.services = [{"name": "idle-culler", "command": [sys.executable, "-m", "culling", "5", *limits]}]
 c.JupyterHub.last_activity_interval = 2
 """
