@@ -189,7 +189,7 @@ def canonical(text: str) -> str:
 
 def shown(account: str) -> str:
     """An account's name for the log, in one line of limited length."""
-    return ascii(account[:64]) + (f"... ({len(account)} characters)" if len(account) > 64 else "")
+    return ascii(account[:64]) + ("..." if len(account) > 64 else "")
 
 
 def _digest(account: str) -> str:
