@@ -19,6 +19,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 import database
 import envfile
+import gate
+import gateaccess
 import gatelists
 import onehub
 import profilesfile
@@ -100,6 +102,10 @@ def main(arguments: list[str]) -> None:
         profilesfile.load(settings.profiles_file)
     except Mistakes as mistakes:
         sys.exit("The hub does not start. Wrong in .env:\n" + "\n".join(f"  - {line}" for line in mistakes.lines))
+    try:
+        gateaccess.use_token(gate.token())
+    except (OSError, ValueError) as error:
+        sys.exit(f"The hub does not start. The token of hub and gate can't be used: {error}")
     wait(settings.database)
     # On a swarm the two have the same config, which nobody can change.
     may_differ = settings.profiles_file and (settings.spawner, settings.engine_access) == ("docker", "gate")

@@ -16,7 +16,7 @@ import yaml
 from aiohttp import web
 
 import gatelists
-from gate import PORT, token
+from gate import PORT, TOKEN_FILE, token
 from gate.allowed import Allowed, allowed
 from gate.audit import FOLDER, Audit
 from gate.open import relay
@@ -143,6 +143,8 @@ def main() -> None:
         known_by = "" if path else token()
     except (OSError, ValueError) as error:
         sys.exit(f"The gate does not start. The token of hub and gate can't be used: {error}")
+    if not path and not known_by:
+        sys.exit(f"The gate does not start. On a network it needs the secret {TOKEN_FILE}: 'make swarm-up' creates it.")
     asyncio.run(serve(settings, path, known_by))
 
 

@@ -243,7 +243,7 @@ class TestStack:
         environ = {name: stack.kit.setting(name) for name in ("COMPOSE_PROJECT_NAME", "PORT", "DOCKER_SOCKET")}
         for name, image in (("HUB_IMAGE", "hub"), ("PROXY_IMAGE", "proxy"), ("NOTEBOOK_IMAGE", "singleuser")):
             environ[name] = f"{stack.project}-{image}:0.1.0"
-        for name in ("ENV", "PROXY_AUTH_TOKEN"):
+        for name in ("ENV", "PROXY_AUTH_TOKEN", "GATE_TOKEN"):
             environ[f"{name}_SECRET"] = f"{stack.project}_{name.lower()}"
         stack.send_images()
         stack.run("bash", "-euc", commands, env=environ)
@@ -252,4 +252,5 @@ class TestStack:
         erin.stop()
         stack.run("docker", "stack", "rm", stack.project)
         wait_until(lambda: stack.services() == {}, timeout=60, what="the stack is gone")
-        stack.run("docker", "secret", "rm", f"{stack.project}_env", f"{stack.project}_proxy_auth_token")
+        secrets = ("env", "proxy_auth_token", "gate_token")
+        stack.run("docker", "secret", "rm", *(f"{stack.project}_{name}" for name in secrets))

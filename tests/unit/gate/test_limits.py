@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
+import docker
 import pytest
 
 from gate import TOKEN_HEADER, token
@@ -150,6 +152,28 @@ async def test_with_the_token_all_is_served(guarded: Gate) -> None:
 async def test_the_token_goes_no_further(guarded: Gate) -> None:
     await guarded.send("GET", "/containers/json", **{TOKEN_HEADER: TOKEN})
     assert TOKEN not in str(guarded.engine.seen)
+
+
+async def test_docker_py_sends_the_token_of_its_configuration(
+    guarded: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gateaccess import use_token
+
+    environ = {"DOCKER_CONFIG": str(tmp_path / "given")}
+    (tmp_path / "given").mkdir()
+    auths = {"registry.test": {"auth": "YTpi"}}
+    (tmp_path / "given/config.json").write_text(json.dumps({"auths": auths, "HttpHeaders": {"X-Own": "1"}}))
+    use_token(TOKEN, tmp_path / "made", environ)
+    use_token(TOKEN, tmp_path / "made", environ)
+    assert (tmp_path / "made/config.json").stat().st_mode & 0o777 == 0o600
+    monkeypatch.setenv("DOCKER_CONFIG", environ["DOCKER_CONFIG"])
+    client = docker.APIClient(f"tcp://{guarded.address}", version="1.45")
+    assert await asyncio.to_thread(client.containers) == []
+    assert await asyncio.to_thread(client.ping) is not None
+    assert client._auth_configs.auths == {
+        "registry.test": {"username": "a", "password": "b", "email": None, "serveraddress": "registry.test"}
+    }
+    await asyncio.to_thread(client.close)
 
 
 @asynccontextmanager
