@@ -90,8 +90,10 @@ class Audit:
         key = (verdict, method, path, status, why, str(about))
         if (known := self._repeated.get(key)) is not None:
             known.times += 1
-        elif is_order or len(self._repeated) < MOST:
+        elif len(self._repeated) < MOST:
             self._repeated[key] = _Repeated(entry, self._clock() + WINDOW)
+            self._write(entry)
+        elif is_order:
             self._write(entry)
         else:
             self._surplus_until = self._surplus_until if self._surplus else self._clock() + WINDOW

@@ -144,6 +144,11 @@ class Calls:
         for network in order.networks:
             await self.owned.check_network(call.version, network)
         answer = await self._send(call, "POST", "/containers/create", {"name": name}, order.body)
+        if answer.status == 400 and b"bind source path does not exist" in answer.body:
+            # The engine's sentence is not for users.
+            raise Refused(
+                f"A path of the host does not exist: create it. The engine's answer: {answer.json()['message']}", 400
+            )
         if answer.ok and checks.owner(order.body["Labels"], checks.INSTANCE):
             self.owned.made_container(answer.json()["Id"])
         return answer

@@ -271,10 +271,10 @@ def _answered(refused: Refused) -> str:
     why = str(refused)
     if refused.status == 404:
         return why
-    return (
-        "The policy of this hub does not allow the request. Ask an administrator: the log of the service gate has "
-        f"the reason, reference {reference(why)}."
+    what = (
+        "The gate can't serve the request." if refused.status >= 500 else "The policy of this hub forbids the request."
     )
+    return f"{what} Ask an administrator: the log of the service gate has the reason, reference {reference(why)}."
 
 
 def _json(status: int, body: Any) -> web.Response:

@@ -238,11 +238,17 @@ async def test_a_path_of_the_host_is_mounted(behind: Make, bound: str, tmp_path:
     assert refused(audit) == []
 
 
-async def test_a_path_that_is_missing_is_not_created(behind: Make, bound: str, tmp_path: Path) -> None:
+async def test_a_path_that_is_missing_is_not_created(
+    behind: Make, bound: str, tmp_path: Path, audit: io.StringIO
+) -> None:
     path = tmp_path / "missing"
     spawner = behind(client_kwargs={"base_url": bound}, volumes={str(path): "/data"})
-    with pytest.raises(Exception, match="does not exist"):
+    with pytest.raises(Exception, match="Ask an administrator") as failed:
         await spawner.start()
+    assert str(path) not in failed.value.jupyterhub_message  # type: ignore[attr-defined]
+    (why,) = refused(audit)
+    assert why.startswith("A path of the host does not exist: create it.")
+    assert str(path) in why
     assert not path.exists()
 
 

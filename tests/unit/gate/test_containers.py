@@ -187,6 +187,8 @@ BODIES: dict[str, Any] = {
         Entrypoint=[*HELP[:5], "/usr/local/sbin", ""], HostConfig__Mounts=[{**HELPS, "Target": "/usr/local/sbin"}]
     ),
     "a helper's owner": helping(Entrypoint=[*HELP[:4], "0 /etc/shadow", *HELP[5:]]),
+    **{f"a helper's user {user}": helping(User=user) for user in ("00", "0", "00:00", "root", "0:00", "1000", "")},
+    "a helper's working directory": helping(WorkingDir="/proc/self/fd/8"),
     "a helper's command": helping(Cmd=["x"]),
     "a helper's capability": helping(HostConfig__CapAdd=["SYS_ADMIN"]),
     "a helper's network": helping(HostConfig__NetworkMode="kit_users"),

@@ -80,6 +80,7 @@ BEYOND = {
     "a helper's other target",
     "a helper's owner",
     "a helper's two volumes",
+    *(name for name in BODIES if name.startswith("a helper's user")),
     "a helper's volume where programs are",
 }
 
