@@ -25,6 +25,7 @@ from gate.server import BODY_TIMEOUT, Server
 from gate.swarmcalls import SwarmCalls
 from gate.upstream import Engine
 from support.recording import Recording
+from support.wait import until
 
 
 @asynccontextmanager
@@ -74,6 +75,15 @@ class Gate:
 
     def notes(self) -> list[Any]:
         return [json.loads(line) for line in self.audit.getvalue().splitlines()]
+
+
+async def no_relay_left() -> None:
+    """Return when each connection of a gate that is switched off has ended: the loop would leave their sockets open."""
+
+    async def ended() -> bool:
+        return not any("relay.<locals>" in str(task.get_coro()) for task in asyncio.all_tasks())
+
+    await until(ended, timeout=10)
 
 
 async def main(socket: str, project: str, image: str) -> None:

@@ -16,7 +16,7 @@ import pytest
 from gate import TOKEN_HEADER, token
 from gate.open import relay
 from support.bodies import ALLOWED, OURS
-from support.gate import Gate, opened
+from support.gate import Gate, no_relay_left, opened
 from support.recording import recording
 from support.wait import until
 from unit.gate.test_http import raw, status_of
@@ -183,6 +183,7 @@ async def switched_off(tmp_path: Path) -> AsyncIterator[str]:
         server = await asyncio.start_server(relay(str(tmp_path / "engine.sock"), TOKEN), "127.0.0.1")
         async with server:
             yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            await no_relay_left()
 
 
 @pytest.mark.parametrize(

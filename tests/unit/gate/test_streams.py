@@ -16,7 +16,7 @@ import requests
 
 from gate.open import relay
 from support.bodies import OURS
-from support.gate import Gate
+from support.gate import Gate, no_relay_left
 from support.recording import NEW, recording
 from support.wait import wait_until
 
@@ -130,6 +130,7 @@ async def test_a_gate_that_is_switched_off_lets_everything_through(tmp_path: Pat
             client = docker.APIClient(f"unix://{gate}", version="1.45")
             assert await asyncio.to_thread(client.images) == [{"Id": "x"}]
             await asyncio.to_thread(client.close)
+            await no_relay_left()
     assert [one.path for one in engine.seen] == ["/images/json"]
 
 
