@@ -106,7 +106,7 @@ def test_what_the_server_does_without_is_not_loaded(container: Any) -> None:
     # The first two are what the optional checkers load.
     assert not packages & {"lark", "arrow", "urllib3", "IPython"}
     ours = {"dockyard_activity", "dockyard_cookies", "dockyard_log", "dockyard_memory", "jupyterhub"}
-    assert loaded(container) == {*ours, "jupyterlab", "jupyter_lsp", "jupyter_server_terminals"}
+    assert loaded(container) == {*ours, "jupyterlab", "jupyter_lsp", "jupyter_server_terminals", "notebook"}
 
 
 def test_requests_that_fail_leave_no_secret_in_the_log(ann: User, hub: Hub, container: Any) -> None:
@@ -135,6 +135,12 @@ def test_all_byte_code_is_there(container: Any) -> None:
     assert run(container, "python3", "-c", STALE, " ".join(names)) == ""
 
 
+def test_the_classic_interface_is_served(ann: User, container: Any) -> None:
+    """hub/config.d/README.md has /tree as its example of a default_url."""
+    answer = ann.server("GET", "/tree")
+    assert (answer.status_code, "Jupyter Notebook" in answer.text or "/static/notebook/" in answer.text) == (200, True)
+
+
 def test_what_is_installed_is_whole(ann: User, container: Any) -> None:
     assert run(container, "pip", "check") == "No broken requirements found.\n"
     with ann.kernel() as kernel:
@@ -149,12 +155,39 @@ def test_a_terminal(ann: User) -> None:
     cookies = "; ".join(f"{c.name}={c.value}" for c in ann.session.cookies)
     url = f"ws{ann.hub.removeprefix('http')}/user/{ann.path}/terminals/websocket/{name}"
     with connect(url, additional_headers={"Cookie": cookies}, origin=ann.hub) as socket:  # type: ignore[arg-type]
-        socket.send(json.dumps(["stdin", "echo $((6 * 7))-answered\r"]))
+        socket.send(json.dumps(["stdin", "pip --version >/dev/null && echo $((6 * 7))-answered\r"]))
         shown = ""
         while "42-answered" not in shown:
             kind, *content = json.loads(socket.recv(timeout=20))
             shown += content[0] if kind == "stdout" else ""
     assert ann.server("DELETE", f"/api/terminals/{name}").status_code == 204
+
+
+@pytest.mark.parametrize("shell", ["bash -l", "sh -l", "bash -lc true; bash -l"])
+@pytest.mark.parametrize("path", ["", "/srv/mine/bin:"])
+def test_a_login_shell_keeps_the_path(container: Any, shell: str, path: str) -> None:
+    (given,) = [entry[5:] for entry in container.attrs["Config"]["Env"] if entry.startswith("PATH=")]
+    assert given.startswith("/opt/notebook/bin:")
+    assert run(container, "sh", "-c", f"PATH={path}$PATH; echo 'echo $PATH' | {shell}") == f"{path}{given}\n"
+
+
+def test_a_shell_without_the_containers_path_finds_pip(container: Any) -> None:
+    found = run(container, "env", "-i", "HOME=/home/jovyan", "bash", "-lc", "command -v pip")
+    assert found == "/opt/notebook/bin/pip\n"
+
+
+MAKE_ENVIRONMENT = {
+    "venv": "python -m venv /tmp/v",
+    "with system packages": "python3 -m venv --system-site-packages /tmp/v",
+}
+
+
+@pytest.mark.parametrize("make", MAKE_ENVIRONMENT.values(), ids=MAKE_ENVIRONMENT)
+def test_pip_installs_into_an_environment_of_the_users(container: Any, make: str) -> None:
+    put(container, "mine-1-py3-none-any.whl", wheel())
+    install = "/tmp/v/bin/pip install --no-index --no-deps ~/mine-1-py3-none-any.whl"
+    show = "/tmp/v/bin/pip show mine | grep Location; rm -r /tmp/v"
+    assert "Location: /tmp/v/lib/python3" in run(container, "bash", "-c", f"{make} && {install} && {show}")
 
 
 def wheel() -> bytes:
@@ -198,6 +231,7 @@ def test_what_a_user_adds_is_there_and_keeps_nothing_from_starting(
     put(container, "mine-1-py3-none-any.whl", wheel())
     put(container, "tornado.py", b"raise SystemExit('the wrong one')\n")
     run(container, "pip", "install", "--no-index", "--no-deps", "mine-1-py3-none-any.whl")
+    assert "Location: /home/jovyan/.local/lib/python3" in run(container, "python3", "-m", "pip", "show", "mine")
     run(container, "mkdir", "-p", "/home/jovyan/.jupyter/jupyter_server_config.d")
     put(container, ".jupyter/jupyter_server_config.d/notebook_shim.json", ENABLED)
     ann.stop()
