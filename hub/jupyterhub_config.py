@@ -94,9 +94,13 @@ c.DockerSpawner.stop_action = "pause" if sleeps else "stop"
 c.DockerSpawner.remove = not sleeps
 c.DockerSpawner.max_sleeping = settings.max_sleeping
 c.DockerSpawner.pause_max_age = settings.sleep_max_age
-c.DockerSpawner.notebook_dir = "/home/jovyan"
+c.DockerSpawner.notebook_dir = settings.home_path
+c.DockerSpawner.home_advice = (
+    "Set HOME_PATH={home} in .env. If a profile chooses the image, override volumes and notebook_dir in that profile "
+    "(hub/README.md)."
+)
 shared = [sharing.parse(entry) for entry in settings.shared_volumes]
-c.DockerSpawner.volumes = {settings.home_volume: "/home/jovyan", **sharing.volumes(shared, project)}
+c.DockerSpawner.volumes = {settings.home_volume: settings.home_path, **sharing.volumes(shared, project)}
 c.DockerSpawner.volume_owner = settings.volume_owner if shared else ""
 c.DockerSpawner.delete_policy = "delete" if settings.delete_data_with_user else "keep"
 c.DockerSpawner.gpus = int(settings.gpus) if settings.gpus.isdigit() else settings.gpus or None

@@ -191,6 +191,13 @@ class Rules(BaseSettings):
             raise ValueError(f"knows type, o and device with HOME_DRIVER=local, not {min(wrong)}")
         return {name: cls._known_fields(text) for name, text in value.items()}
 
+    @field_validator("home_path", check_fields=False)
+    @classmethod
+    def _can_be_a_home(cls, value: str) -> str:
+        if not sharing.is_home(value):
+            raise ValueError("must be a user's home, such as /home/jovyan, and not a folder of the system")
+        return value
+
     @field_validator("shared_volumes", check_fields=False)
     @classmethod
     def _of_the_form(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
@@ -201,6 +208,8 @@ class Rules(BaseSettings):
             )
         places: set[tuple[str, str]] = set()
         for one in map(sharing.parse, value):
+            if one.path == info.data.get("home_path"):
+                raise ValueError(f"has a volume at {one.path}, which is HOME_PATH: give it another path")
             if {path: name for name, path in places}.get(one.path, one.name) != one.name:
                 raise ValueError(f"has two volumes at {one.path}: give each a path of its own")
             places.add((one.name, one.path))

@@ -253,6 +253,13 @@ class Settings(Rules):
         "culling", "Seconds that a server may sleep before it is ended; 0: for ever.", 7 * 24 * 3600, ge=0
     )
 
+    home_path: str = setting(
+        "storage",
+        "Path in users' servers at which the home volume is mounted: HOME of the notebook image's user. A profile "
+        "whose image has another one overrides volumes and notebook_dir.",
+        "/home/jovyan",
+        pattern=r"^/[^:{}\s]+$",
+    )
     home_volume: str = setting(
         "storage",
         "Name of the volume that holds a user's home: {prefix}, which is COMPOSE_PROJECT_NAME, or your own text, then "

@@ -10,6 +10,8 @@ from typing import Any
 
 # Places that hold what the server itself needs.
 _OF_THE_SYSTEM = re.compile(r"/(bin|boot|dev|etc|lib|opt|proc|root|run|sbin|sys|tmp|usr|var)(/.*)?|/home(/jovyan)?")
+# Places at or below which no home is.
+_NO_HOME = re.compile(r"/(bin|boot|dev|etc|lib|lib64|proc|run|sbin|sys|tmp|usr)(/.*)?|/(home|opt|srv|var)")
 _FORM = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9_.-]*):(?P<path>/[^:@]+)(:(?P<mode>ro|rw))?(@(?P<group>.+))?")
 
 
@@ -32,6 +34,11 @@ def parse(text: str) -> Shared:
     if posixpath.normpath(path) != path or _OF_THE_SYSTEM.fullmatch(path):
         raise ValueError(f"has {text!r}, but {match['path']} is the system's own: take a path such as /shared/data")
     return Shared(match["name"], path, match["mode"] or "rw", match["group"] or "")
+
+
+def is_home(path: str) -> bool:
+    """Can a volume be mounted at this path as a user's home?"""
+    return posixpath.normpath(path) == path and not re.match("/(/|$)", path) and not _NO_HOME.fullmatch(path)
 
 
 def volumes(shared: Iterable[Shared], project: str) -> dict[str, Any]:

@@ -18,9 +18,10 @@ from dockerspawner.deletion import Deletion
 from dockerspawner.deprecations import Deprecations, takes
 from dockerspawner.engine import EngineAccess, impatient, perform
 from dockerspawner.errors import EngineError, Gone, NoSuchImage, Refused, Unavailable, meaning_outside, understood
-from dockerspawner.failures import Died, explain, failure
+from dockerspawner.failures import Died, explain, failure, lacks_capabilities
 from dockerspawner.folders import Folders
 from dockerspawner.gpus import Gpus
+from dockerspawner.homecheck import HomeCheck
 from dockerspawner.hostnetwork import HostNetwork
 from dockerspawner.images import Images
 from dockerspawner.instance import Instance
@@ -61,6 +62,7 @@ class DockerSpawner(
     Isolation,
     HostNetwork,
     Leftovers,
+    HomeCheck,
     StartAttempt,
     Reporting,
     ReadyCheck,
@@ -254,8 +256,9 @@ class DockerSpawner(
         meant = meaning_outside("start", error)
         if isinstance(meant, Died):
             blamed = await self._in_time(self._not_writable(), "")
-            said = sentence(meant, self._secrets())
-            return failure(f"The server {said}.{blamed}", reason=meant.reason, details=await self._details())
+            said, details = sentence(meant, self._secrets()), await self._details()
+            blamed += await self._in_time(self._blame_capabilities(details), "")
+            return failure(f"The server {said}.{blamed}", reason=meant.reason, details=details)
         if isinstance(meant, EngineError):
             self.log.error("%s can't be started: %s", self.object_name, sentence(meant, self._secrets()))
             return explain(meant, self._secrets())  # type: ignore[no-any-return]
@@ -263,6 +266,23 @@ class DockerSpawner(
         if isinstance(error, OSError | asyncio.TimeoutError):
             return blame(f"code of {type(self).__name__}", error, self.log)
         return error
+
+    async def _blame_capabilities(self, log: str) -> str:
+        """Return a sentence if the server runs as root, and its log shows that it lacks root's capabilities."""
+        container = await self._inspect(self.container_id)
+        if container is None or not lacks_capabilities(container, log):
+            return ""
+        self.log.error(
+            "%s runs as root (user in extra_create_kwargs, or of image %s), and its settings drop all capabilities "
+            "(cap_drop in extra_host_config). Its start script can't change accounts, owners or its user. Remove the "
+            "user root, NB_UID and NB_GID: images of Jupyter's docker-stacks then start as their own user, uid 1000.",
+            self.object_name,
+            self.image,
+        )
+        return (
+            " It runs as root without root's capabilities (cap_drop), so its start script can't change accounts or "
+            "owners of files. Ask an administrator to start the image as its own user."
+        )
 
     async def _last_words(self) -> str:
         """Return the end of the container's log, limited and without secrets; empty if there is no log."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
 from tornado.web import HTTPError
 
+from dockerspawner.accounts import ROOT_NAMES
 from dockerspawner.enginefailures import SpawnException, engine_failure
 from dockerspawner.errors import EngineError, NoLeader, NoSuchImage, NoSuchNetwork, Unavailable
 from dockerspawner.masking import sentence
@@ -59,6 +60,21 @@ def explain(error: EngineError, secrets: Iterable[str] = ()) -> Any:
     if re.search(r"could not select device driver .*gpu", text):
         return failure("The Docker engine has no GPU, or no runtime for it.", reason="gpus", cause=error)
     return failure(f"The server can't be started: {text}", reason="refused", cause=error)
+
+
+# What tools print that change accounts, owners or users, if root's capabilities are missing.
+_NO_CAPABILITY = re.compile(
+    r"operation not permitted|failure while writing /etc/|(cannot|can't) (open|lock|update) /etc/|no new privileges"
+    r"|^(user|group)(add|mod|del):|^(sudo|su|gosu|su-exec|setpriv|chown|chgrp):",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+
+def lacks_capabilities(container: Mapping[str, Any], log: str) -> bool:
+    """Did an inspected container end because it runs as root without root's capabilities, by the end of its log?"""
+    dropped = {str(name).upper() for name in (container.get("HostConfig") or {}).get("CapDrop") or ()}
+    is_root = str(container["Config"].get("User") or "").partition(":")[0] in ROOT_NAMES
+    return "ALL" in dropped and is_root and _NO_CAPABILITY.search(log) is not None
 
 
 class Died(Exception):

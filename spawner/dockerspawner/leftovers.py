@@ -76,6 +76,7 @@ class Leftovers(LoggingConfigurable):
         self.object_id = created[self.object_id_key]
         self._record_owner(self._owner)
         self._wake(self._known_id)
+        await self._check_home_is_kept(self.object_id)
         await self._prepare_volumes()
         await self._place_certs()
         await self._connect_networks(self.object_id)

@@ -87,17 +87,25 @@ def holds_home(container: Container, home: str = "") -> bool:
     which comes next could lose.
     """
     home = (home or container["Config"].get("WorkingDir") or "/").rstrip("/")
-    mounts = list(container.get("Mounts") or ())
     if not home:
         # They may be anywhere: a mount that the server can write to is taken for their place.
-        return not any(outlives(mount) and mount.get("RW", True) for mount in mounts)
+        return not any(outlives(mount) and mount.get("RW", True) for mount in container.get("Mounts") or ())
+    deepest = _mount_of(container, home)
+    return deepest is None or not (outlives(deepest) or deepest["Type"] == "tmpfs")
+
+
+def is_kept(container: Container, path: str) -> bool:
+    """Are files at an absolute path of the container on a mount that outlives it?"""
+    deepest = _mount_of(container, path)
+    return deepest is not None and outlives(deepest)
+
+
+def _mount_of(container: Container, path: str) -> Mapping[str, Any] | None:
+    """Return the mount that a path is on; None if it is on the container's own file system."""
     memory = (container.get("HostConfig") or {}).get("Tmpfs") or ()
-    mounts += [{"Type": "tmpfs", "Destination": target} for target in memory]
-    covering = [mount for mount in mounts if f"{home}/".startswith(f"{mount['Destination'].rstrip('/')}/")]
-    if not covering:
-        return True
-    deepest = max(covering, key=lambda mount: len(mount["Destination"].rstrip("/")))
-    return not (outlives(deepest) or deepest["Type"] == "tmpfs")
+    mounts = [*(container.get("Mounts") or ()), *({"Type": "tmpfs", "Destination": target} for target in memory)]
+    covering = [mount for mount in mounts if f"{path}/".startswith(f"{mount['Destination'].rstrip('/')}/")]
+    return max(covering, key=lambda mount: len(mount["Destination"].rstrip("/")), default=None)
 
 
 def outlives(mount: Mapping[str, Any]) -> bool:

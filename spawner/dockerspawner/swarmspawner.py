@@ -79,6 +79,10 @@ class NotForSwarms(LoggingConfigurable):
     async def _prepare_volumes(self) -> None:
         pass
 
+    async def _check_home_is_kept(self, container_id: str) -> None:
+        # The manager may lack the image, and there is no container before its node starts it.
+        pass
+
     async def _connect_networks(self, container_id: str) -> None:
         pass
 

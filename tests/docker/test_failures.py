@@ -286,6 +286,25 @@ async def test_start_of_a_server_that_listens_elsewhere_names_the_setting(make: 
     assert f"{why} It must be 0.0.0.0. Please contact an administrator." in error.jupyterhub_message
 
 
+async def test_start_as_root_without_capabilities_names_the_restriction(
+    make: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    restricted = {"cap_drop": ["ALL"], "security_opt": ["no-new-privileges"]}
+    spawner = make(
+        remove=True,
+        extra_create_kwargs={"user": "root"},
+        extra_host_config=restricted,
+        cmd=["sh", "-c", "chown 1000 /www"],
+    )
+    spawner.log.propagate = True
+    message = (await failure_of(spawner)).jupyterhub_message
+    assert "exit code 1. It runs as root without root's capabilities (cap_drop)" in message
+    assert "Ask an administrator to start the image as its own user" in message
+    assert "Operation not permitted" in message
+    assert "cap_drop in extra_host_config" in caplog.text
+    assert "uid 1000" in caplog.text
+
+
 async def test_start_of_the_real_image_that_can_not_reach_the_hub_shows_address_and_reason(make: Any) -> None:
     settings = {"image": notebook_image(), "ready_check": "jupyterhub", "start_timeout": 20, "remove": True}
     message = (await failure_of(make(hub_connect_url="http://no-such-hub:8081", **settings))).jupyterhub_message

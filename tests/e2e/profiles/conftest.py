@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import io
+import secrets
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
+import docker
 import pytest
 
 from support.kit import Kit
+from support.notebook import notebook_image
 from support.scenario import *  # noqa: F403
 
 PROFILES = """
@@ -20,13 +26,22 @@ PROFILES = """
       choices:
         1g: {display_name: 1 GB, docker_override: {mem_limit: 1G}}
         1500m: {display_name: 1.5 GB, docker_override: {mem_limit: 1500M}}
+- display_name: Lost
+  groups: [testers]
+  docker_override: {image: "IMAGE"}
+- display_name: Elsewhere
+  groups: [testers]
+  docker_override:
+    image: "IMAGE"
+    volumes: {"{prefix}-home-{username}": /srv/other}
+    notebook_dir: /srv/other
 - display_name: Staff
   groups: [staff]
   docker_override: {mem_limit: 3G}
 """
 
 OWN = """
-c.JupyterHub.load_groups = {"staff": {"users": ["sam"]}}
+c.JupyterHub.load_groups = {"staff": {"users": ["sam"]}, "testers": {"users": ["olga"]}}
 c.DockerSpawner.environment = {"FROM": "config.d", "JUPYTERHUB_ACTIVITY_INTERVAL": "2"}
 # Sooner than CULL_IDLE_AFTER may be, with reports that are as much sooner.
 import sys
@@ -37,9 +52,20 @@ c.JupyterHub.last_activity_interval = 2
 
 
 @pytest.fixture(scope="package")
-def profiles_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def image_with_another_home() -> Iterator[str]:
+    """The notebook image whose user's home is /srv/other, by its /etc/passwd."""
+    tag = f"dockyard-test-home-{secrets.token_hex(3)}:1"
+    recipe = f"FROM {notebook_image()}\nUSER root\nRUN usermod --home /srv/other --move-home jovyan\nUSER jovyan\n"
+    with closing(docker.from_env()) as client:
+        client.images.build(fileobj=io.BytesIO(recipe.encode()), tag=tag, rm=True)
+        yield tag
+        client.images.remove(tag)
+
+
+@pytest.fixture(scope="package")
+def profiles_file(tmp_path_factory: pytest.TempPathFactory, image_with_another_home: str) -> Path:
     path = tmp_path_factory.mktemp("operator") / "profiles.yaml"
-    path.write_text(PROFILES)
+    path.write_text(PROFILES.replace("IMAGE", image_with_another_home))
     path.parent.chmod(0o755)
     return path
 

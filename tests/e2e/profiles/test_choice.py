@@ -60,6 +60,27 @@ def test_a_shared_volume_is_written_by_its_group_and_read_by_all(running: Kit) -
         assert kernel.run("print(open('/shared/notes/today').read())") == "read this\n"
 
 
+def test_an_image_with_another_home_starts_only_with_a_volume_there(running: Kit) -> None:
+    olga = running.user("olga").sign_in()
+    olga.api("POST", "/users/olga/server", json={"profile": "lost"})
+    wait_until(lambda: "" not in olga.model()["servers"], timeout=60)
+    log = running.container("hub").logs().decode()
+    assert "HOME is /srv/other in image dockyard-test-home-" in log
+    assert "Set HOME_PATH=/srv/other in .env." in log
+    for expected in ("", "kept"):
+        olga.api("POST", "/users/olga/server", json={"profile": "elsewhere"})
+        wait_until(lambda: olga.model()["servers"].get("", {}).get("ready"), timeout=60)
+        with olga.visiting().kernel() as kernel:
+            read = "import os; p = os.path.expanduser('~/x'); print(p, os.path.exists(p) and open(p).read() or '')"
+            assert kernel.run(read) == f"/srv/other/x {expected}\n"
+            kernel.run("open(p, 'w').write('kept')")
+        olga.stop()
+        # A server that sleeps would go on with its container.
+        for server in running.servers():
+            if server.labels["dockyard.user"] == "olga":
+                server.remove(force=True)
+
+
 def test_an_idle_server_falls_asleep_and_wakes_with_its_kernel(running: Kit) -> None:
     iris = running.user("iris").sign_in().started()
     kernel_id = iris.new_kernel()

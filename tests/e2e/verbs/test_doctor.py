@@ -126,22 +126,65 @@ def test_limits_that_this_machine_ignores(sheet: Kit, shims: Callable[..., dict[
     assert (code, "CPU_LIMIT=1.5 has no effect: this machine has 1 core\n" in said) == (0, True), said
 
 
-def test_notebook_images_that_will_not_do(sheet: Kit) -> None:
-    client = docker.from_env()
+# Answers as JupyterHub's single-user server of an old version does.
+OLD = """
+FROM {tiny}
+RUN printf '#!/bin/sh\\necho 4.1.6\\n' >/bin/jupyterhub-singleuser && chmod +x /bin/jupyterhub-singleuser
+RUN printf 'HTTP/1.0 200 OK\\r\\nX-JupyterHub-Version: 4.1.6\\r\\n\\r\\n' >/answer
+CMD ["sh", "-c", "while :; do nc -l -p 8888 </answer >/dev/null; done"]
+"""
+
+
+@pytest.fixture
+def built(sheet: Kit) -> Iterator[Callable[[str, str], str]]:
+    """Builds an image of a text; it goes with the test."""
+    client, tags = docker.from_env(), []
+
+    def build(name: str, recipe: str) -> str:
+        tags.append(f"{sheet.project}-{name}:1")
+        client.images.build(fileobj=io.BytesIO(recipe.encode()), tag=tags[-1], rm=True)
+        return tags[-1]
+
+    yield build
+    for tag in tags:
+        client.images.remove(tag)
+    client.close()
+
+
+def test_notebook_images_that_will_not_do(sheet: Kit, built: Callable[[str, str], str]) -> None:
     sheet.write_env(NOTEBOOK_IMAGE=tiny_image())
     assert "has no jupyterhub-singleuser" in looks(sheet)[1]
     sheet.write_env(NOTEBOOK_IMAGE="registry.invalid/notebook:1")
     code, said = looks(sheet)
     assert (code, "is not on this engine" in said) == (0, True), said
-    old = f"{sheet.project}-old:1"
-    version = "printf '#!/bin/sh\\necho 4.1.6\\n' > /bin/jupyterhub-singleuser && chmod +x /bin/jupyterhub-singleuser"
-    client.images.build(fileobj=io.BytesIO(f"FROM {tiny_image()}\nRUN {version}\n".encode()), tag=old, rm=True)
-    try:
-        sheet.write_env(NOTEBOOK_IMAGE=old)
-        code, said = looks(sheet)
-        assert (code, "has JupyterHub 4.1.6, the hub has 6." in said) == (0, True), said
-    finally:
-        client.images.remove(old)
+    sheet.write_env(NOTEBOOK_IMAGE=built("old", OLD.format(tiny=tiny_image())))
+    code, said = looks(sheet)
+    assert (code, "has JupyterHub 4.1.6, the hub has 6." in said) == (0, True), said
+
+
+def test_each_notebook_image_of_the_settings_is_started_once(
+    sheet: Kit, built: Callable[[str, str], str], tmp_path: Path
+) -> None:
+    ours = f"FROM {sheet.project}-singleuser:0.1.0\n"
+    lab = built("lab", f'{ours}CMD ["jupyter", "lab"]\n')
+    ends = built("ends", f'{ours}CMD ["sh", "-c", "echo no such thing; exit 3"]\n')
+    elsewhere = built("elsewhere", f"{ours}ENV HOME=/opt/elsewhere\nUSER root\n")
+    profiles = tmp_path / "profiles.yaml"
+    profiles.write_text(
+        f"- display_name: Fine\n  docker_override: {{image: '{ends}', cmd: [jupyterhub-singleuser]}}\n"
+        f"- display_name: Ends\n  docker_override: {{image: '{ends}'}}\n"
+    )
+    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        folder.chmod(0o755)
+    sheet.write_env(ALLOWED_IMAGES=f"{lab},{elsewhere}", PROFILES_FILE=str(profiles))
+    code, said = looks(sheet)
+    assert code != 0
+    found = sorted(line for line in said.splitlines() if line.startswith("  - "))
+    assert len(found) == 3, said
+    assert f"HOME is /opt/elsewhere in the image {elsewhere}" in found[0]
+    assert "write HOME_PATH=/opt/elsewhere" in found[0]
+    assert f"a server of the image {lab} answers with status 404, but it is not JupyterHub's" in found[1]
+    assert f"PROFILES_FILE: a server of the image {ends} ended with exit code 3: no such thing" in found[2]
 
 
 def test_a_resolver_that_users_servers_do_not_reach(sheet: Kit, shims: Callable[..., dict[str, str]]) -> None:

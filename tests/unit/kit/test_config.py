@@ -36,6 +36,7 @@ ENVIRON = {
     "START_TIMEOUT": "33",
     "NAMED_SERVERS": "true",
     "HOME_VOLUME": "{prefix}-files-{username}",
+    "HOME_PATH": "/home/rstudio",
     "LOG_LEVEL": "WARNING",
     "SHARED_VOLUMES": "data:/data:ro@class",
     "DELETE_DATA_WITH_USER": "true",
@@ -104,9 +105,11 @@ def test_settings_reach_their_traits(config: Any) -> None:
     assert spawner.swap is False
     assert spawner.extra_host_config["pids_limit"] == 77
     assert spawner.volumes == {
-        "{prefix}-files-{username}": "/home/jovyan",
+        "{prefix}-files-{username}": "/home/rstudio",
         "lab-shared-data": [{"bind": "/data", "mode": "ro", "groups": ["class"]}],
     }
+    assert spawner.notebook_dir == "/home/rstudio"
+    assert "HOME_PATH={home}" in spawner.home_advice
     assert (spawner.volume_owner, spawner.delete_policy, spawner.gpus) == ("1000:100", "delete", 2)
     assert (spawner.mem_guarantee, spawner.cpu_guarantee) == (512 * 2**20, 0.5)
     assert spawner.tmp_size == 512 * 2**20

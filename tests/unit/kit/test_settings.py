@@ -141,6 +141,9 @@ def test_an_empty_variable_counts_as_not_set(environ: pytest.MonkeyPatch) -> Non
         ("USER_SUBNET_POOL", "169.254.0.0/20", "USER_SUBNET_POOL has 169.254.0.0/20: private addresses"),
         ("ALLOW_INTERNET", "false", "ALLOW_INTERNET can be false with networks of their own only"),
         ("GPUS", "some", "GPUS is not of the form"),
+        ("HOME_PATH", "home", "HOME_PATH is not of the form"),
+        ("HOME_PATH", "/usr/lib", "HOME_PATH must be a user's home, such as /home/jovyan"),
+        ("SHARED_VOLUMES", "a:/home/jovyan/", "SHARED_VOLUMES has 'a:/home/jovyan/', but"),
         ("HOME_VOLUME", "home", "HOME_VOLUME is not of the form"),
         ("HOME_VOLUME", "{username}-{user}", "HOME_VOLUME knows {prefix}"),
         ("HOME_VOLUME", "{username}", "HOME_VOLUME must begin with {prefix} or a name of your own, and a hyphen"),
@@ -528,3 +531,10 @@ def test_a_wrong_limit_beside_its_guarantee_is_a_mistake_like_others(environ: py
     environ.setenv("MEM_LIMIT", "8GB")
     environ.setenv("MEM_GUARANTEE", "4G")
     assert [line.split()[0] for line in mistakes()] == ["MEM_LIMIT"]
+
+
+def test_a_shared_volume_at_the_home_is_a_mistake(environ: pytest.MonkeyPatch) -> None:
+    environ.setenv("HOME_PATH", "/data/home")
+    environ.setenv("SHARED_VOLUMES", "a:/data,b:/data/home")
+    with pytest.raises(Mistakes, match="SHARED_VOLUMES has a volume at /data/home, which is HOME_PATH"):
+        load()

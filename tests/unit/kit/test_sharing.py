@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sharing import Shared, parse, volumes
+from sharing import Shared, is_home, parse, volumes
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,15 @@ def test_who_may_write_comes_first() -> None:
         ],
         "lab-shared-public": [{"bind": "/public", "mode": "ro"}],
     }
+
+
+@pytest.mark.parametrize("path", ["/home/jovyan", "/home/rstudio", "/root", "/data", "/opt/work", "/srv/home/x"])
+def test_is_home(path: str) -> None:
+    assert is_home(path)
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "//", "//data", "/home", "/home/", "/home/../etc", "/etc/x", "/usr", "/proc/1", "/dev/shm", "/tmp/x"]
+)
+def test_is_home_refuses_places_of_the_system(path: str) -> None:
+    assert not is_home(path)

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from dockerspawner.errors import EngineError, Failed, NoSuchImage, NoSuchNetwork, Unavailable
-from dockerspawner.failures import Died, SpawnException, explain, failure
+from dockerspawner.failures import Died, SpawnException, explain, failure, lacks_capabilities
 from dockerspawner.masking import secrets_of
 
 
@@ -57,3 +59,32 @@ def test_what_the_engine_did_not_do(error: EngineError, said: str, reason: str) 
     explained = explain(error, ["s3cret"])
     assert explained.jupyterhub_message == said
     assert explained.reason == reason
+
+
+def restricted(user: str = "root", dropped: Any = ("ALL",)) -> dict[str, Any]:
+    return {"Config": {"User": user}, "HostConfig": {"CapDrop": dropped and list(dropped)}}
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        "Running as root\nuserdel: failure while writing /etc/shadow",
+        "usermod: cannot lock /etc/passwd; try again later.",
+        "chown: changing ownership of '/home/ann': Operation not permitted",
+        'sudo: The "no new privileges" flag is set, which prevents sudo from running as root.',
+        "sudo: PERM_SUDOERS: setresuid(-1, 1, -1): Operation not permitted",
+        "setpriv: setresgid failed: Operation not permitted",
+    ],
+)
+def test_lacks_capabilities_by_the_log_of_a_root_without_them(log: str) -> None:
+    for user in ("", "0", "root", "root:users", "0:0"):
+        assert lacks_capabilities(restricted(user), log)
+    assert not lacks_capabilities(restricted("1000:100"), log)
+    assert not lacks_capabilities(restricted(dropped=None), log)
+    assert not lacks_capabilities(restricted(dropped=["NET_RAW"]), log)
+    assert not lacks_capabilities({"Config": {"User": "root"}}, log)
+
+
+@pytest.mark.parametrize("log", ["", "ModuleNotFoundError: No module named 'x'", "It also said: sudo make me one"])
+def test_lacks_capabilities_of_a_server_that_ended_for_another_reason_is_false(log: str) -> None:
+    assert not lacks_capabilities(restricted(), log)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from dockerspawner.ownership import Owner, holds_home, is_stale
+from dockerspawner.ownership import Owner, holds_home, is_kept, is_stale
 
 ANN = Owner("hub", "ann", "")
 
@@ -87,3 +87,27 @@ def test_where_the_files_are(mounts: list[Any], home: str, inside: bool) -> None
 def test_holds_home_of_a_container_whose_home_is_memory_is_false() -> None:
     assert not holds_home(container(HostConfig={"Tmpfs": {"/home/jovyan": ""}}))
     assert holds_home(container(HostConfig={"Tmpfs": {"/tmp": ""}}))
+
+
+ANONYMOUS = "0123456789abcdef" * 4
+
+
+@pytest.mark.parametrize(
+    ("mounts", "kept"),
+    [
+        ([volume("/home/jovyan")], True),
+        ([volume("/home")], True),
+        ([{"Type": "bind", "Destination": "/home/jovyan/"}], True),
+        ([], False),
+        ([volume("/home/jovyan/work"), volume("/home/jov")], False),
+        ([volume("/home"), volume("/home/jovyan", ANONYMOUS)], False),
+        ([volume("/home"), {"Type": "tmpfs", "Destination": "/home/jovyan"}], False),
+    ],
+)
+def test_is_kept(mounts: list[Any], kept: bool) -> None:
+    assert is_kept(container(Mounts=mounts), "/home/jovyan") is kept
+
+
+def test_is_kept_in_memory_is_false() -> None:
+    mounted = container(Mounts=[volume("/home")], HostConfig={"Tmpfs": {"/home/jovyan": ""}})
+    assert not is_kept(mounted, "/home/jovyan")
