@@ -292,7 +292,7 @@ async def test_start_as_root_without_capabilities_names_the_restriction(
     restricted = {"cap_drop": ["ALL"], "security_opt": ["no-new-privileges"]}
     spawner = make(
         remove=True,
-        extra_create_kwargs={"user": "root"},
+        extra_create_kwargs={"user": "0"},
         extra_host_config=restricted,
         cmd=["sh", "-c", "chown 1000 /www"],
     )
