@@ -142,7 +142,7 @@ Origin = Annotated[str, AfterValidator(_origin)]
 
 URL = r"^(https?://[^\s/]+(/\S*)?)?$"
 
-# What no notebook server starts in, and what the engine takes for a reservation.
+# JupyterLab of the kit's image starts within 64M, not within 48M. Below 6M, the engine takes no reservation.
 LEAST_LIMIT, LEAST_GUARANTEE = 64 * 2**20, 6 * 2**20
 LEAST_TMP = 16 * 2**20
 # Above it, the engine's own numbers end.
