@@ -3,7 +3,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+import hypothesis
 import pytest
+
+# How long an example takes depends on what else the machine does.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 
 @pytest.fixture
