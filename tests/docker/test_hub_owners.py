@@ -205,5 +205,8 @@ def test_servers_whose_names_differ_by_case_share_nothing(
     assert hub.is_running("kept-fay", "lab")
     assert len(containers()) == 2
     assert hub.visit("kept-fay", "lab") == hub.visit("kept-fay", "Lab") == 404
+    # JupyterHub refuses to delete a user whose named servers run.
+    for server in ("lab", "Lab"):
+        hub.halt("kept-fay", server)
     hub.http.delete(f"{hub.api}/users/kept-fay").raise_for_status()
     assert containers() == {}
