@@ -13,6 +13,14 @@ from support.tiny import tiny_image
 from support.user import User
 from support.wait import wait_until
 
+# Eight processes, none of which has so much that Linux would end it before a process that is preferred.
+FILL = """
+import subprocess, sys
+fill = [sys.executable, "-c", "import time; kept = b'x' * 2**27; time.sleep(300)"]
+processes = [subprocess.Popen(fill) for _ in range(8)]
+[process.wait() for process in processes]
+"""
+
 
 def served(user: User) -> bool:
     with suppress(requests.ConnectionError):
@@ -33,10 +41,10 @@ def test_a_kernel_out_of_memory_ends_alone(running: Kit, at_work: AtWork, guest:
 
 
 def test_a_server_out_of_memory_ends_alone(running: Kit, at_work: AtWork, guest: User) -> None:
-    """As where what used up the memory was the server itself: of its processes, Linux ends that one first."""
+    """Of several processes that use up the memory, Linux ends the server first."""
     with guest.kernel() as kernel:
         kernel.run("import os; open(f'/proc/{os.getppid()}/oom_score_adj', 'w').write('1000')")
-        kernel.begin("b'x' * 2**30")
+        kernel.begin(FILL)
         wait_until(lambda: not guest.model()["servers"], timeout=60, what="it is known to be stopped")
     ran_out = "ran out of memory (512 MiB, exit code 137)"
     assert f"The server in {running.project}-guest {ran_out}" in running.container("hub").logs().decode()
