@@ -97,11 +97,13 @@ compose() {
   docker compose --progress "$progress" "$@"
 }
 
-# let_containers_read FILE: a file of the kit that a container mounts, whose user is not its owner. The clone's umask may
-# have taken the right to read from others.
+# let_containers_read PATH: a file or folder of the kit that a container mounts, whose user is not its owner. The clone's
+# umask may have taken the right to read from others.
 let_containers_read() {
-  [ -n "$(find -L "$1" -maxdepth 0 -perm -004)" ] || chmod a+r "$1" 2>/dev/null ||
-    die "$1 can't be read by the container's user, and only its owner may change that: chmod a+r $1"
+  local wanted=-004
+  [ ! -d "$1" ] || wanted=-005
+  [ -n "$(find -L "$1" -maxdepth 0 -perm "$wanted")" ] || chmod a+rX "$1" 2>/dev/null ||
+    die "$1 can't be read by the container's user, and only its owner may change that: chmod a+rX $1"
 }
 
 require_env() { [ -f .env ] || die "there is no .env here: 'make up' makes one"; }
