@@ -38,7 +38,7 @@ def before(spawner):
     if spawner.user.name == "no-image":
         spawner.image = "localhost:1/no-such-image"
     if spawner.user.name == "sleepy":
-        spawner.cmd, spawner.start_timeout = ["sleep", "60"], 2
+        spawner.cmd, spawner.start_timeout = ["sleep", "60"], 10
     if spawner.user.name == "kept":
         spawner.remove = False
     if spawner.user.name in ("ida", "ina"):
