@@ -163,7 +163,7 @@ def test_a_terminal(ann: User) -> None:
     assert ann.server("DELETE", f"/api/terminals/{name}").status_code == 204
 
 
-@pytest.mark.parametrize("shell", ["bash -l", "sh -l", "bash -lc true; bash -l"])
+@pytest.mark.parametrize("shell", ["bash -l", "sh -l", "{ bash -lc true; bash -l; }"])
 @pytest.mark.parametrize("path", ["", "/srv/mine/bin:"])
 def test_a_login_shell_keeps_the_path(container: Any, shell: str, path: str) -> None:
     (given,) = [entry[5:] for entry in container.attrs["Config"]["Env"] if entry.startswith("PATH=")]
