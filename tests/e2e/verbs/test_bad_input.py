@@ -173,7 +173,7 @@ class TestImage:
 
     def test_one_that_exits_at_once_tells_why(self, restored: Kit, browser: Browser) -> None:
         image = f"{restored.project}-broken:1"
-        text = f"FROM {restored.project}-hub:0.1.0\nENTRYPOINT []\n" + (
+        text = f"FROM {restored.project}-hub:0.1.0\nENV HOME=/home/jovyan\nENTRYPOINT []\n" + (
             'CMD ["python3", "-c", "import os; print(\'no licence for \' + os.environ[\'JUPYTERHUB_USER\'],'
             ' os.environ[\'JUPYTERHUB_API_TOKEN\']); raise SystemExit(3)", "--"]\n'
         )
