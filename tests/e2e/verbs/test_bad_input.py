@@ -63,6 +63,8 @@ class TestSheet:
     def test_an_empty_sheet(self, restored: Kit) -> None:
         restored.env_file.write_text("")
         refused(restored, ".env is empty")
+        # It would have this name, which stays free for another kit.
+        assert not restored.client.volumes.list(filters={"name": "dockyard_kit-folder"})
         # The fixture's `make up` needs a project to come back to.
         restored.write_env(COMPOSE_PROJECT_NAME=restored.project)
 
