@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import docker
@@ -130,7 +131,9 @@ def test_a_machine_where_nothing_can_be_installed(up: Kit, tmp_path: Path) -> No
     """No engine; no root, or no known distribution: one sentence with the page to read, and exit 1."""
     release = tmp_path / "os-release"
     release.write_text("ID=fedora\nVERSION_CODENAME=\n")
-    up.folder.chmod(0o755)
+    # The user of the container may read neither the clone nor its .env.
+    folder = shutil.copytree(up.folder, tmp_path / "kit", ignore=shutil.ignore_patterns(".env", ".git"))
+    subprocess.run(["chmod", "-R", "a+rX", str(folder)], check=True)
     client = docker.from_env()
     for user, volumes, said in [
         ("1000", {}, "only root may install one"),
@@ -139,7 +142,7 @@ def test_a_machine_where_nothing_can_be_installed(up: Kit, tmp_path: Path) -> No
         container = client.containers.run(
             f"{up.project}-hub:0.1.0",
             ["/kit/scripts/engine"],
-            volumes={str(up.folder): {"bind": "/kit", "mode": "ro"}, **volumes},
+            volumes={str(folder): {"bind": "/kit", "mode": "ro"}, **volumes},
             entrypoint=[],
             user=user,
             network_mode="none",

@@ -168,7 +168,8 @@ def test_each_notebook_image_of_the_settings_is_started_once(
     ours = f"FROM {sheet.project}-singleuser:0.1.0\n"
     lab = built("lab", f'{ours}CMD ["jupyter", "lab"]\n')
     ends = built("ends", f'{ours}CMD ["sh", "-c", "echo no such thing; exit 3"]\n')
-    elsewhere = built("elsewhere", f"{ours}ENV HOME=/opt/elsewhere\nUSER root\n")
+    home = "USER root\nRUN install --directory --owner jovyan /opt/elsewhere\nUSER jovyan\n"
+    elsewhere = built("elsewhere", f"{ours}{home}ENV HOME=/opt/elsewhere\n")
     profiles = tmp_path / "profiles.yaml"
     profiles.write_text(
         f"- display_name: Fine\n  docker_override: {{image: '{ends}', cmd: [jupyterhub-singleuser]}}\n"
