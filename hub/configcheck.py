@@ -273,7 +273,7 @@ def _missing_volumes(config: Config, kit: Config, cls: type[Any]) -> dict[str, A
 
 
 def _lost_home(config: Config, kit: Config, cls: type[Any]) -> str:
-    """Why users' files would be lost at the stop of a server; empty if they are kept, or nobody can know before."""
+    """Why users' files would be lost at a server's stop; empty if they are kept, or if only a start shows it."""
     is_service = issubclass(cls, SwarmSpawner)
     if not is_service and not effective(config, cls, "remove"):
         return ""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 FOLDER = Path("/run/gate")
 SOCKET = "engine.sock"
-# What the gate has read, and the socket at which it hears that it should end.
+# What the gate has read, and the socket by which the hub asks it to end.
 READ = "profiles.yaml"
 AGAIN = "again.sock"
 # How often a hub has the gate end before it goes on without.

@@ -110,7 +110,7 @@ c.DockerSpawner.cpu_limit = settings.cpu_limit
 c.DockerSpawner.mem_guarantee = settings.mem_guarantee
 c.DockerSpawner.cpu_guarantee = settings.cpu_guarantee
 c.DockerSpawner.tmp_size = settings.tmp_size or None
-# The same on every engine, whatever its default: a log that nobody limits fills the disk.
+# The same on every engine, whatever its default: a log without a limit fills the disk.
 log_driver, log_options = "json-file", {"max-size": "10m", "max-file": "2"}
 open_files = {"name": "nofile", "soft": machine.open_files(), "hard": machine.open_files()}
 c.DockerSpawner.extra_host_config = {

@@ -128,7 +128,7 @@ def _password(settings: Settings, authenticator: type[Authenticator]) -> SignIn:
         if not traits[name]:
             mistakes.append(_empty(settings, name))
         elif not traits[name].isascii():
-            mistakes.append(f"{name.upper()} has a character that is not ASCII, and nobody could sign in: remove it")
+            mistakes.append(f"{name.upper()} has a character that is not ASCII. No user could sign in: remove it")
     # The edge is a proxy before the kit's, too.
     in_front = settings.proxies_in_front + ("tls" in overlays_of(settings.compose_file))
     guarded_forms = web.own_forms(throttled(authenticator, in_front))

@@ -107,7 +107,7 @@ def main(arguments: list[str]) -> None:
     except (OSError, ValueError) as error:
         sys.exit(f"The hub does not start. The token of hub and gate can't be used: {error}")
     wait(settings.database)
-    # On a swarm the two have the same config, which nobody can change.
+    # On a swarm, hub and gate have the same config object, which is immutable.
     may_differ = settings.profiles_file and (settings.spawner, settings.engine_access) == ("docker", "gate")
     if may_differ and (why := gatelists.agree(profilesfile.MOUNTED)):
         log(f"Starts may be refused: {why}. Run `make up`")

@@ -161,15 +161,15 @@ def client(forwarded: str, peer: str, in_front: int) -> str:
 
     Each proxy adds to the end the address that it was called from. What stands before that, the client has written.
     """
-    told = [text.strip() for text in forwarded.split(",")]
-    return canonical(told[-1 - in_front] if len(told) > in_front else told[0]) or canonical(peer) or "unknown"
+    hops = [text.strip() for text in forwarded.split(",")]
+    return canonical(hops[-1 - in_front] if len(hops) > in_front else hops[0]) or canonical(peer) or "unknown"
 
 
 def is_of_a_proxy(forwarded: str, in_front: int) -> bool:
     """Whether the client's address looks as if another proxy had that address: it is private, and forwards another."""
-    told = [text.strip() for text in forwarded.split(",")]
+    hops = [text.strip() for text in forwarded.split(",")]
     try:
-        return len(told) > in_front + 1 and not ipaddress.ip_address(told[-1 - in_front]).is_global
+        return len(hops) > in_front + 1 and not ipaddress.ip_address(hops[-1 - in_front]).is_global
     except ValueError:
         return False
 

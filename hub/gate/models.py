@@ -16,7 +16,7 @@ HELPER_SCRIPT = "7651a4fdcfe0188ce084f0e3afe627c4347bfe3a802fe75e1124cdd8896206a
 HELPER_MOUNT = "/dockyard-volume"
 # Folders that the kernel fills, with what is the host's too.
 KERNELS = ("/proc/", "/sys/", "/dev/")
-# Seconds that a container may take to stop. Whoever stops the kit waits for each.
+# Seconds that a container may take to stop: `make down` waits for each.
 LONGEST_STOP = 600
 
 # The kernel's own limit of open files (fs.nr_open), and a number for limits in bytes and processes.

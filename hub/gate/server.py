@@ -201,7 +201,7 @@ class Server:
             return await route.serve(self._calls, call)
         except Told as told:
             answer = told.answer
-            # To the letter as of what is somebody else's.
+            # The same text as for an object that belongs to another kit.
             return Answer(404, _JSON, json.dumps(answer.json()).encode()) if answer.status == 404 else answer
 
     async def _answer(self, request: web.BaseRequest, call: Call, outcome: Outcome) -> web.StreamResponse:
@@ -267,7 +267,7 @@ def _is_same(given: str, token: str) -> bool:
 
 
 def _answered(refused: Refused) -> str:
-    """What the hub is told, and may show its users. Of what is not there, what the engine would say."""
+    """The answer to the hub, which may show it to users. For a missing object, it is the engine's own sentence."""
     why = str(refused)
     if refused.status == 404:
         return why

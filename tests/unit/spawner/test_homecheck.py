@@ -60,7 +60,7 @@ async def test_start_whose_home_is_on_no_volume_fails_with_the_advice(
         ("name", "rs:users", ["/home"], {}),
         ("root", "", ["/root"], {}),
         ("variable", "1000", ["/data"], {"HOME": "/data/x"}),
-        # Nobody has a HOME.
+        # No user has a HOME.
         ("unknown", "77", ["/home/rs"], {}),
     ],
 )
