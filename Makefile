@@ -17,7 +17,7 @@ logs: ## follow the logs (FOLLOW=0 prints and ends)
 	@scripts/logs
 status: ## services and users' servers
 	@scripts/status
-doctor: ## every problem of this machine and this kit, with its mend; changes nothing
+doctor: ## every problem of this machine and this kit, each with its fix; changes nothing
 	@scripts/doctor
 engine: ## use, start or install a Docker engine
 	@scripts/engine
@@ -35,11 +35,11 @@ bench: ## measure the spawner beside its predecessor and the engine (ONLY="a c":
 	@scripts/bench
 lint: ## ruff, mypy, shellcheck
 	@scripts/lint
-settings: ## print .env.example and the settings table anew
+settings: ## print .env.example and the settings table again
 	@scripts/settings
-pin: ## newer digests of third-party images, as registries have them now, into .env (DEFAULTS=1: the kit's own)
+pin: ## write newer digests of third-party images into .env (DEFAULTS=1: into the kit's own defaults)
 	@scripts/pin
-audit: ## known holes in the Python and npm packages of the images
+audit: ## known vulnerabilities in the Python and npm packages of the images
 	@scripts/audit
 sbom: ## a software bill of materials of each image, with licences
 	@scripts/sbom
