@@ -24,7 +24,7 @@ from traitlets.config.loader import LazyConfigValue, PyFileConfigLoader
 import operatorconfig
 import web
 from dockerspawner import DockerSpawner, SwarmSpawner
-from dockerspawner.mounts import as_mounts, normal, of_host_config
+from dockerspawner._storage.mounts import as_mounts, normal, of_host_config
 from reading import Mistakes
 
 CONFIG_FILE = Path("/srv/dockyard/jupyterhub_config.py")

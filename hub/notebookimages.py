@@ -19,7 +19,7 @@ import yaml
 
 import envfile
 import profilesfile
-from dockerspawner import readiness
+from dockerspawner._start import readiness
 from gate.allowed import overrides
 
 HUB_PORT, SERVER_PORT = 8081, 8888

@@ -17,7 +17,7 @@ import yaml
 from traitlets import TraitError
 
 from dockerspawner import DockerSpawner
-from dockerspawner.profilelist import Mistakes as WrongProfiles
+from dockerspawner._profiles.list import Mistakes as WrongProfiles
 from kinds import guarantee, limit, tmp_size
 from reading import Mistakes
 

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 COMPOSE = "com.docker.compose"
 KIT, FOLDER = "dockyard.kit", "dockyard.folder"
 OWNERS = ("dockyard.instance", "dockyard.helper")
-# What dockerspawner.naming.dns_escape makes of a user's name: safe characters, and bytes as - and two digits.
+# What dockerspawner._settings.naming.dns_escape makes of a user's name: safe characters, and bytes as - and two digits.
 _ESCAPED = re.compile(r"(?:[a-z0-9]|-[0-9a-f]{2})*")
 
 

@@ -18,10 +18,10 @@ from gate.allowed import Allowed
 from gate.strict import Json, Refused
 
 INSTANCE, HELPER = "dockyard.instance", "dockyard.helper"
-# Of all hubs (dockerspawner.linklocal). It leads nowhere.
+# Of all hubs (dockerspawner._networks.link_local). It leads nowhere.
 DEAD_END = "link-local.dockyard"
 DEAD_OVERLAY = "dockyard-link-local"
-# The largest subnets that networks have (dockerspawner.subnets): the pool is other kits', too.
+# The largest subnets that networks have (dockerspawner._networks.subnets): the pool is other kits', too.
 USERS_PREFIX, EGRESS_PREFIX = 29, 22
 
 Model = TypeVar("Model", bound=BaseModel)

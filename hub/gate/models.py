@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-# What prepares a new volume (dockerspawner.newvolumes.SCRIPT), by its SHA-256.
+# What prepares a new volume (dockerspawner._storage.preparation.SCRIPT), by its SHA-256.
 HELPER_SCRIPT = "7651a4fdcfe0188ce084f0e3afe627c4347bfe3a802fe75e1124cdd8896206a9"
 # Where it has that volume. Where an image has its programs, the volume's would be run with the helper's capabilities.
 HELPER_MOUNT = "/dockyard-volume"
@@ -385,7 +385,10 @@ class DeadEndOptions(NetworkOptions):
 
 
 class DeadEnd(Strict):
-    """The network that keeps servers from link-local addresses (dockerspawner.linklocal), one for all hubs."""
+    """The network that keeps servers from link-local addresses (`dockerspawner._networks.link_local`).
+
+    All hubs share it.
+    """
 
     Name: Literal["link-local.dockyard"]
     Driver: Literal["bridge"]

@@ -1,4 +1,8 @@
-"""Start JupyterHub single-user servers as Docker containers."""
+"""Start JupyterHub single-user servers as Docker containers.
+
+Private folders, from the lowest to the highest; each imports only from those before it: _errors, _records, _settings,
+_engine, _profiles, _networks, _images, _storage, _start, _swarm. The public modules put them together.
+"""
 
 import warnings
 

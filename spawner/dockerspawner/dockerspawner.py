@@ -10,42 +10,51 @@ from typing import Any
 from jupyterhub.spawner import Spawner
 from jupyterhub.utils import fmt_ip_url, maybe_future
 
-from dockerspawner import metrics
-from dockerspawner.certs import Certs
-from dockerspawner.compat import OldNames, old_name
-from dockerspawner.container import Container
-from dockerspawner.deletion import Deletion
-from dockerspawner.deprecations import Deprecations, takes
-from dockerspawner.engine import EngineAccess, impatient, perform
-from dockerspawner.errors import EngineError, Gone, NoSuchImage, Refused, Unavailable, meaning_outside, understood
-from dockerspawner.failures import Died, explain, failure, lacks_capabilities
-from dockerspawner.folders import Folders
-from dockerspawner.gpus import Gpus
-from dockerspawner.homecheck import HomeCheck
-from dockerspawner.hostnetwork import HostNetwork
-from dockerspawner.images import Images
-from dockerspawner.instance import Instance
-from dockerspawner.isolation import Isolation
-from dockerspawner.leftovers import Leftovers
-from dockerspawner.limits import Limits
-from dockerspawner.linklocal import LinkLocal
-from dockerspawner.masking import excerpt, secrets_of, sentence
-from dockerspawner.naming import Naming
-from dockerspawner.network import Networking
-from dockerspawner.newvolumes import NewVolumes
-from dockerspawner.operatorcode import blame, operator_code
-from dockerspawner.overrides import Overrides
-from dockerspawner.poststart import PostStart
-from dockerspawner.profiles import Profiles
-from dockerspawner.progress import Event, Story
-from dockerspawner.readycheck import ReadyCheck
-from dockerspawner.records import forget_tokens
-from dockerspawner.reporting import Reporting
-from dockerspawner.sleep import Sleep
-from dockerspawner.startattempt import StartAttempt
-from dockerspawner.startclock import StartClock
-from dockerspawner.volumehistory import VolumeHistory
-from dockerspawner.volumes import Volumes
+from dockerspawner._compat import OldNames, old_name
+from dockerspawner._engine import metrics
+from dockerspawner._engine.client import EngineAccess, impatient, perform
+from dockerspawner._errors.failures import Died, explain, failure
+from dockerspawner._errors.masking import excerpt, secrets_of, sentence
+from dockerspawner._errors.translation import (
+    EngineError,
+    Gone,
+    NoSuchImage,
+    Refused,
+    Unavailable,
+    meaning_outside,
+    understood,
+)
+from dockerspawner._images.images import Images
+from dockerspawner._networks.host import HostNetwork
+from dockerspawner._networks.isolation import Isolation
+from dockerspawner._networks.link_local import LinkLocal
+from dockerspawner._networks.networking import Networking
+from dockerspawner._profiles.overrides import Overrides
+from dockerspawner._profiles.profiles import Profiles
+from dockerspawner._records.database import forget_tokens
+from dockerspawner._records.instance import Instance
+from dockerspawner._records.volume_history import VolumeHistory
+from dockerspawner._settings.deprecations import Deprecations, takes
+from dockerspawner._settings.limits import Limits
+from dockerspawner._settings.naming import Naming
+from dockerspawner._settings.operator_code import blame, operator_code
+from dockerspawner._start.adoption import Leftovers
+from dockerspawner._start.attempt import StartAttempt
+from dockerspawner._start.capabilities import lacks_capabilities
+from dockerspawner._start.certificates import Certs
+from dockerspawner._start.clock import StartClock
+from dockerspawner._start.container import Container
+from dockerspawner._start.gpus import Gpus
+from dockerspawner._start.post_start import PostStart
+from dockerspawner._start.progress import Event, Story
+from dockerspawner._start.ready_check import ReadyCheck
+from dockerspawner._start.reporting import Reporting
+from dockerspawner._start.sleep import Sleep
+from dockerspawner._storage.deletion import Deletion
+from dockerspawner._storage.folders import Folders
+from dockerspawner._storage.home_check import HomeCheck
+from dockerspawner._storage.preparation import NewVolumes
+from dockerspawner._storage.volumes import Volumes
 
 # Log entries to request: a traceback of a hundred lines is shown as one line.
 LOG_ENTRIES = 150

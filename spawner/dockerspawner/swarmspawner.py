@@ -8,21 +8,21 @@ from typing import Any
 
 from traitlets.config import LoggingConfigurable
 
-from dockerspawner.compat import old_name
+from dockerspawner._compat import old_name
+from dockerspawner._engine.client import perform
+from dockerspawner._engine.watch import watch_of
+from dockerspawner._errors.failures import failure
+from dockerspawner._errors.masking import sentence
+from dockerspawner._errors.translation import EngineError, Gone, translating
+from dockerspawner._networks.isolation import PER_USER
+from dockerspawner._records.volume_history import VolumeHistory
+from dockerspawner._swarm.certificates import SwarmCerts
+from dockerspawner._swarm.homes import SwarmHomes
+from dockerspawner._swarm.service import Service
+from dockerspawner._swarm.tasks import Task
+from dockerspawner._swarm.watch import SwarmWatch
 from dockerspawner.dockerspawner import LOG_ENTRIES, SLOW_START, DockerSpawner
-from dockerspawner.engine import perform
-from dockerspawner.errors import EngineError, Gone, translating
-from dockerspawner.failures import failure
-from dockerspawner.isolation import PER_USER
-from dockerspawner.masking import sentence
-from dockerspawner.service import Service
-from dockerspawner.swarmcerts import SwarmCerts
-from dockerspawner.swarmhomes import SwarmHomes
-from dockerspawner.swarmwatch import SwarmWatch
 from dockerspawner.systemuserspawner import SystemUser
-from dockerspawner.tasks import Task
-from dockerspawner.volumehistory import VolumeHistory
-from dockerspawner.watch import watch_of
 
 # Seconds for which a task that no node can take is left to the swarm.
 UNPLACED = 3.0

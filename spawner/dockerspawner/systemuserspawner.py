@@ -14,13 +14,13 @@ from jupyterhub.utils import maybe_future
 from traitlets import Bool, Integer, Unicode
 from traitlets.config import LoggingConfigurable
 
-from dockerspawner.accounts import Account, account_in, account_number, groups_in
-from dockerspawner.compat import old_name
+from dockerspawner._compat import old_name
+from dockerspawner._errors.failures import failure
+from dockerspawner._profiles.overrides import merging
+from dockerspawner._storage.accounts import Account, account_in, account_number, groups_in
+from dockerspawner._storage.mounts import normal
+from dockerspawner._storage.volume_owners import named_for_user
 from dockerspawner.dockerspawner import DockerSpawner
-from dockerspawner.failures import failure
-from dockerspawner.mounts import normal
-from dockerspawner.overrides import merging
-from dockerspawner.volumeowners import named_for_user
 
 UNKNOWN = -1
 

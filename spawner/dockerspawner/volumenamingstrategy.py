@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dockerspawner.templates import fill
+from dockerspawner._settings.templates import fill
 
 
 def default_format_volume_name(template: str, spawner: Any) -> str:

@@ -14,7 +14,7 @@ import requests
 from jupyterhub import orm
 
 from bench.sides import python, settings
-from dockerspawner.ownership import INSTANCE, SERVER, SPEC, USER
+from dockerspawner._records.ownership import INSTANCE, SERVER, SPEC, USER
 from support.engine_server import Control, EngineServer
 from support.jupyterhub import Hub
 from support.wait import wait_until

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from dockerspawner import watch
+from dockerspawner._engine import watch
 from support.crowd import USERS, fails_to_start, filled, serves, starts_meanwhile
 from support.engine_server import Control, EngineServer
 from support.jupyterhub import Hub
 from support.wait import wait_until
 
 OFTEN = """
-from dockerspawner import watch
+from dockerspawner._engine import watch
 watch.RESYNC = 5.0
 """
 SETTINGS = """

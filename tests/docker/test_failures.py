@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dockerspawner import readiness
+from dockerspawner._start import readiness
 from support.notebook import notebook_image
 from support.wait import until
 

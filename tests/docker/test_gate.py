@@ -18,7 +18,7 @@ import pytest
 from docker.types import Mount
 
 from dockerspawner import DockerSpawner
-from dockerspawner.watch import Word
+from dockerspawner._engine.watch import Word
 from gate.allowed import Allowed
 from support.gate import opened
 from support.pki import Authority

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dockerspawner import hostnetwork
+from dockerspawner._networks import host as host_network
 from support.jupyterhub import Hub
 from support.notebook import notebook_image
 from support.ports import free_port
@@ -53,8 +53,8 @@ def listening(port: int) -> Iterator[None]:
 def whose(client: Any, spawner: Any) -> str:
     """Return the user whose container listens on the spawner's port; no other environment contains the port."""
     found = client.api.inspect_container(spawner.object_id)
-    environment = hostnetwork.ownership.environment_of(found)
-    assert hostnetwork.port_of(environment) == spawner.port
+    environment = host_network.ownership.environment_of(found)
+    assert host_network.port_of(environment) == spawner.port
     return environment["JUPYTERHUB_USER"]
 
 
@@ -109,7 +109,7 @@ async def test_start_on_the_host_network_a_port_that_is_lost_meanwhile_is_replac
     async def seen(host: str, port: int, address: str) -> bool:
         return bool(port == first and spawner._chosen_port)
 
-    monkeypatch.setattr(hostnetwork, "in_use", seen)
+    monkeypatch.setattr(host_network, "in_use", seen)
     with contextlib.closing(socket.create_server(("0.0.0.0", first))) as taken:
         taken.setblocking(False)
         assert (await spawner.start())[1] > first

@@ -12,7 +12,7 @@ from typing import Any
 import docker.errors
 import pytest
 
-from dockerspawner.linklocal import NETWORK
+from dockerspawner._networks.link_local import NETWORK
 from support.cloud import ADDRESS
 from support.nested import Node
 from support.tiny import tiny_image

@@ -7,7 +7,7 @@ from typing import Any
 import docker
 import pytest
 
-from dockerspawner.archive import packed
+from dockerspawner._engine.archive import packed
 from support.tiny import tiny_image
 
 pytestmark = pytest.mark.needs("engine")

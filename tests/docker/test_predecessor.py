@@ -14,7 +14,7 @@ import docker
 import pytest
 from docker.models.containers import Container
 
-from dockerspawner.ownership import environment_of
+from dockerspawner._records.ownership import environment_of
 from support.engine import clean
 from support.jupyterhub import Hub
 from support.tiny import tiny_image

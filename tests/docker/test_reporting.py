@@ -20,7 +20,7 @@ pytestmark = pytest.mark.needs("engine")
 
 # All is listed once: what is known later is what the engine has told of.
 SETTINGS = """
-from dockerspawner import watch
+from dockerspawner._engine import watch
 watch.RESYNC = 3600.0
 
 c.Spawner.poll_interval = 3600

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dockerspawner import watch as watching
+from dockerspawner._engine import watch as watching
 from support.sshd import Sshd, sshd
 from support.wait import until
 

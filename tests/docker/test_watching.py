@@ -10,9 +10,9 @@ import pytest
 from docker.utils import kwargs_from_env
 
 from dockerspawner import DockerSpawner
-from dockerspawner import watch as watching
-from dockerspawner.swarmwatch import SwarmWatch
-from dockerspawner.watch import watch_of
+from dockerspawner._engine import watch as watching
+from dockerspawner._engine.watch import watch_of
+from dockerspawner._swarm.watch import SwarmWatch
 from support.relay import Relay
 from support.wait import until
 

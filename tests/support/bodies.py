@@ -9,10 +9,11 @@ from typing import Any
 from docker.types import Mount, SecretReference
 from docker.types.containers import ContainerConfig
 
-from dockerspawner import servicespecs, specs
-from dockerspawner.linklocal import OVERLAY, dead_end
-from dockerspawner.newvolumes import helper
-from dockerspawner.usernetworks import egress_network, user_network
+from dockerspawner._networks.link_local import OVERLAY, dead_end
+from dockerspawner._networks.user_networks import egress_network, user_network
+from dockerspawner._start import specs
+from dockerspawner._storage.preparation import helper
+from dockerspawner._swarm import specs as service_specs
 from gate.allowed import Allowed
 
 Json = dict[str, Any]
@@ -133,8 +134,8 @@ def helping(**changes: Any) -> Json:
 
 def service(**changes: Any) -> Json:
     """The body with which the kit's SwarmSpawner makes a service."""
-    spec = servicespecs.service(
-        servicespecs.Service(
+    spec = service_specs.service(
+        service_specs.Service(
             image=IMAGE,
             name="kit-ada",
             command=["start"],

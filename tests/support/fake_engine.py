@@ -1,4 +1,4 @@
-"""A fake of the Docker client, the seam that engine.py is built around: it keeps containers in a dict."""
+"""A fake of the Docker client, the seam that the engine wing is built around: it keeps containers in a dict."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 import requests
 from docker.errors import APIError, ImageNotFound, NotFound
 
-from dockerspawner.archive import packed
-from dockerspawner.engine import Engine
+from dockerspawner._engine.archive import packed
+from dockerspawner._engine.client import Engine
 
 
 def api_error(status: int, message: str) -> APIError:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import requests
 
-from dockerspawner.certs import FILES, FOLDER
+from dockerspawner._start.certificates import FILES, FOLDER
 from support.jupyterhub import Hub
 from support.notebook import notebook_image
 from support.swarm import Swarm

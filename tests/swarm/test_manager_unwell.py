@@ -17,8 +17,8 @@ from support.wait import wait_until
 # Seconds between two lists of all tasks.
 RESYNC = 0.8
 SETTINGS = f"""
-from dockerspawner import swarmwatch
-swarmwatch.RESYNC, swarmwatch.TOO_OLD = {RESYNC}, 2.5
+from dockerspawner._swarm import watch
+watch.RESYNC, watch.TOO_OLD = {RESYNC}, 2.5
 """
 SETTINGS += """
 

@@ -20,7 +20,7 @@ USERS = [f"user{number}" for number in range(20)]
 
 # All is looked at more often than in a kit, where half a minute and a minute go by.
 OWN = """
-from dockerspawner import watch
+from dockerspawner._engine import watch
 watch.RESYNC = 5.0
 c.Spawner.poll_interval = 2
 """

@@ -9,7 +9,12 @@ from typing import Any
 
 import pytest
 
-from dockerspawner import newvolumes, ownership, profilechoice, profilelist, subnets, textcheck
+from dockerspawner._networks import subnets
+from dockerspawner._profiles import choice as profile_choice
+from dockerspawner._profiles import list as profile_list
+from dockerspawner._profiles import text_check
+from dockerspawner._records import ownership
+from dockerspawner._storage import preparation
 from gate import checks, models
 from gate.__main__ import SETTINGS as SETTINGS_READ
 from gate.__main__ import from_settings
@@ -134,10 +139,10 @@ async def test_an_image_that_a_user_writes_is_what_the_spawner_takes(
     unlisted = {"enabled": True, "validation_regex": regex, "docker_override": {"image": template}}
     profile = {"display_name": "Any", "profile_options": {"image": {"unlisted_choice": unlisted}}}
     assert rules([profile]).image(template.format(value=text, prefix="kit")) is may
-    (read,) = profilelist.read([profile], lambda setting, value: "")
-    ((option, own),) = profilechoice.texts_of(read, {"image--unlisted-choice": text})
+    (read,) = profile_list.read([profile], lambda setting, value: "")
+    ((option, own),) = profile_choice.texts_of(read, {"image--unlisted-choice": text})
     assert option.unlisted is not None
-    assert (not regex or await textcheck.matches(regex, own, "ann")) is may
+    assert (not regex or await text_check.matches(regex, own, "ann")) is may
 
 
 def test_image_an_expression_of_another_profile_that_takes_for_ever_is_given_up(
@@ -303,8 +308,8 @@ def test_unlabelled_volumes_begin_with_a_name_of_the_settings(
 
 
 def test_gate_and_spawner_speak_of_the_same() -> None:
-    assert hashlib.sha256(newvolumes.SCRIPT.encode()).hexdigest() == models.HELPER_SCRIPT
-    assert newvolumes.MOUNTED == models.HELPER_MOUNT
+    assert hashlib.sha256(preparation.SCRIPT.encode()).hexdigest() == models.HELPER_SCRIPT
+    assert preparation.MOUNTED == models.HELPER_MOUNT
     assert (checks.INSTANCE, checks.HELPER) == (ownership.INSTANCE, ownership.HELPER)
     assert (checks.USERS_PREFIX, checks.EGRESS_PREFIX) == (subnets.PREFIX, subnets.EGRESS_PREFIX)
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dockerspawner.linklocal import OVERLAY
+from dockerspawner._networks.link_local import OVERLAY
 from gate import checks, strict
 from gate.strict import Refused
 from support.bodies import ALLOWED, FOREIGN, IMAGE, helping, server, service

@@ -10,7 +10,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 import profilesfile
-from dockerspawner import profilelist
+from dockerspawner._profiles import list as profile_list
 from reading import Mistakes
 from support.repo import ROOT
 
@@ -129,10 +129,10 @@ class TestSchema:
     @pytest.mark.parametrize(
         ("part", "known"),
         [
-            ("profile", profilelist.PROFILE_KEYS),
-            ("option", profilelist.OPTION_KEYS),
-            ("choice", profilelist.CHOICE_KEYS),
-            ("unlisted_choice", profilelist.UNLISTED_KEYS),
+            ("profile", profile_list.PROFILE_KEYS),
+            ("option", profile_list.OPTION_KEYS),
+            ("choice", profile_list.CHOICE_KEYS),
+            ("unlisted_choice", profile_list.UNLISTED_KEYS),
         ],
     )
     def test_it_has_the_spawners_words(self, part: str, known: dict[str, object]) -> None:

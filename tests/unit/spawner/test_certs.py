@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from certipy import Certipy
 
-from dockerspawner import DockerSpawner, readiness
-from dockerspawner.certs import FOLDER
+from dockerspawner import DockerSpawner
+from dockerspawner._start import readiness
+from dockerspawner._start.certificates import FOLDER
 from support.fake_engine import FakeClient, api_error, fake_engine
 from support.spawners import make_spawner
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import traitlets
 
-from dockerspawner import DockerSpawner, SwarmSpawner, SystemUserSpawner, compat
-from dockerspawner.naming import dns_escape
+from dockerspawner import DockerSpawner, SwarmSpawner, SystemUserSpawner
+from dockerspawner import _compat as compat
+from dockerspawner._settings.naming import dns_escape
 from support.fake_engine import FakeClient, fake_engine
 from support.spawners import make_spawner
 

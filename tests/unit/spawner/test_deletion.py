@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from dockerspawner.deletion import staying
-from dockerspawner.ownership import Owner
+from dockerspawner._records.ownership import Owner
+from dockerspawner._storage.deletion import staying
 from support.fake_engine import FakeClient, api_error, fake_engine
 from support.spawners import make_spawner
 

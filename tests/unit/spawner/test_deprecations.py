@@ -7,7 +7,7 @@ import pytest
 from traitlets.config import Config
 
 from dockerspawner import DockerSpawner
-from dockerspawner.deprecations import IGNORED, RENAMED
+from dockerspawner._settings.deprecations import IGNORED, RENAMED
 from support.spawners import make_spawner
 
 LOG = logging.getLogger("old-names")

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 import dockerspawner
-from dockerspawner.errors import Unavailable
+from dockerspawner._errors.translation import Unavailable
 from support.fake_engine import FakeClient, api_error, fake_engine
 from support.spawners import make_spawner
 from support.wait import until

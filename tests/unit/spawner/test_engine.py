@@ -11,8 +11,8 @@ import requests
 from docker.errors import DockerException, InvalidArgument
 
 from dockerspawner import DockerSpawner
-from dockerspawner.engine import Lane, perform
-from dockerspawner.errors import (
+from dockerspawner._engine.client import Lane, perform
+from dockerspawner._errors.translation import (
     BeingRemoved,
     Conflict,
     EngineError,

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dockerspawner.errors import Refused, Unavailable
-from dockerspawner.events import Event, Stream
+from dockerspawner._engine.events import Event, Stream
+from dockerspawner._errors.translation import Refused, Unavailable
 from support.fake_engine import FakeClient, FakeStream, api_error, fake_engine
 from support.wait import until, wait_until
 

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from dockerspawner.errors import EngineError, Failed, NoSuchImage, NoSuchNetwork, Unavailable
-from dockerspawner.failures import Died, SpawnException, explain, failure, lacks_capabilities
-from dockerspawner.masking import secrets_of
+from dockerspawner._errors.failures import Died, SpawnException, explain, failure
+from dockerspawner._errors.masking import secrets_of
+from dockerspawner._errors.translation import EngineError, Failed, NoSuchImage, NoSuchNetwork, Unavailable
+from dockerspawner._start.capabilities import lacks_capabilities
 
 
 def test_secrets_of_values_that_are_no_texts_are_as_the_sdk_writes_them() -> None:

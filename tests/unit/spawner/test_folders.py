@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from dockerspawner.folders import as_in_mountinfo, folder_above
+from dockerspawner._storage.folders import as_in_mountinfo, folder_above
 
 
 @pytest.mark.parametrize(

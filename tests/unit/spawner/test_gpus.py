@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dockerspawner.gpus import NoneFree, Pool, device_request
+from dockerspawner._start.gpus import NoneFree, Pool, device_request
 from support.fake_engine import FakeClient, fake_engine
 from support.spawners import make_spawner
 
@@ -85,7 +85,7 @@ async def test_a_pool_is_shared_by_all_servers_of_a_hub() -> None:
 
 async def test_leases_are_those_of_the_states_on_record(monkeypatch: pytest.MonkeyPatch) -> None:
     servers = [(("bob", ""), {"gpus": ["0"]}), (("u0", "lab"), {"gpus": ["1"]}), (("dan", ""), {"last_gpus": ["2"]})]
-    monkeypatch.setattr("dockerspawner.gpus.servers_on_record", lambda db: servers)
+    monkeypatch.setattr("dockerspawner._start.gpus.servers_on_record", lambda db: servers)
     (spawner,) = spawners(1, gpus=2, gpu_pool=POOL)
     assert await ids(spawner) == ["GPU-5c3", "MIG-GPU-5c3/1/0"]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dockerspawner.archive import packed
+from dockerspawner._engine.archive import packed
 from support.fake_engine import FakeClient, fake_engine
 from support.spawners import make_spawner
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from dockerspawner import DockerSpawner, hostnetwork
-from dockerspawner.hostnetwork import candidates, in_use, network_mode, port_of
+from dockerspawner import DockerSpawner
+from dockerspawner._networks import host as host_network
+from dockerspawner._networks.host import candidates, in_use, network_mode, port_of
 from support.fake_engine import FakeClient, fake_engine
 from support.ports import free_port
 from support.spawners import make_spawner
@@ -77,7 +78,7 @@ async def test_no_free_port_is_a_failure_that_names_the_range(monkeypatch: pytes
     async def taken(host: str, port: int, address: str) -> bool:
         return True
 
-    monkeypatch.setattr(hostnetwork, "in_use", taken)
+    monkeypatch.setattr(host_network, "in_use", taken)
     with pytest.raises(Exception, match="No port of the host from 8888 to 9887 is free"):
         await make_spawner(engine=fake_engine(FakeClient()), network_name="host")._settle_port("host")
 

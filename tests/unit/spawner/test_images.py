@@ -9,7 +9,7 @@ from tornado.web import HTTPError
 from traitlets import TraitError
 
 from dockerspawner import DockerSpawner
-from dockerspawner.images import Pull, Reference
+from dockerspawner._images.images import Pull, Reference
 from support.fake_engine import FakeClient, fake_engine
 from support.spawners import make_spawner
 from support.wait import until

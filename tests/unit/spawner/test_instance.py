@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from dockerspawner import DockerSpawner
-from dockerspawner.instance import address_instance, default_instance
-from dockerspawner.ownership import Owner
-from dockerspawner.volumehistory import VolumeHistory
+from dockerspawner._records.instance import address_instance, default_instance
+from dockerspawner._records.ownership import Owner
+from dockerspawner._records.volume_history import VolumeHistory
 from support.spawners import make_spawner
 
 

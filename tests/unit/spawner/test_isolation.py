@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from traitlets import TraitError
 
-from dockerspawner.attachments import attached, is_own, matches, own_names
-from dockerspawner.ownership import Owner
-from dockerspawner.subnets import Subnets, egress_candidates, parse_pool
-from dockerspawner.usernetworks import egress_network, orphans, subnets_of, user_network
+from dockerspawner._networks.attachments import attached, is_own, matches, own_names
+from dockerspawner._networks.subnets import Subnets, egress_candidates, parse_pool
+from dockerspawner._networks.user_networks import egress_network, orphans, subnets_of, user_network
+from dockerspawner._records.ownership import Owner
 from support.fake_engine import api_error
 from support.fake_networks import FakeNetworks, isolated
 from support.spawners import make_spawner

@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from dockerspawner import DockerSpawner, SystemUserSpawner
-from dockerspawner.archive import packed
+from dockerspawner._engine.archive import packed
 from support.fake_engine import FakeClient, api_error, fake_engine
 from support.spawners import make_spawner
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dockerspawner.linklocal import NETWORK, api_version, dead_end
+from dockerspawner._networks.link_local import NETWORK, api_version, dead_end
 from support.fake_engine import api_error, fake_engine
 from support.fake_networks import FakeNetworks
 from support.spawners import make_spawner

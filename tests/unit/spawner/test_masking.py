@@ -4,7 +4,18 @@ from typing import Any
 
 import pytest
 
-from dockerspawner.masking import CUT, ERROR_WIDTH, HIDDEN, LINES, SIZE, WIDTH, excerpt, mask, secrets_of, sentence
+from dockerspawner._errors.masking import (
+    CUT,
+    ERROR_WIDTH,
+    HIDDEN,
+    LINES,
+    SIZE,
+    WIDTH,
+    excerpt,
+    mask,
+    secrets_of,
+    sentence,
+)
 from support.growth import FAMILIES, LINEAR, growth
 
 

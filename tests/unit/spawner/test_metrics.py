@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
-from dockerspawner import metrics
-from dockerspawner.failures import failure
+from dockerspawner._engine import metrics
+from dockerspawner._errors.failures import failure
 from support.fake_engine import FakeClient, api_error, fake_engine
 from support.spawners import make_spawner
 

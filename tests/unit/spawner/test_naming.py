@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from traitlets import TraitError
 
-from dockerspawner.naming import DNS_LABEL, dns_escape, fit, legacy_escape
+from dockerspawner._settings.naming import DNS_LABEL, dns_escape, fit, legacy_escape
 from support.spawners import make_spawner
 
 # The second makes names that come near to each other's escaped forms.

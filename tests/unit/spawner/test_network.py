@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from dockerspawner import SwarmSpawner
-from dockerspawner.errors import Gone
-from dockerspawner.network import internal_address, is_own, published_address
+from dockerspawner._errors.translation import Gone
+from dockerspawner._networks.networking import internal_address, is_own, published_address
 from support.fake_engine import FakeClient, fake_engine
 from support.fake_swarm import FakeSwarm
 from support.spawners import make_spawner

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from traitlets import TraitError
 
-from dockerspawner.accounts import Identity, identity, notebook_user
-from dockerspawner.archive import first_entry, may_write, packed, text_of
-from dockerspawner.newvolumes import SCRIPT, helper
+from dockerspawner._engine.archive import first_entry, may_write, packed, text_of
+from dockerspawner._storage.accounts import Identity, identity, notebook_user
+from dockerspawner._storage.preparation import SCRIPT, helper
 from support.fake_engine import FakeClient, api_error, fake_engine
 from support.spawners import make_spawner
 

@@ -12,8 +12,8 @@ from docker.errors import NotFound
 from tornado.web import HTTPError
 
 from dockerspawner import DockerSpawner
-from dockerspawner.errors import Unavailable, came_from_engine, meaning_outside
-from dockerspawner.failures import failure
+from dockerspawner._errors.failures import failure
+from dockerspawner._errors.translation import Unavailable, came_from_engine, meaning_outside
 from support.fake_engine import FakeClient, api_error, fake_engine
 from support.spawners import make_spawner
 

@@ -17,9 +17,9 @@ import docker
 import pytest
 import requests
 
-from dockerspawner import engine as engines
-from dockerspawner.engine import EngineAccess, Outage, impatient, perform
-from dockerspawner.errors import Unavailable, meaning, never_sent
+from dockerspawner._engine import client as engines
+from dockerspawner._engine.client import EngineAccess, Outage, impatient, perform
+from dockerspawner._errors.translation import Unavailable, meaning, never_sent
 from support.fake_engine import FakeClient, fake_engine
 from support.ports import free_port
 from support.spawners import make_spawner

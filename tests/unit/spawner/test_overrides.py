@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dockerspawner.overrides import OF_ALL_SERVERS, SHARED
+from dockerspawner._profiles.overrides import OF_ALL_SERVERS, SHARED
 from support.spawners import make_spawner
 
 

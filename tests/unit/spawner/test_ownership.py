@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from dockerspawner.ownership import Owner, holds_home, is_kept, is_stale
+from dockerspawner._records.ownership import Owner, holds_home, is_kept, is_stale
 
 ANN = Owner("hub", "ann", "")
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import requests
 
-from dockerspawner.poststart import needs_shell
+from dockerspawner._start.post_start import needs_shell
 from support.fake_engine import FakeClient, fake_engine
 from support.spawners import make_spawner
 

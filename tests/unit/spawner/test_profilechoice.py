@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dockerspawner.profilechoice import (
+from dockerspawner._profiles.choice import (
     Choice,
     Chosen,
     NotAllowed,

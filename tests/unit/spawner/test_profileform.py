@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dockerspawner import profileform
-from dockerspawner.profilechoice import Choice, Option, Profile, Unlisted
+from dockerspawner._profiles import form as profile_form
+from dockerspawner._profiles.choice import Choice, Option, Profile, Unlisted
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&amp;"
 
@@ -53,8 +53,8 @@ TEXTS = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_
 @given(TEXTS | st.just(HOSTILE), TEXTS)
 def test_any_text_is_shown_as_it_is_and_makes_no_element(text: str, last: str) -> None:
     options = {"profile": text, f"{text}--unlisted-choice": last}
-    shown = Tags(profileform.form(profiles(text), options))
-    harmless = Tags(profileform.form(profiles("a"), {"profile": "a", "a--unlisted-choice": "b"}))
+    shown = Tags(profile_form.form(profiles(text), options))
+    harmless = Tags(profile_form.form(profiles("a"), {"profile": "a", "a--unlisted-choice": "b"}))
     assert shown.shape == harmless.shape
     assert {text, last} <= set(shown.texts)
 
@@ -97,11 +97,11 @@ LARGE = Profile("large", "Large", default=True, options=(SIZES,))
     ],
 )
 def test_the_last_choice_is_remembered(last: dict[str, Any], chosen: set[str]) -> None:
-    assert chosen_in(profileform.form([SMALL, LARGE], last)) == chosen
+    assert chosen_in(profile_form.form([SMALL, LARGE], last)) == chosen
 
 
 def test_one_option_in_full() -> None:
-    assert profileform._option("p", "f--", SIZES, {"size": "m"}) == (
+    assert profile_form._option("p", "f--", SIZES, {"size": "m"}) == (
         '<div class="mb-2" data-option><label class="form-label mb-1" for="p">Size</label>'
         '<select class="form-select" id="p" name="f--size"><option value="m" selected>M</option>'
         '<option value="l">L</option><option value="unlisted-choice">Other...</option></select>'
@@ -140,4 +140,4 @@ LARGE_FIELDS = {"profile": ["large"], "profile-option-large--size": ["m"], "prof
     ],
 )
 def test_what_the_form_gives(fields: dict[str, list[str]], options: dict[str, Any]) -> None:
-    assert profileform.options_of(fields) == options
+    assert profile_form.options_of(fields) == options

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dockerspawner.profilechoice import Choice, Option, Profile, Unlisted
-from dockerspawner.profilelist import Mistakes, read, slug_of
+from dockerspawner._profiles.choice import Choice, Option, Profile, Unlisted
+from dockerspawner._profiles.list import Mistakes, read, slug_of
 
 LISTED: list[dict[str, Any]] = [
     {"display_name": "Small", "description": "For a class", "default": True},

@@ -16,16 +16,17 @@ import pytest
 from traitlets import TraitError
 from traitlets.config import Config
 
-from dockerspawner import DockerSpawner, SwarmSystemUserSpawner, SystemUserSpawner, profiles, textcheck
-from dockerspawner.errors import NoSuchNetwork, Refused, meaning
-from dockerspawner.failures import explain
-from dockerspawner.images import Reference
-from dockerspawner.naming import dns_escape, fit, legacy_escape
-from dockerspawner.overrides import SHARED
-from dockerspawner.profilecache import ProfileCache
-from dockerspawner.profilechoice import Choice, Option, Profile
-from dockerspawner.profileform import form, options_of
-from dockerspawner.profilelist import read
+from dockerspawner import DockerSpawner, SwarmSystemUserSpawner, SystemUserSpawner
+from dockerspawner._errors.failures import explain
+from dockerspawner._errors.translation import NoSuchNetwork, Refused, meaning
+from dockerspawner._images.images import Reference
+from dockerspawner._profiles import profiles, text_check
+from dockerspawner._profiles.cache import ProfileCache
+from dockerspawner._profiles.choice import Choice, Option, Profile
+from dockerspawner._profiles.form import form, options_of
+from dockerspawner._profiles.list import read
+from dockerspawner._profiles.overrides import SHARED
+from dockerspawner._settings.naming import dns_escape, fit, legacy_escape
 from support.fake_engine import FakeClient, api_error, fake_engine
 from support.growth import FAMILIES, LINEAR, growth
 from support.spawners import make_spawner
@@ -614,8 +615,8 @@ async def test_start_the_texts_of_one_user_are_checked_one_after_the_other(monke
 
     lock, may_end, together = threading.Lock(), threading.Event(), list[int]()
     at_once, most = Counter[str](), Counter[str]()
-    monkeypatch.setattr(textcheck, "_matches", check)
-    asked = [textcheck.matches("", name, name) for name in ("ann", "bob") for _ in range(5)]
+    monkeypatch.setattr(text_check, "_matches", check)
+    asked = [text_check.matches("", name, name) for name in ("ann", "bob") for _ in range(5)]
     waiting = asyncio.gather(*asked)
 
     async def both() -> bool:
@@ -642,7 +643,7 @@ async def test_restart_a_text_that_was_accepted_is_not_checked_again(monkeypatch
     async def never(*_: str) -> bool:
         raise AssertionError
 
-    monkeypatch.setattr(textcheck, "matches", never)
+    monkeypatch.setattr(text_check, "matches", never)
     spawner = spawner_with(with_regex("other"))
     spawner.load_state({"profile": {"profile": "a", "text--unlisted-choice": "a"}})
     await spawner._recall_profile()

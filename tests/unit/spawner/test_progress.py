@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
-from dockerspawner.progress import MOST, Story
+from dockerspawner._start.progress import MOST, Story
 
 
 async def follow(story: Story) -> list[dict[str, object]]:

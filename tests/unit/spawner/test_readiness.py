@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from dockerspawner import readiness
-from dockerspawner.readiness import Answer, NotReady, Verdict, WrongServer
+from dockerspawner._start import readiness
+from dockerspawner._start.readiness import Answer, NotReady, Verdict, WrongServer
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]
 

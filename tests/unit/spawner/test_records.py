@@ -13,8 +13,8 @@ from sqlalchemy import create_engine, select, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from dockerspawner import records
-from dockerspawner.records import forget_tokens
+from dockerspawner._records import database
+from dockerspawner._records.database import forget_tokens
 from support.fake_engine import FakeClient, fake_engine
 from support.spawners import make_spawner
 
@@ -124,8 +124,8 @@ def test_servers_on_record_has_those_that_run_or_sleep(db: Any, row: Callable[..
     row("ann", "lab", paused_at=1.0)
     row("bob", object_id="2")
     row("cleo", running=True)
-    assert records.servers_on_record(db) == [((1, ""), {"object_id": "1"}), ((1, "lab"), {"paused_at": 1.0})]
-    assert records.servers_on_record(None) == []
+    assert database.servers_on_record(db) == [((1, ""), {"object_id": "1"}), ((1, "lab"), {"paused_at": 1.0})]
+    assert database.servers_on_record(None) == []
 
 
 @pytest.mark.parametrize(("server", "names"), [("", {"of-bob"}), ("lab", {"of-ann", "of-bob"})])
@@ -137,17 +137,17 @@ def test_volumes_of_others_leaves_out_what_goes_along(
     row("ann", "lab", volumes={"a": "of-lab"})
     row("bob", volumes={"a": "of-bob"})
     row("cleo")
-    assert records.volumes_of_others(of("ann", server)) == names
+    assert database.volumes_of_others(of("ann", server)) == names
 
 
 def test_volumes_of_others_has_those_of_all_starts(db: Any, of: Callable[..., Any], row: Callable[..., Any]) -> None:
     row("ann", volumes_by_profile={"p": {"/home": "of-ann"}})
     row("bob", volumes={"/a": "homes/bob"}, volumes_by_profile={"p": {"/team": "team"}}, earlier_volumes=["old"])
-    assert records.volumes_of_others(of("ann")) == {"homes/bob", "homes", "team", "old"}
+    assert database.volumes_of_others(of("ann")) == {"homes/bob", "homes", "team", "old"}
     for name in ("homes", "homes/bob", "team", "old"):
-        assert records.is_volume_of_other_user(of("ann"), name)
+        assert database.is_volume_of_other_user(of("ann"), name)
     for name in ("home", "of-ann", "tea"):
-        assert not records.is_volume_of_other_user(of("ann"), name)
+        assert not database.is_volume_of_other_user(of("ann"), name)
 
 
 def test_volumes_of_former_namesakes_are_those_of_users_who_had_that_name(
@@ -156,15 +156,15 @@ def test_volumes_of_former_namesakes_are_those_of_users_who_had_that_name(
     row("bob", object_id="1", volumes={"a": "home-ann"}, owners=[["hub", "ann", ""], ["hub", "bob", ""]])
     # A teacher, who reads ann's files.
     row("cleo", object_id="2", volumes={"a": "notes-ann"}, owners=[["hub", "cleo", ""]])
-    assert records.volumes_of_former_namesakes(of("ann")) == {"home-ann"}
-    assert records.volumes_of_former_namesakes(of("bob")) == set()
-    assert records.instances_on_record(of("ann")) == {"hub"}
-    assert records.containers_of_other_users(of("ann")) == records.containers_of_others(of("ann")) == {"1", "2"}
+    assert database.volumes_of_former_namesakes(of("ann")) == {"home-ann"}
+    assert database.volumes_of_former_namesakes(of("bob")) == set()
+    assert database.instances_on_record(of("ann")) == {"hub"}
+    assert database.containers_of_other_users(of("ann")) == database.containers_of_others(of("ann")) == {"1", "2"}
 
 
 @pytest.mark.parametrize(
     "read",
-    [lambda spawner: records.servers_on_record(records.session_of(spawner)), records.volumes_of_others],
+    [lambda spawner: database.servers_on_record(database.session_of(spawner)), database.volumes_of_others],
     ids=["servers", "volumes"],
 )
 def test_a_read_writes_nothing_that_others_have_changed(
@@ -178,10 +178,10 @@ def test_a_read_writes_nothing_that_others_have_changed(
 
 def test_forget_sleep_changes_no_other_container(db: Any, row: Callable[..., Any]) -> None:
     row("ann", object_id="1", paused_at=1.0)
-    records.forget_sleep(db, "2")
-    records.forget_sleep(None, "1")
+    database.forget_sleep(db, "2")
+    database.forget_sleep(None, "1")
     assert saved(db) == [{"object_id": "1", "paused_at": 1.0}]
-    records.forget_sleep(db, "1")
+    database.forget_sleep(db, "1")
     assert saved(db) == [{"object_id": "1"}]
 
 
@@ -189,19 +189,19 @@ def test_what_is_saved_is_there_when_the_hub_is_killed(
     db: Any, of: Callable[..., Any], row: Callable[..., Any]
 ) -> None:
     spawner = of("ann", orm_spawner=row("ann", object_id="1"))
-    assert records.saved_options(spawner) == {}
-    records.save_state(spawner, unprepared={"home": "mark"})
-    records.save_options(spawner, {"profile": "small"})
+    assert database.saved_options(spawner) == {}
+    database.save_state(spawner, unprepared={"home": "mark"})
+    database.save_options(spawner, {"profile": "small"})
     assert saved(db) == [{"object_id": "1", "unprepared": {"home": "mark"}}]
-    assert saved(db, orm.Spawner.user_options) == [records.saved_options(spawner)] == [{"profile": "small"}]
+    assert saved(db, orm.Spawner.user_options) == [database.saved_options(spawner)] == [{"profile": "small"}]
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        lambda spawner: records.save_state(spawner, more=1),
-        lambda spawner: records.save_options(spawner, {"profile": "small"}),
-        lambda spawner: records.forget_sleep(spawner.user.db, "1"),
+        lambda spawner: database.save_state(spawner, more=1),
+        lambda spawner: database.save_options(spawner, {"profile": "small"}),
+        lambda spawner: database.forget_sleep(spawner.user.db, "1"),
         forget_tokens,
     ],
     ids=["state", "options", "sleep", "tokens"],

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from dockerspawner import SwarmSpawner, sdkkeys
-from dockerspawner.specs import Server, container
+from dockerspawner import SwarmSpawner
+from dockerspawner._settings import sdk_keys
+from dockerspawner._start.specs import Server, container
 from support.fake_engine import FakeClient, api_error, fake_engine
 from support.fake_swarm import FakeSwarm
 from support.spawners import make_spawner
@@ -15,9 +16,9 @@ from support.spawners import make_spawner
 HOST, CREATE = "extra_host_config", "extra_create_kwargs"
 
 
-def mistake(setting: str, given: Any, places: sdkkeys.Places = sdkkeys.CONTAINER) -> str:
-    with pytest.raises(sdkkeys.Mistake) as found:
-        sdkkeys.check(setting, given, places)
+def mistake(setting: str, given: Any, places: sdk_keys.Places = sdk_keys.CONTAINER) -> str:
+    with pytest.raises(sdk_keys.Mistake) as found:
+        sdk_keys.check(setting, given, places)
     return str(found.value)
 
 
@@ -74,7 +75,7 @@ def test_check_unknown_key_of_a_container_names_setting_key_and_what_was_meant(
 def test_check_unknown_key_of_a_service_names_setting_key_and_what_was_meant(
     setting: str, key: str, advice: str
 ) -> None:
-    found = mistake(setting, {key: "x"}, sdkkeys.SERVICE)
+    found = mistake(setting, {key: "x"}, sdk_keys.SERVICE)
     assert found.startswith(f'Unknown key "{key}" in the setting {setting}: ')
     assert found.endswith(advice)
 
@@ -102,10 +103,10 @@ def test_check_unknown_key_of_a_service_names_setting_key_and_what_was_meant(
 )  # fmt: skip
 def test_container_wrong_value_names_setting_key_and_an_example(given: Any, why: str) -> None:
     def made() -> None:
-        sdkkeys.check(HOST, given, sdkkeys.CONTAINER)
+        sdk_keys.check(HOST, given, sdk_keys.CONTAINER)
         container(Server("tiny", "ann", None, {}, 8888, "users", cpu_limit=1.0, extra_host=given))
 
-    with pytest.raises(sdkkeys.Mistake) as found:
+    with pytest.raises(sdk_keys.Mistake) as found:
         made()
     assert "the setting extra_host_config" in str(found.value).replace("The setting", "the setting")
     assert why in str(found.value)
@@ -131,7 +132,7 @@ def test_container_wrong_value_names_setting_key_and_an_example(given: Any, why:
     ],
 )
 def test_wrong_form_of_a_refusal_names_the_setting(refusal: str, sentence: str) -> None:
-    assert sdkkeys.wrong_form(refusal, sdkkeys.CONTAINER) == sentence
+    assert sdk_keys.wrong_form(refusal, sdk_keys.CONTAINER) == sentence
 
 
 def test_container_environment_as_a_list_keeps_the_servers_own() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from docker.types import Mount, RestartPolicy
 
-from dockerspawner.sdkkeys import Mistake
-from dockerspawner.servicespecs import Service, service
+from dockerspawner._settings.sdk_keys import Mistake
+from dockerspawner._swarm.specs import Service, service
 
 
 def spec(**about: Any) -> dict[str, Any]:

@@ -10,10 +10,10 @@ from jupyterhub import orm
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
-from dockerspawner import sleepers
-from dockerspawner.sleep import TRIES
-from dockerspawner.sleepers import Sleeper, overdue
-from dockerspawner.watch import Watch
+from dockerspawner._engine.watch import Watch
+from dockerspawner._start import paused
+from dockerspawner._start.paused import Sleeper, overdue
+from dockerspawner._start.sleep import TRIES
 from support.fake_engine import FakeClient, api_error, fake_engine
 from support.spawners import make_spawner
 from support.wait import until
@@ -105,7 +105,7 @@ async def test_who_has_just_fallen_asleep_is_not_forgotten_for_a_late_event(
 
     client, late, heard = Volumes(), [set[str]()], Watch.frozen
     monkeypatch.setattr(Watch, "frozen", frozen)
-    monkeypatch.setattr(sleepers, "_LOOK_AGAIN", 0.01)
+    monkeypatch.setattr(paused, "_LOOK_AGAIN", 0.01)
     await asleep(make, client, "ann", "bob", max_sleeping=1)
     await states(client, ann="exited", bob="paused")
     assert late == []
@@ -290,7 +290,7 @@ async def test_a_hub_that_was_restarted_ends_who_has_slept_too_long(
     make: Any, db: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Whoever starts first sees to it; what fails is tried again; the record is told, and others have the GPUs."""
-    monkeypatch.setattr(sleepers, "_LOOK_EVERY", 0.01)
+    monkeypatch.setattr(paused, "_LOOK_EVERY", 0.01)
     client = Volumes()
     limits = {"pause_max_age": 1000.0, "gpu_pool": ["0"]}
     (ann,) = await asleep(make, client, "ann", gpus=1, **limits)
@@ -303,7 +303,7 @@ async def test_a_hub_that_was_restarted_ends_who_has_slept_too_long(
     bob.user.db = db
     bob.log.propagate = True
     assert bob._pool.holders == {"0": (user.id, "")}
-    monkeypatch.setattr(sleepers, "overdue", fails_once(sleepers.overdue))
+    monkeypatch.setattr(paused, "overdue", fails_once(paused.overdue))
     await bob.start()
     await states(client, ann="exited", bob="running")
 

@@ -8,7 +8,8 @@ from docker.types import Mount
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dockerspawner.specs import Server, as_dict, container, merge, render, spec_hash, without_restarts
+from dockerspawner._settings.templates import render
+from dockerspawner._start.specs import Server, as_dict, container, merge, spec_hash, without_restarts
 
 SERVER = Server(
     image="tiny:1",

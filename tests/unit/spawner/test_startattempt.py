@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dockerspawner.startclock import StartClock
+from dockerspawner._start.clock import StartClock
 from support.fake_engine import FakeClient, api_error, fake_engine
 from support.spawners import make_spawner
 from support.wait import until

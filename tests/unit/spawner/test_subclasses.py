@@ -10,11 +10,12 @@ import pytest
 import requests
 from tornado.web import HTTPError
 
-from dockerspawner import DockerSpawner, readycheck
-from dockerspawner.deprecations import is_replaced, takes
-from dockerspawner.enginefailures import EngineFailure, SpawnException
-from dockerspawner.errors import Failed, NameTaken, NoSuchImage, NoSuchNetwork, Refused, Unavailable
-from dockerspawner.failures import explain, failure
+from dockerspawner import DockerSpawner
+from dockerspawner._errors.failures import explain, failure
+from dockerspawner._errors.sdk import EngineFailure, SpawnException
+from dockerspawner._errors.translation import Failed, NameTaken, NoSuchImage, NoSuchNetwork, Refused, Unavailable
+from dockerspawner._settings.deprecations import is_replaced, takes
+from dockerspawner._start import ready_check
 from support.fake_engine import FakeClient, api_error, fake_engine
 from support.spawners import make_spawner
 
@@ -215,7 +216,7 @@ def test_takes_gives_a_method_what_it_has_parameters_for() -> None:
 async def test_an_address_of_a_subclass_that_does_not_answer_is_left_to_the_hub(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(readycheck, "OTHER_ADDRESS", 0.1)
+    monkeypatch.setattr(ready_check, "OTHER_ADDRESS", 0.1)
 
     class Elsewhere(DockerSpawner):
         async def get_ip_and_port(self) -> tuple[str, int]:

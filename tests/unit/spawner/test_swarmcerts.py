@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dockerspawner import SwarmSpawner
-from dockerspawner.certs import FILES, FOLDER
+from dockerspawner._start.certificates import FILES, FOLDER
 from support.fake_engine import api_error, fake_engine
 from support.fake_swarm import FakeSwarm
 from support.spawners import make_spawner

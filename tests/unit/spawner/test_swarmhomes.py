@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from docker.types import DriverConfig, Mount
 
-from dockerspawner import SwarmSpawner, swarmhomes
-from dockerspawner.swarmhomes import NODE, SWARM, scope
+from dockerspawner import SwarmSpawner
+from dockerspawner._swarm import homes
+from dockerspawner._swarm.homes import NODE, SWARM, scope
 from support.fake_engine import fake_engine
 from support.fake_swarm import FakeSwarm
 from support.spawners import make_spawner
@@ -121,7 +122,7 @@ async def test_files_that_all_nodes_have_may_be_anywhere_and_servers_know(port: 
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(swarmhomes, "PATIENCE", 0.0)
+    monkeypatch.setattr(homes, "PATIENCE", 0.0)
 
 
 async def lost(swarm: FakeSwarm, port: int, **traits: Any) -> dict[str, Any]:

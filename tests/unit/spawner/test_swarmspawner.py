@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 import dockerspawner
-from dockerspawner import SwarmSpawner, SwarmSystemUserSpawner, service, swarmspawner
+from dockerspawner import SwarmSpawner, SwarmSystemUserSpawner, swarmspawner
+from dockerspawner._swarm import service
 from support.fake_engine import api_error, fake_engine
 from support.fake_swarm import FakeSwarm
 from support.spawners import make_spawner

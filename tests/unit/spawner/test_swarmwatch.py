@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import requests
 
-from dockerspawner import swarmwatch
-from dockerspawner.errors import Gone, Unavailable
-from dockerspawner.ownership import Owner
-from dockerspawner.swarmwatch import SwarmWatch
-from dockerspawner.tasks import Task
-from dockerspawner.watch import Watch, Word, watch_of
+from dockerspawner._engine.watch import Watch, Word, watch_of
+from dockerspawner._errors.translation import Gone, Unavailable
+from dockerspawner._records.ownership import Owner
+from dockerspawner._swarm import watch as swarm_watch
+from dockerspawner._swarm.tasks import Task
+from dockerspawner._swarm.watch import SwarmWatch
 from support.fake_engine import api_error, fake_engine
 from support.fake_swarm import FakeSwarm
 from support.wait import until
@@ -62,8 +62,8 @@ async def listened(swarm: FakeSwarm) -> tuple[SwarmWatch, str, Listener]:
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is listed again by the clock alone."""
-    monkeypatch.setattr(swarmwatch, "RESYNC", 60.0)
-    monkeypatch.setattr(swarmwatch, "SOONEST", 0.01)
+    monkeypatch.setattr(swarm_watch, "RESYNC", 60.0)
+    monkeypatch.setattr(swarm_watch, "SOONEST", 0.01)
 
 
 async def test_all_is_known_from_one_list(slow: None) -> None:
@@ -206,7 +206,7 @@ async def test_a_manager_that_can_not_tell(monkeypatch: pytest.MonkeyPatch, slow
     swarm.fail["tasks"] = [api_error(503, "The swarm does not have a leader") for _ in range(9)]
     # The list is young enough.
     assert await watch.word(one)
-    monkeypatch.setattr(swarmwatch, "TOO_OLD", 0.0)
+    monkeypatch.setattr(swarm_watch, "TOO_OLD", 0.0)
     with pytest.raises(Unavailable, match="leader"):
         await watch.word(one)
     with pytest.raises(Unavailable, match="leader"):
@@ -333,7 +333,7 @@ async def test_docker_and_swarm_watches_of_one_engine_both_follow() -> None:
 
 @pytest.mark.parametrize("steps", range(5))
 async def test_follower_cancelled_while_it_is_prompted_ends(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(swarmwatch, "SOONEST", 0)
+    monkeypatch.setattr(swarm_watch, "SOONEST", 0)
     watch, _, _ = await listened(FakeSwarm())
     # The list is made, and the watch waits to be prompted.
     await seen(lambda: watch._prompted._waiters)

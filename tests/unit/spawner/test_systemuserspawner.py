@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dockerspawner import SwarmSystemUserSpawner, SystemUserSpawner
-from dockerspawner.accounts import Account, account_in, account_number, groups_in
+from dockerspawner._storage.accounts import Account, account_in, account_number, groups_in
 from support.fake_engine import FakeClient, fake_engine
 from support.spawners import make_spawner
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from dockerspawner.network import internal_address, published_address
-from dockerspawner.ownership import Owner
-from dockerspawner.tasks import ENDED, STARTING, Task, current
+from dockerspawner._networks.networking import internal_address, published_address
+from dockerspawner._records.ownership import Owner
+from dockerspawner._swarm.tasks import ENDED, STARTING, Task, current
 
 ANN = Owner("hub", "ann", "")
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dockerspawner import SwarmSpawner, SystemUserSpawner
-from dockerspawner.templates import TemplateError, fill
+from dockerspawner._settings.templates import TemplateError, fill
 from support.fake_engine import FakeClient, fake_engine
 from support.fake_swarm import FakeSwarm
 from support.spawners import make_spawner

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from dockerspawner.masking import excerpt
-from dockerspawner.tracebacks import condensed
+from dockerspawner._errors.masking import excerpt
+from dockerspawner._errors.tracebacks import condensed
 from support.growth import LINEAR, growth
 
 

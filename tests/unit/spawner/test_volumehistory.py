@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from dockerspawner.volumehistory import VolumeHistory, volume_of
+from dockerspawner._records.volume_history import VolumeHistory, volume_of
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from traitlets.config import Config
 
 from dockerspawner import DockerSpawner
-from dockerspawner.volumeowners import configured_sources, is_named_folder, is_own_folder
+from dockerspawner._storage.volume_owners import configured_sources, is_named_folder, is_own_folder
 from support.spawners import make_spawner
 
 

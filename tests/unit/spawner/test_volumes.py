@@ -9,9 +9,10 @@ import pytest
 from traitlets.config import Config
 
 from dockerspawner import DockerSpawner
-from dockerspawner.mounts import subpath_of
+from dockerspawner._storage import volumes
+from dockerspawner._storage.mounts import subpath_of
+from dockerspawner._storage.volumes import Bind, binds
 from dockerspawner.volumenamingstrategy import default_format_volume_name, escaped_format_volume_name
-from dockerspawner.volumes import Bind, binds
 from support.fake_engine import FakeClient, fake_engine
 from support.spawners import make_spawner
 
@@ -414,7 +415,7 @@ SERVER = "dockyard.server"
 async def test_find_volumes_of_servers_whose_names_differ_by_case(
     server: str, alike: Any, state: Any, there: Any, used: str, setting: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dockerspawner.volumes.names_of_others", lambda spawner: {"", *alike})
+    monkeypatch.setattr(volumes, "names_of_others", lambda spawner: {"", *alike})
     client, template = FakeClient(), "v-{username}-{servername}"
     client.volumes = there
     settings: Any = {
@@ -484,7 +485,7 @@ async def test_find_volumes_renamed_user_does_not_get_what_the_record_does_not_h
 def taken(monkeypatch: pytest.MonkeyPatch) -> None:
     """Anne, who was called Ann, has these on record."""
     names = {"home-ann", "shared", "homes", "homes/ann", "homes/common"}
-    monkeypatch.setattr("dockerspawner.volumes.volumes_of_former_namesakes", lambda spawner: names)
+    monkeypatch.setattr(volumes, "volumes_of_former_namesakes", lambda spawner: names)
 
 
 @pytest.mark.usefixtures("taken")
@@ -531,7 +532,9 @@ async def test_find_volumes_shared_volume_without_labels_is_no_older_name(
 
 
 async def test_have_volumes_of_a_name_on_another_users_record_are_nobodys(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dockerspawner.volumes.is_volume_of_other_user", lambda spawner, name: name == "shared-data")
+    monkeypatch.setattr(
+        "dockerspawner._storage.volumes.is_volume_of_other_user", lambda spawner, name: name == "shared-data"
+    )
     client = FakeClient()
     spawner = make_spawner("data", engine=fake_engine(client))
     spawner.volumes = {"home-data": "/home", "shared-data": "/shared"}
@@ -563,7 +566,9 @@ def test_mount_subpath_that_is_empty_or_has_an_empty_part_fails(subpath: str) ->
 async def test_mount_subpath_of_servers_whose_names_differ_by_case_are_distinct(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("dockerspawner.volumes.names_of_others", lambda spawner: {"Lab", "lab"} - {spawner.name})
+    monkeypatch.setattr(
+        "dockerspawner._storage.volumes.names_of_others", lambda spawner: {"Lab", "lab"} - {spawner.name}
+    )
     template = "{username}/{servername}/x"
     found = {}
     for server in ("Lab", "lab"):
@@ -599,7 +604,7 @@ async def test_mount_subpath_of_a_new_user_of_a_former_name_is_another_one(monke
     found = await shown(first)
     assert re.fullmatch(r"ann-x[0-9a-f]{12}", found)
     # Also after the other one was deleted.
-    monkeypatch.setattr("dockerspawner.volumes.volumes_of_former_namesakes", lambda spawner: set())
+    monkeypatch.setattr(volumes, "volumes_of_former_namesakes", lambda spawner: set())
     again = make_spawner("ann", engine=fake_engine(FakeClient()), mounts=part("{username}"))
     again.load_state(first.get_state())
     assert await shown(again) == found

@@ -14,10 +14,10 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dockerspawner import watch as watching
-from dockerspawner.errors import Unavailable
-from dockerspawner.ownership import Owner
-from dockerspawner.watch import Watch, Word, as_inspected, watch_of
+from dockerspawner._engine import watch as watching
+from dockerspawner._engine.watch import Watch, Word, as_inspected, watch_of
+from dockerspawner._errors.translation import Unavailable
+from dockerspawner._records.ownership import Owner
 from support.fake_engine import FakeClient, api_error, fake_engine
 from support.wait import until
 

@@ -1,0 +1,1 @@
+"""Images: references, which images a user may choose, pull policy and pull."""

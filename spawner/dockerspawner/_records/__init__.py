@@ -1,0 +1,1 @@
+"""Ownership of Docker objects: labels, the hub's instance, JupyterHub's database, a server's state."""

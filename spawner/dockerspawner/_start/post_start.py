@@ -1,0 +1,134 @@
+"""The operator's command that runs in a container after its start."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shlex
+import time
+from typing import Any
+
+from jupyterhub.utils import maybe_future
+from traitlets import Bool, List, Unicode, Union
+from traitlets.config import LoggingConfigurable
+
+from dockerspawner._engine.client import perform
+from dockerspawner._errors.failures import failure
+from dockerspawner._errors.translation import EngineError, Unavailable
+from dockerspawner._start.cancelling import end
+
+# Exit codes of a command that could not be executed: its output is then the engine's error message.
+_NOT_RUN = (126, 127)
+# Syntax that only a shell understands. Without a shell, it becomes an argument of the command.
+_OF_A_SHELL = re.compile(r"^\s*(?:cd|export|source|\.|if|for|while|set|umask)\s|&&|\|\||[|;<>`*]|\$\w|\$[({]")
+# Seconds between two inspections of a command whose output stream timed out.
+_PAUSE = 0.5
+
+Command = str | list[str] | bool
+
+
+def needs_shell(command: Command) -> bool:
+    """Was a command that runs without a shell probably written for a shell?"""
+    if not isinstance(command, str):
+        return False
+    try:
+        first = shlex.split(command)[:1]
+    except ValueError:
+        return False
+    return bool(_OF_A_SHELL.search(command)) and not (first and first[0].rpartition("/")[2] in ("sh", "bash", "dash"))
+
+
+# Lines of the command's output in the hub's log.
+OUTPUT_LINES = 200
+
+
+class PostStart(LoggingConfigurable):
+    post_start_cmd = Union(
+        [Unicode(), List(Unicode()), Bool()],
+        default_value=False,
+        config=True,
+        help="""Command that the spawner runs in the container after its start, as a string or a list of arguments. It
+        runs without a shell; to use one, write ["sh", "-c", "cd work && ./prepare"]. The spawner logs the output
+        (stdout as debug, stderr as warning) and an exit code other than 0, and the start continues. If the command
+        runs longer than the start may take, the start fails. Default: no command.""",
+    )
+
+    async def post_start_exec(self) -> None:
+        """Run post_start_cmd in the container; log stdout as debug and stderr as warning."""
+        try:
+            command = await perform(self.docker, "exec_create", self.object_id, self.post_start_cmd)
+        except ValueError as error:
+            # The SDK raises this for an unclosed quotation mark.
+            self.log.error("post_start_cmd can't be run: %s: %s", error, self.post_start_cmd)
+            raise failure(
+                "The command that prepares the server can't be run. Ask an administrator to correct post_start_cmd.",
+                reason="settings",
+            ) from None
+        stdout, stderr = await self._output_of(command["Id"])
+        code = await self._exit_code_of(command["Id"])
+        if stdout and not stderr and code in _NOT_RUN:
+            stdout, stderr = None, stdout
+        for name, log, output in (("stdout", self.log.debug, stdout), ("stderr", self.log.warning, stderr)):
+            if text := await self._excerpt(output or b"", lines=OUTPUT_LINES):
+                log(f"post_start {name} in {self.object_name}: {text}")
+        if code:
+            hint = ' It runs without a shell: use ["sh", "-c", "..."].' if needs_shell(self.post_start_cmd) else ""
+            self.log.warning(
+                "post_start_cmd of %s ended with exit code %i, and the start continues: %s.%s",
+                self.object_name,
+                code,
+                self.post_start_cmd,
+                hint,
+            )
+
+    async def _output_of(self, command: str) -> tuple[bytes | None, bytes | None]:
+        try:
+            stdout, stderr = await perform(self.docker, "exec_start", command, demux=True)
+        except Unavailable as error:
+            if not error.timed_out:
+                raise
+            self.log.warning(
+                "The output of post_start_cmd in %s is lost: the command printed nothing for too long", self.object_name
+            )
+            return None, None
+        return stdout, stderr
+
+    async def _exit_code_of(self, command: str) -> int:
+        while True:
+            found = await perform(self.docker, "exec_inspect", command)
+            if not found.get("Running"):
+                return int(found.get("ExitCode") or 0)
+            await asyncio.sleep(_PAUSE)
+
+    async def _run_post_start(self, until: float) -> None:
+        """Run post_start_cmd until `until` at the latest. If the server exits meanwhile, the failure reports that."""
+        began = time.monotonic()
+        running = maybe_future(self.post_start_exec())
+        try:
+            done, _ = await asyncio.wait({running}, timeout=max(0.0, until - began))
+            if done:
+                await self._post_start_ended(running)
+                return
+        finally:
+            await end([running])
+        self._fail_if_dead(await self._existing())
+        seconds = time.monotonic() - began
+        self.log.error(
+            "post_start_cmd of %s was still running after %.0f s: %s. Raise start_timeout, or shorten the command.",
+            self.object_name,
+            seconds,
+            self.post_start_cmd,
+        )
+        raise failure(
+            f"The command that prepares the server (post_start_cmd) was still running after {seconds:.0f} s. "
+            "Ask an administrator to raise start_timeout or to shorten the command.",
+            reason="timeout",
+        )
+
+    async def _post_start_ended(self, running: asyncio.Future[Any]) -> None:
+        try:
+            running.result()
+        except EngineError:
+            # The engine runs no command in a stopped container: the container's exit code says more.
+            self._fail_if_dead(await self._existing())
+            raise

@@ -1,0 +1,1 @@
+"""The life of a swarm service: specification, tasks, state cache, certificates, homes."""
