@@ -108,7 +108,7 @@ class OldNames(LoggingConfigurable):
 
     def docker(self, method: str, *args: Any, **kwargs: Any) -> asyncio.Future[Any]:
         if is_replaced(self, "_docker"):
-            call = self.engine.slow.submit(lambda client: self._docker(method, *args, **kwargs), self._stage)
+            call = self.engine.slow.submit(lambda client: self._docker(method, *args, **kwargs), self._rank)
             return asyncio.wrap_future(call)
         return super().docker(method, *args, **kwargs)  # type: ignore[no-any-return]
 

@@ -42,8 +42,8 @@ from dockerspawner._start.adoption import Leftovers
 from dockerspawner._start.attempt import StartAttempt
 from dockerspawner._start.capabilities import lacks_capabilities
 from dockerspawner._start.certificates import Certs
-from dockerspawner._start.clock import StartClock
 from dockerspawner._start.container import Container
+from dockerspawner._start.frame import StartFrame
 from dockerspawner._start.gpus import Gpus
 from dockerspawner._start.post_start import PostStart
 from dockerspawner._start.progress import Event, Story
@@ -72,7 +72,7 @@ class DockerSpawner(
     HostNetwork,
     Leftovers,
     HomeCheck,
-    StartAttempt,
+    StartFrame,
     Reporting,
     ReadyCheck,
     PostStart,
@@ -107,6 +107,7 @@ class DockerSpawner(
 
     def __init__(self, **kwargs: Any) -> None:
         self._story = Story()
+        self._attempt = StartAttempt()
         super().__init__(**kwargs)
 
     def _env_keep_default(self) -> list[str]:
@@ -116,6 +117,10 @@ class DockerSpawner(
     def will_resume(self) -> bool:
         """Does the next start find the container, with the API token that it has?"""
         return not self.remove
+
+    @property
+    def _rank(self) -> int:
+        return self._attempt.stage
 
     # State
 
@@ -149,11 +154,9 @@ class DockerSpawner(
 
         Raises SpawnException (HTTPError in JupyterHub 5) with an error message for the user.
         """
-        self._clock = StartClock.begin(self.start_timeout)
+        attempt = self._attempt = StartAttempt.begin(self.start_timeout)
         self._begin_story()
-        self._starting, self._ended, self.last_end = True, asyncio.Event(), ""
-        if not self._is_undoing:
-            self._begin_attempt()
+        self.last_end = ""
         try:
             address = await self._start_in_time()
             self._known_name = self.object_name
@@ -169,10 +172,9 @@ class DockerSpawner(
                 raise
             raise failed from error
         finally:
-            self._starting, self._ended, self._stage = False, None, 0
+            attempt.end()
             self._profile_taken = False
             self._release_ports()
-            self._pinned.clear()
             self._story.end()
 
     def _check_settings(self) -> None:
@@ -195,7 +197,7 @@ class DockerSpawner(
                 if not await self._lost_port(died):
                     raise
             await understood("remove_container", self.remove_object())
-            self.object_id, self._creating = "", None
+            self.object_id, self._attempt.creating = "", None
 
     async def _have_running(self) -> None:
         try:
@@ -208,7 +210,7 @@ class DockerSpawner(
             await self._create_and_start()
 
     async def _when_ready(self, deadline: float) -> tuple[str, int]:
-        started, self._stage = time.monotonic(), 3
+        started, self._attempt.stage = time.monotonic(), 3
         host, port = await maybe_future(self.get_ip_and_port())
         if self.post_start_cmd:
             self._report_progress(79, "Preparing the server with post_start_cmd")
@@ -225,24 +227,24 @@ class DockerSpawner(
         slots = self.engine.admission()
         if slots.locked():
             self._report_progress(55, "Waiting for other servers to start")
-        self._is_queueing, began = True, time.monotonic()
+        attempt, began = self._attempt, time.monotonic()
+        attempt.is_queueing = True
         async with slots:
-            self._is_queueing, self._clock.queued = False, time.monotonic() - began
+            attempt.is_queueing, attempt.clock.queued = False, time.monotonic() - began
             self._enter(1, 60, f"Creating the server's {self.object_type}")
             with metrics.phase("create"):
                 await self._obtain()
             self._listen()
             self._enter(2, 70, "Starting the server")
             # One that runs already has no event to come.
-            self._own_start = not self._runs
+            attempt.start_event_due = not attempt.runs
             with metrics.phase("start"):
                 await understood("start", self.start_object())
 
     async def _watch_over(self) -> None:
         """Raise Died when the server has ended; tell once that it takes its time."""
         slow = time.monotonic() + SLOW_START
-        ended = self._ended
-        assert ended is not None
+        ended = self._attempt.ended
         while True:
             # The watch says at once that it ended; where the engine tells of no events, it is asked.
             try:
@@ -316,7 +318,7 @@ class DockerSpawner(
 
     def _secrets(self) -> set[str]:
         """Return the values that no message or log may contain."""
-        return secrets_of({**self._environment, "JUPYTERHUB_API_TOKEN": self.api_token})
+        return secrets_of({**self._attempt.environment, "JUPYTERHUB_API_TOKEN": self.api_token})
 
     # Progress
 
@@ -325,11 +327,11 @@ class DockerSpawner(
             self._story = Story()
 
     def _enter(self, stage: int, progress: int, message: str) -> None:
-        self._stage = stage
+        self._attempt.stage = stage
         self._report_progress(progress, message)
 
     def _report_progress(self, progress: int, message: str, series: str = "") -> None:
-        self._step = message
+        self._attempt.step = message
         self._story.tell(progress, message, series)
 
     async def progress(self) -> AsyncIterator[Event]:
@@ -341,7 +343,7 @@ class DockerSpawner(
 
     async def poll(self) -> int | None:
         """None while it runs, is starting, or nobody can tell; else its exit code, 0 where it is gone."""
-        if self._starting:
+        if self._attempt.is_running:
             return None
         if not self.object_id or self._paused_at or self._is_undoing:
             return 0

@@ -101,20 +101,14 @@ class SwarmSpawner(NotForSwarms, SwarmCerts, SwarmHomes, Service, DockerSpawner)
 
     # A task may take long to end.
     _undo_within = 0.5
-    # Of the start under way.
-    _deadline = 0.0
 
     @property
     def _watch(self) -> Any:
         return watch_of(self.engine, self.instance, self.log, SwarmWatch)
 
-    async def _start(self, deadline: float) -> tuple[str, int]:
-        self._deadline = deadline
-        return await super()._start(deadline)
-
     async def get_ip_and_port(self) -> tuple[str, int]:
         """Where the hub reaches the server; during a start, once it runs. Gone where there is no such address."""
-        if self._starting:
+        if self._attempt.is_running:
             await self._until_running()
         return await super().get_ip_and_port()
 
@@ -138,7 +132,7 @@ class SwarmSpawner(NotForSwarms, SwarmCerts, SwarmHomes, Service, DockerSpawner)
                     state, slow = task.state, now + SLOW_START
                     node = node or (await self._named(task.node) if task.node else "")
                     self._report_progress(*self._told(state, node))
-            if now > self._deadline:
+            if now > self._attempt.clock.ready_end:
                 raise failure(
                     f"The swarm has not started the server in time: {self._told(state, node)[1]}.", reason="timeout"
                 )

@@ -107,7 +107,7 @@ async def test_start_on_the_host_network_a_port_that_is_lost_meanwhile_is_replac
 
     # Another process takes the port after it was found free.
     async def seen(host: str, port: int, address: str) -> bool:
-        return bool(port == first and spawner._chosen_port)
+        return bool(port == first and spawner._attempt.chosen_port)
 
     monkeypatch.setattr(host_network, "in_use", seen)
     with contextlib.closing(socket.create_server(("0.0.0.0", first))) as taken:

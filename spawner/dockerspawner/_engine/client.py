@@ -358,8 +358,10 @@ class EngineAccess(LoggingConfigurable):
 
     engine = AnyTrait(help="The Engine that every call goes to.")
 
-    # How far the spawn is; of waiting calls, those of the furthest go first.
-    _stage = 0
+    @property
+    def _rank(self) -> int:
+        """How far the start is; of waiting calls, those of the furthest go first."""
+        return 0
 
     def _engine_default(self) -> Engine:
         names = ("quick_threads", "slow_threads", "starts_at_once", "quick_timeout", "slow_timeout")
@@ -409,4 +411,4 @@ class EngineAccess(LoggingConfigurable):
         Raises the SDK's exceptions. A call that could not be sent is retried for about ten seconds.
         """
         engine: Engine = self.engine
-        return engine.send(method, args, kwargs, self._stage)
+        return engine.send(method, args, kwargs, self._rank)

@@ -102,9 +102,6 @@ class HostNetwork(LoggingConfigurable):
     _host_port = 0
     # The configured value of `port`.
     _configured_port = 0
-    # Of the current start: the chosen port, and ports that other processes took.
-    _chosen_port = 0
-    _lost_ports: frozenset[int] = frozenset()
 
     def load_state(self, state: dict[str, Any]) -> None:
         super().load_state(state)
@@ -119,10 +116,6 @@ class HostNetwork(LoggingConfigurable):
         super().clear_state()
         if not self.object_id:
             self._use_port(0)
-
-    def _begin_attempt(self) -> None:
-        super()._begin_attempt()
-        self._chosen_port, self._lost_ports = 0, frozenset()
 
     def _use_port(self, port: int) -> None:
         """Set the server's port on the host; 0 restores the configured port."""
@@ -163,8 +156,9 @@ class HostNetwork(LoggingConfigurable):
             if self._host_port:
                 self._use_port(0)
         else:
-            self._chosen_port = self._chosen_port or await self._free_port()
-            self._use_port(self._chosen_port)
+            attempt = self._attempt
+            attempt.chosen_port = attempt.chosen_port or await self._free_port()
+            self._use_port(attempt.chosen_port)
         return bool(self.port != before)
 
     async def _free_port(self) -> int:
@@ -175,11 +169,14 @@ class HostNetwork(LoggingConfigurable):
         taken = {int(found[PORT]) for found, _ in labels} - kept.keys()
         for port, running in kept.items():
             # The server's own container uses, or used, this port.
-            if port not in self._lost_ports and (running or await self._reserve(port)):
+            if port not in self._attempt.lost_ports and (running or await self._reserve(port)):
                 return port
         first = self._configured_port if self._host_port and self.port == self._host_port else self.port
         # Ports of stopped containers are used only if no other port is free.
-        for port in (*candidates(first, taken | self._lost_ports), *candidates(first, self._lost_ports)):
+        for port in (
+            *candidates(first, taken | self._attempt.lost_ports),
+            *candidates(first, self._attempt.lost_ports),
+        ):
             if await self._reserve(port):
                 if port != first:
                     self.log.info("Port %i of the host is in use: %s uses port %i", first, self.object_name, port)
@@ -212,18 +209,18 @@ class HostNetwork(LoggingConfigurable):
     def _use_port_of(self, container: Mapping[str, Any]) -> None:
         """Use the port of a resumed container, which may differ from the port chosen for this start."""
         if (container.get("HostConfig") or {}).get("NetworkMode") == HOST:
-            self._use_port(port_of(self._environment) or self.port)
+            self._use_port(port_of(self._attempt.environment) or self.port)
         elif self._host_port:
             self._use_port(0)
 
     async def _lost_port(self, died: Died) -> bool:
         """Did the server exit because another process took its port? Then the next start chooses another port."""
-        if not self._host_port or self._resumed or len(self._lost_ports) >= PORT_RETRIES:
+        if not self._host_port or self._attempt.resumed or len(self._attempt.lost_ports) >= PORT_RETRIES:
             return False
         is_lost = await in_use(self._published_on(), self._host_port, self.ip)
         if not is_lost and not _IN_USE.search(await self._details()):
             return False
         self.log.warning("%s %s: another process took port %i of the host", self.object_name, died, self._host_port)
-        self._lost_ports |= {self._host_port}
-        self._chosen_port = 0
+        self._attempt.lost_ports |= {self._host_port}
+        self._attempt.chosen_port = 0
         return True

@@ -233,7 +233,7 @@ class Networking(LoggingConfigurable):
 
     async def _described(self) -> dict[str, Any]:
         """State and addresses of the container: as the watch knows them, or asked for where it does not."""
-        if not self._starting:
+        if not self._attempt.is_running:
             word = await self._watch.word(self.object_id)
             if word is not None and word.described is not None:
                 return dict(word.described)

@@ -27,7 +27,7 @@ class Limit(Union):
         super().__init__([CallableTrait(), number], allow_none=True, default_value=None, config=True, help=help)
 
     def get(self, obj: HasTraits, cls: Any = None) -> Any:
-        pinned: dict[str, Any] = obj._pinned
+        pinned: dict[str, Any] = obj._attempt.limits
         if self.name in pinned:
             return pinned[self.name]
         value = super().get(obj, cls)
@@ -90,20 +90,18 @@ class Limits(LoggingConfigurable):
         /tmp replaces the tmpfs. Programs in the tmpfs can be executed. Services have no such tmpfs.""",
     )
 
-    def __init__(self, **kwargs: Any) -> None:
-        # What the limits are for the start under way.
-        self._pinned: dict[str, Any] = {}
-        super().__init__(**kwargs)
-
     def get_env(self) -> dict[str, str]:
         env: dict[str, str] = super().get_env()
         # The hub reads what a subclass has in place of the setting, which may be no number.
-        mine = {name: self._pinned.get(name) for name in NAMES if not isinstance(getattr(type(self), name), Limit)}
+        mine = {
+            name: self._attempt.limits.get(name) for name in NAMES if not isinstance(getattr(type(self), name), Limit)
+        }
         return env | {name.upper(): str(number) for name, number in mine.items() if number}
 
     def _limit(self, name: str) -> Any:
         """The number of a limit, also where a subclass has a property or a plain value in place of the setting."""
-        return self._pinned[name] if name in self._pinned else getattr(self, name)
+        pinned = self._attempt.limits
+        return pinned[name] if name in pinned else getattr(self, name)
 
     async def _evaluated_limit(self, name: str) -> Any:
         setting = getattr(type(self), name)
@@ -118,17 +116,18 @@ class Limits(LoggingConfigurable):
         return trait.number(self, value)
 
     async def _pin_limits(self) -> None:
-        """Evaluate the limits; they stay as they are until `_pinned` is cleared."""
+        """Evaluate the limits; they stay as they are until the start ends."""
+        pinned = self._attempt.limits
         for name in NAMES:
             try:
                 with operator_code(f"the setting {name}", self.log):
-                    self._pinned[name] = await self._evaluated_limit(name)
+                    pinned[name] = await self._evaluated_limit(name)
             except TraitError as error:
                 raise misconfigured(f"Wrong value for the setting {name}: {str(error).rstrip('.')}.") from error
-        limit, guarantee = self._pinned["mem_limit"], self._pinned["mem_guarantee"]
+        limit, guarantee = pinned["mem_limit"], pinned["mem_guarantee"]
         if limit and guarantee and guarantee > limit:
             # As where a profile's limit is smaller than all others'. The engine would refuse it.
-            self._pinned["mem_guarantee"] = limit
-        if limit and (size := self._pinned["tmp_size"]):
+            pinned["mem_guarantee"] = limit
+        if limit and (size := pinned["tmp_size"]):
             # Files fill the limit for good: the kernel would kill the server's processes, and again after each restart.
-            self._pinned["tmp_size"] = min(size, limit // 2)
+            pinned["tmp_size"] = min(size, limit // 2)

@@ -19,6 +19,7 @@ from dockerspawner._records import ownership
 from dockerspawner._records.database import containers_of_others, replace_state
 from dockerspawner._records.ownership import Owner
 from dockerspawner._settings.naming import DNS_LABEL, fit
+from dockerspawner._start.attempt import StartAttempt
 from dockerspawner._start.ready_check import JUPYTERHUB
 from dockerspawner._storage.accounts import home_in
 
@@ -34,14 +35,8 @@ class Leftovers(LoggingConfigurable):
     - No other container of this server goes on beside the one that starts.
     """
 
-    # The container that the state knows: the hub clears the state before it calls start().
-    _known_id = ""
+    # The name of the last start's container, which the state knows.
     _known_name = ""
-    # Of the start under way.
-    _creating: asyncio.Future[dict[str, Any]] | None = None
-    _resumed = False
-    # Is the container that it has resumed running already?
-    _runs = False
     _undoing: asyncio.Task[None] | None = None
     # Maximum seconds that a failed start waits for its cleanup.
     _undo_within = 10.0
@@ -72,11 +67,12 @@ class Leftovers(LoggingConfigurable):
         raise failure(f"The {self.object_type} name {self.object_name} is taken again and again.", reason="conflict")
 
     async def _create(self) -> None:
-        self._creating = asyncio.ensure_future(understood("create_container", self.create_object()))
-        created = await asyncio.shield(self._creating)
+        attempt = self._attempt
+        attempt.creating = asyncio.ensure_future(understood("create_container", self.create_object()))
+        created = await asyncio.shield(attempt.creating)
         self.object_id = created[self.object_id_key]
         self._record_owner(self._owner)
-        self._wake(self._known_id)
+        self._wake(attempt.known_id)
         await self._check_home_is_kept(self.object_id)
         await self._prepare_volumes()
         await self._place_certs()
@@ -116,13 +112,13 @@ class Leftovers(LoggingConfigurable):
         except Refused:
             # A proxy in front of the engine rejects lists.
             found = []
-        if any(word.id != self._known_id for word in found):
+        if any(word.id != self._attempt.known_id for word in found):
             # Another server that was renamed may have a container labelled with this server's current name.
             theirs = containers_of_others(self)
-            found = [word for word in found if word.id == self._known_id or word.id not in theirs]
-        if self._known_id and self._known_id not in (word.id for word in found):
+            found = [word for word in found if word.id == self._attempt.known_id or word.id not in theirs]
+        if self._attempt.known_id and self._attempt.known_id not in (word.id for word in found):
             # With labels of a former name or instance, or without labels.
-            container = await self._inspect(self._known_id)
+            container = await self._inspect(self._attempt.known_id)
             if container:
                 owner, name = ownership.made_for(container, self._owner), container["Name"].lstrip("/")
                 if owner != self._owner:
@@ -132,7 +128,7 @@ class Leftovers(LoggingConfigurable):
 
     def _is_to_be_adopted(self, word: Word) -> bool:
         """Is this the server's only container, under a former name?"""
-        if word.id != self._known_id:
+        if word.id != self._attempt.known_id:
             return bool(word.name == self._former_name)
         # Otherwise the wanted name comes from another image: the container is kept for its own image.
         return bool(word.name == self._former_name or word.name != self._known_name or word.owner not in self._owners)
@@ -156,14 +152,14 @@ class Leftovers(LoggingConfigurable):
 
     async def _adopt_or_remove(self, container: dict[str, Any]) -> bool:
         """Resume this server's `container` (True), or remove or rename it so that its name is free (False)."""
-        if not self._owner.owns(container, self._known_id, self._instances):
+        if not self._owner.owns(container, self._attempt.known_id, self._instances):
             raise self._not_owned(container)
-        if container["Id"] != self._known_id and self._is_of_another_server(container["Id"]):
+        if container["Id"] != self._attempt.known_id and self._is_of_another_server(container["Id"]):
             await self._move_aside(container)
             return False
         if not self.remove:
             renamed = ownership.made_for(container, self._owner) != self._owner
-            stale = renamed or ownership.is_stale(container, self._spec, await self._image_id())
+            stale = renamed or ownership.is_stale(container, self._attempt.spec_hash, await self._image_id())
             holds_home = await self._holds_home(container)
             if holds_home:
                 self._check_names(container)
@@ -216,7 +212,7 @@ class Leftovers(LoggingConfigurable):
             ("JUPYTERHUB_USER", "user", "Rename the user back"),
             ("JUPYTERHUB_SERVICE_PREFIX", "URL", "Restore the former URL"),
         ):
-            former, today = made_with.get(name), self._environment.get(name)
+            former, today = made_with.get(name), self._attempt.environment.get(name)
             # Versions of JupyterHub quote URLs differently.
             if former and today and unquote(former) != unquote(today):
                 # The next start finds the container under the name that it has.
@@ -255,24 +251,24 @@ class Leftovers(LoggingConfigurable):
 
     async def _resume(self, container: dict[str, Any]) -> None:
         self._check_devices(container)
-        self.object_id, self._resumed = container[self.object_id_key], True
+        self.object_id, self._attempt.resumed = container[self.object_id_key], True
         labels = container["Config"].get("Labels") or {}
         if ownership.INSTANCE in labels:
             self._record_owner(Owner.of(labels))
         self._record_owner(self._owner)
-        self._environment = ownership.environment_of(container)
+        self._attempt.environment = ownership.environment_of(container)
         self._use_port_of(container)
         if token := ownership.token_of(container):
             self.api_token = token
         self._wake(self.object_id)
-        self._runs = container["State"]["Running"] and not self._wants_fresh()
+        self._attempt.runs = container["State"]["Running"] and not self._wants_fresh()
         if self._wants_fresh():
             await understood("stop", self.stop_object())
         elif container["State"].get("Paused"):
             await self._suspend_restarts(container, runs=True)
             await perform(self.docker, "unpause", self.object_id)
             return
-        await self._suspend_restarts(container, self._runs)
+        await self._suspend_restarts(container, self._attempt.runs)
         await self._place_certs()
 
     async def _holds_home(self, container: dict[str, Any]) -> bool:
@@ -315,12 +311,6 @@ class Leftovers(LoggingConfigurable):
     def _home(self) -> str:
         return self.format_string(self.notebook_dir) if self.notebook_dir else ""
 
-    def _begin_attempt(self) -> None:
-        """Reset the data of the previous attempt. The cleanup of that attempt must end first: it needs the data."""
-        self._creating = None
-        self._known_id, self._resumed, self._runs, self._spec = self.object_id, False, False, ""
-        self._begin_volumes()
-
     # A start that fails
 
     @property
@@ -333,63 +323,56 @@ class Leftovers(LoggingConfigurable):
         if self._undoing is not None:
             await asyncio.wait({self._undoing}, timeout=seconds)
 
-    async def _undo_start(self, seconds: float) -> None:
+    async def _undo_start(self, attempt: StartAttempt, seconds: float) -> None:
         """Remove the container that this start created; stop and keep a container that it resumed.
 
         After `seconds`, or if the caller is cancelled, the cleanup continues in the background.
         """
         if not self._is_undoing:
             # The hub takes the token away once the start has failed, maybe before the cleanup ends.
-            self._undoing = asyncio.ensure_future(self._undo(self.api_token))
+            self._undoing = asyncio.ensure_future(self._undo(attempt, self.api_token))
         await self._until_undone(min(seconds, self._undo_within))
         if self._is_undoing:
             self.log.info("The cleanup after the failed start of %s continues in the background", self.object_name)
 
-    async def _undo(self, token: str) -> None:
+    async def _undo(self, attempt: StartAttempt, token: str) -> None:
         try:
             try:
-                await self._undo_container(token)
+                await self._undo_container(attempt, token)
             finally:
                 await self._forget_volumes()
         except Exception:
             # The start raises the reason of its failure instead.
             self.log.exception("The cleanup after the failed start of %s is incomplete", self.object_name)
 
-    async def _undo_container(self, token: str) -> None:
-        made = await self._made()
+    async def _undo_container(self, attempt: StartAttempt, token: str) -> None:
+        made = await self._made(attempt)
         await self._volumes_settled()
         try:
             if made:
                 self.object_id = made
                 await understood("remove_container", self.remove_object())
                 self.object_id = ""
-            elif self._resumed:
+            elif attempt.resumed:
                 await understood("stop", self.stop_object())
             self._give_gpus_back()
             await self._leave_network()
-            done = not self._may_have_made()
+            done = not _may_have_made(attempt)
         except Exception as error:
             # Whatever a method of a subclass raises: why the start failed is what is to be told.
             self.log.warning("What the start of %s has left can't be seen to now: %s", self.object_name, error)
             self.object_id = "" if made else self.object_id
-            done = not made and not self._may_have_made()
+            done = not made and not _may_have_made(attempt)
         if not done:
-            self._sweeping = asyncio.ensure_future(self._sweep(made, token))
+            self._sweeping = asyncio.ensure_future(self._sweep(attempt, made, token))
 
-    def _may_have_made(self) -> bool:
-        """Was a create sent that nobody answered?"""
-        creating = self._creating
-        if creating is None or creating.cancelled():
-            return False
-        return not creating.done() or isinstance(creating.exception(), Unavailable)
-
-    async def _sweep(self, made: str, token: str) -> None:
+    async def _sweep(self, attempt: StartAttempt, made: str, token: str) -> None:
         """Remove what a failed start has made as soon as the engine lets us, for as long as no other start begins.
 
         That is the container `made`; where its id is not known, the one of this server with that token.
         """
-        deadline, pause, creating = time.monotonic() + SWEEP_FOR, 0.2, self._creating
-        while time.monotonic() < deadline and self._creating is creating:
+        deadline, pause = time.monotonic() + SWEEP_FOR, 0.2
+        while time.monotonic() < deadline and self._attempt is attempt:
             try:
                 ids = [made] if made else [word.id for word in await self._watch.of(self._owner)]
                 for container_id in ids:
@@ -397,7 +380,7 @@ class Leftovers(LoggingConfigurable):
                     if container and ownership.token_of(container) == token:
                         await self._remove(container_id, volumes=True)
                         # Else they are the next start's.
-                        if self._creating is creating:
+                        if self._attempt is attempt:
                             self._give_gpus_back()
                             await self._leave_network()
                         self.log.info("Removed container %s, which a failed start had left", container_id[:12])
@@ -411,11 +394,11 @@ class Leftovers(LoggingConfigurable):
 
     async def _remove_later(self, container_id: str) -> None:
         """Remove what a stop has left: to the hub, which forgets it, it does not run any more."""
-        deadline, pause, creating = time.monotonic() + SWEEP_FOR, 0.2, self._creating
+        deadline, pause, attempt = time.monotonic() + SWEEP_FOR, 0.2, self._attempt
 
         def is_ours() -> bool:
             # Else it is the next start's.
-            return self.object_id == container_id and self._creating is creating
+            return self.object_id == container_id and self._attempt is attempt
 
         while time.monotonic() < deadline and is_ours():
             try:
@@ -431,14 +414,14 @@ class Leftovers(LoggingConfigurable):
             await asyncio.sleep(pause)
             pause = min(1.5 * pause, 10)
 
-    async def _made(self) -> str:
+    async def _made(self, attempt: StartAttempt) -> str:
         """The id of the container that this start has created, empty where it has not.
 
         A create that was sent can't be called back: its answer is waited for.
         """
-        if self._creating is None:
+        if attempt.creating is None:
             return ""
-        done, _ = await asyncio.wait({self._creating}, timeout=self.quick_timeout)
+        done, _ = await asyncio.wait({attempt.creating}, timeout=self.quick_timeout)
         for created in done:
             if not created.cancelled() and not created.exception():
                 return str(created.result()[self.object_id_key])
@@ -465,3 +448,11 @@ class Leftovers(LoggingConfigurable):
         self.object_id = ""
         await self._leave_network()
         replace_state(self)
+
+
+def _may_have_made(attempt: StartAttempt) -> bool:
+    """Did the start send a create call that the engine has not answered?"""
+    creating = attempt.creating
+    if creating is None or creating.cancelled():
+        return False
+    return not creating.done() or isinstance(creating.exception(), Unavailable)

@@ -1,105 +1,60 @@
-"""The frame of one start: it ends within start_timeout, and a failure has a reason and is cleaned up."""
+"""The state of one start."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Coroutine
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from traitlets.config import LoggingConfigurable
-
-from dockerspawner._engine import metrics
-from dockerspawner._errors.failures import Died, failure
-from dockerspawner._errors.translation import meaning
-from dockerspawner._start.cancelling import end
 from dockerspawner._start.clock import StartClock
 
-# Seconds that a cancelled start waits for its cleanup.
-UNDO_CANCELLED = 10.0
 
+@dataclass
+class StartAttempt:
+    """What one start knows and has done: start() creates it, the steps fill it, and the cleanup reads it.
 
-class StartAttempt(LoggingConfigurable):
-    # Of the current start: its clock, whether it waits in the queue, and its current step.
-    _clock = StartClock(0, 0)
-    _is_queueing = False
-    _step = "Beginning"
+    Without arguments, it is the attempt of a spawner that has not started its server since the hub began.
+    """
 
-    async def _start_in_time(self) -> tuple[str, int]:
-        """Run _start(), and fail before the hub's own timeout, whose message has no reason."""
-        clock = self._clock
-        starting: asyncio.Future[tuple[str, int]] = asyncio.ensure_future(self._start_after_undoing())
-        try:
-            await asyncio.wait({starting}, timeout=clock.queue_end - time.monotonic())
-            if not starting.done() and not self._is_queueing:
-                await asyncio.wait({starting}, timeout=clock.end - time.monotonic())
-            if starting.done():
-                return starting.result()
-            raise self._out_of_time()
-        finally:
-            await end([starting])
+    clock: StartClock = field(default_factory=lambda: StartClock(0, 0))
+    # From the call of start() until it returns or raises.
+    is_running: bool = False
+    # Waits for one of the engine's start slots.
+    is_queueing: bool = False
+    # The current step, for the user. The larger the stage, the sooner the engine's workers take its calls.
+    step: str = "Beginning"
+    stage: int = 0
 
-    def _out_of_time(self) -> Exception:
-        seconds = f"{time.monotonic() - self._clock.began:.0f} s"
-        if self._is_queueing:
-            self.log.error(
-                "%s did not start: it waited %s for other servers to start. Raise start_timeout or starts_at_once.",
-                self.object_name,
-                seconds,
-            )
-            return failure(
-                f"Too many servers start at once: yours waited {seconds} for its turn. Please try again later.",
-                reason="queue",
-                status=503,
-            )
-        self.log.error("%s did not start within start_timeout. Its last step: %s", self.object_name, self._step)
-        return failure(f"The server did not start within {seconds}. The last step was: {self._step}.", reason="timeout")
+    # The container in the hub's state when the start began.
+    known_id: str = ""
+    # The create call, once it was sent.
+    creating: asyncio.Future[dict[str, Any]] | None = None
+    # The start adopted a kept container. Does that one run already?
+    resumed: bool = False
+    runs: bool = False
+    # The engine's event of the start is still to come.
+    start_event_due: bool = False
+    # The server's process has ended during the start.
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def _start_after_undoing(self) -> tuple[str, int]:
-        if self._is_undoing:
-            self._report_progress(0, "Cleaning up after the previous start")
-            await self._until_undone()
-            self._begin_attempt()
-        return await self._start(self._clock.ready_end)  # type: ignore[no-any-return]
+    # What the container is made of: the environment as it was handed over.
+    spec_hash: str = ""
+    environment: dict[str, str] = field(default_factory=dict)
+    # The engine restarts a server only after it was ready. Before that, a crash fails the start.
+    restart_policy: Mapping[str, Any] = field(default_factory=dict)
+    # The numbers of the limits, evaluated at the beginning; empty before and after the start.
+    limits: dict[str, Any] = field(default_factory=dict)
+    # On the host's network: the chosen port, and ports that other processes took.
+    chosen_port: int = 0
+    lost_ports: frozenset[int] = frozenset()
 
-    async def _undo_failed_start(self, error: BaseException) -> BaseException:
-        """Clean up after a failed or cancelled start (if slow, in the background); return the exception to raise."""
-        failed = error
-        try:
-            if isinstance(error, Exception):
-                # Before the removal of the container, which deletes its log.
-                failed = await self._explained(error)
-            elif self._clock.over <= time.monotonic():
-                # On a busy machine, the hub's timeout can come first.
-                failed = self._out_of_time()
-            else:
-                self.log.warning("The start of %s was cancelled", self.object_name)
-        finally:
-            metrics.failed(failed)
-            self._is_queueing = False
-            await self._undo_start(self._clock.undoing() if isinstance(error, Exception) else UNDO_CANCELLED)
-        self._story.end(getattr(failed, "jupyterhub_message", ""))
-        return failed
+    @classmethod
+    def begin(cls, timeout: float) -> StartAttempt:
+        """Begin a start that may take `timeout` seconds."""
+        return cls(StartClock.begin(timeout), is_running=True)
 
-    async def _explained(self, error: Exception) -> Exception:
-        """Call _explain(); if it fails, keep the original reason."""
-        try:
-            return await self._explain(error)  # type: ignore[no-any-return]
-        except Exception:
-            self.log.exception("The full reason why %s did not start can't be determined", self.object_name)
-        meant = meaning("start", error)
-        return failure(f"The server {meant}.", reason=meant.reason) if isinstance(meant, Died) else error
-
-    async def _details(self) -> str:
-        """Return the end of the server's log, or why it can't be shown."""
-        return await self._in_time(self._last_words(), "(its log can't be read now)")
-
-    async def _in_time(self, words: Coroutine[Any, Any, str], otherwise: str) -> str:
-        """Await an optional part of an error message; return `otherwise` on timeout or failure."""
-        try:
-            return await asyncio.wait_for(words, self._clock.explaining())
-        except asyncio.TimeoutError:
-            self.log.warning("Timeout while collecting details of the failed start of %s", self.object_name)
-        except Exception:
-            self.log.exception("Details of the failed start of %s can't be collected", self.object_name)
-        return otherwise
+    def end(self) -> None:
+        """The start has returned or raised; its cleanup may continue."""
+        self.is_running, self.stage = False, 0
+        self.limits.clear()

@@ -97,12 +97,6 @@ class Container(LoggingConfigurable):
     # Keys that the extra settings accept.
     _sdk_keys = sdk_keys.CONTAINER
 
-    # Of the start under way: the spec's hash, the environment as it was handed over.
-    _spec = ""
-    # The engine restarts a server only after it was ready. Before that, a crash fails the start.
-    _restart_policy: Mapping[str, Any] = {}
-    _environment: dict[str, str] = {}
-
     @property
     def container_id(self) -> str:
         return self.object_id or ""
@@ -243,19 +237,20 @@ class Container(LoggingConfigurable):
         self._note_replaced_mounts(configured, of_host_config(spec.get("host_config") or {}))
         # Networks that it is connected to once it is made.
         more = {"extra_networks": self.extra_networks} if self.extra_networks else {}
-        self._spec = specs.spec_hash({**spec, **more})
-        self._restart_policy, spec["host_config"] = specs.without_restarts(spec.get("host_config") or {})
+        attempt = self._attempt
+        attempt.spec_hash = specs.spec_hash({**spec, **more})
+        attempt.restart_policy, spec["host_config"] = specs.without_restarts(spec.get("host_config") or {})
         self._asked_user = str(spec.get("user") or "")
-        self._environment = specs.as_dict(spec["environment"])
+        attempt.environment = specs.as_dict(spec["environment"])
         self._check_hub(spec)
-        labels = {**specs.as_dict(spec.get("labels")), **self._owner.labels(self._spec), **self._port_label()}
+        labels = {**specs.as_dict(spec.get("labels")), **self._owner.labels(attempt.spec_hash), **self._port_label()}
         return {**spec, "labels": labels}
 
     def _check_hub(self, spec: Mapping[str, Any]) -> None:
         host, command = spec["host_config"], str([spec.get("entrypoint"), spec.get("command")])
         # The command may correct the URL.
         if not is_shared(str(host.get("NetworkMode") or "")) and "JUPYTERHUB_API_URL" not in command:
-            self._check_hub_url(self._environment, host.get("ExtraHosts") or ())
+            self._check_hub_url(self._attempt.environment, host.get("ExtraHosts") or ())
 
     def _overrides(self, name: str) -> bool:
         """Has a subclass, or somebody for this spawner alone, replaced a method of this class?"""
@@ -322,19 +317,19 @@ class Container(LoggingConfigurable):
     async def _suspend_restarts(self, container: Mapping[str, Any], runs: bool) -> None:
         """Disable restarts of a kept container until its server is ready: before that, a crash fails the start."""
         if runs:
-            self._restart_policy = {}
+            self._attempt.restart_policy = {}
             return
         own, _ = specs.without_restarts(container["HostConfig"])
         # If the hub was killed during a start, the container may have lost its restart policy.
-        self._restart_policy = own or self._restart_policy
+        self._attempt.restart_policy = own or self._attempt.restart_policy
         if own:
             await perform(self.docker, "update_container", container["Id"], restart_policy={"Name": "no"})
 
     async def _allow_restarts(self) -> None:
-        if not self._restart_policy:
+        if not self._attempt.restart_policy:
             return
         try:
-            await perform(self.docker, "update_container", self.object_id, restart_policy=self._restart_policy)
+            await perform(self.docker, "update_container", self.object_id, restart_policy=self._attempt.restart_policy)
         except EngineError as error:
             self.log.warning("The restart policy of %s could not be set: %s", self.object_name, error)
 

@@ -78,7 +78,7 @@ class ReadyCheck(LoggingConfigurable):
     async def _until_ready(self, host: str, port: int, started: float, deadline: float) -> None:
         path = url_path_join(self._base_url, "api")
         url = f"{self.scheme}://{fmt_ip_url(host)}:{port}{path}"
-        timeout = max(self._clock.least_tries, deadline - time.monotonic())
+        timeout = max(self._attempt.clock.least_tries, deadline - time.monotonic())
         other_address = is_replaced(self, "get_ip_and_port")
         if other_address:
             timeout = min(timeout, OTHER_ADDRESS)
@@ -130,7 +130,7 @@ class ReadyCheck(LoggingConfigurable):
             sentence = (
                 f"The server is running, but is not ready: it answers with status {error.answer.status} at {url}."
             )
-        if (queued := self._clock.queued) >= 1:
+        if (queued := self._attempt.clock.queued) >= 1:
             sentence += f" Before its start, it waited {queued:.0f} s for other servers to start."
         return failure(sentence, reason="timeout", details=await self._details())
 

@@ -23,11 +23,6 @@ class Reporting(LoggingConfigurable):
     spawner: one that comes during a start is kept until the start has finished, one during a stop is dropped.
     """
 
-    _starting = False
-    # Is the event of our own start still to come?
-    _own_start = False
-    # Of the start under way: set when the container has ended.
-    _ended: asyncio.Event | None = None
     _report: asyncio.Task[None] | None = None
     # Has there been more news since that one looked?
     _more = False
@@ -60,11 +55,12 @@ class Reporting(LoggingConfigurable):
         if word.out_of_memory_at > self._out_of_memory_told:
             self._out_of_memory_told = word.out_of_memory_at
             self.log.warning("A process of %s was killed: the server has used up its memory", self.object_name)
-        if not word.running and self._ended is not None:
-            self._ended.set()
+        attempt = self._attempt
+        if not word.running:
+            attempt.ended.set()
         # A start asks for the address itself; its event may come when it is over.
-        if word.running and (self._own_start or self._starting or self.pending):
-            self._own_start = False
+        if word.running and (attempt.start_event_due or attempt.is_running or self.pending):
+            attempt.start_event_due = False
             return
         self._more = True
         if self._report is None or self._report.done():
@@ -72,7 +68,7 @@ class Reporting(LoggingConfigurable):
 
     async def _tell_hub(self) -> None:
         while self._more:
-            while self._starting or self.pending:  # noqa: ASYNC110  # the hub has no event for it
+            while self._attempt.is_running or self.pending:  # noqa: ASYNC110  # the hub has no event for it
                 await asyncio.sleep(_PENDING_PAUSE)
             self._more = False
             if not self.object_id:
@@ -113,5 +109,5 @@ class Reporting(LoggingConfigurable):
     def _fail_if_dead(self, container: dict[str, Any]) -> None:
         state = container["State"]
         # For the engine, a container in a restart loop is running.
-        if not state["Running"] or (self._starting and state.get("Restarting")):
+        if not state["Running"] or (self._attempt.is_running and state.get("Restarting")):
             raise self._death(container)

@@ -12,6 +12,7 @@ from traitlets.config import LoggingConfigurable
 
 from dockerspawner._engine.client import perform
 from dockerspawner._errors.translation import EngineError, Gone
+from dockerspawner._start.attempt import StartAttempt
 from dockerspawner._start.certificates import FOLDER
 
 # A secret's name may have 64 characters.
@@ -47,8 +48,8 @@ class SwarmCerts(LoggingConfigurable):
             found.append(SecretReference(made["ID"], name, filename=f"{FOLDER}/{file}", **owner))
         return found
 
-    async def _undo_container(self, token: str) -> None:
-        await super()._undo_container(token)
+    async def _undo_container(self, attempt: StartAttempt, token: str) -> None:
+        await super()._undo_container(attempt, token)
         await self._remove_secrets()
 
     async def _remove_secrets(self) -> None:

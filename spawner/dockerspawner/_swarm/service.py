@@ -219,15 +219,16 @@ class Service(LoggingConfigurable):
 
     def _labelled(self, spec: dict[str, Any]) -> dict[str, Any]:
         container = spec["task_template"]["ContainerSpec"]
-        self._environment = specs.as_dict(container.get("Env"))
+        attempt = self._attempt
+        attempt.environment = specs.as_dict(container.get("Env"))
         hashed = {**container, "Env": None, "Secrets": None}
         task = {**spec["task_template"], "ContainerSpec": hashed}
-        self._spec = specs.spec_hash({**spec, "task_template": task, "environment": self._environment})
+        attempt.spec_hash = specs.spec_hash({**spec, "task_template": task, "environment": attempt.environment})
         networks = [network.get("Target") for network in spec["task_template"].get("Networks") or ()]
         command = str([container.get("Command"), container.get("Args")])
         if "host" not in networks and "JUPYTERHUB_API_URL" not in command:
-            self._check_hub_url(self._environment, container.get("Hosts") or ())
-        labels = self._owner.labels(self._spec)
+            self._check_hub_url(attempt.environment, container.get("Hosts") or ())
+        labels = self._owner.labels(attempt.spec_hash)
         # On the container, too: tasks are told apart by it, and an operator finds it on its node.
         container["Labels"] = {**(container.get("Labels") or {}), **labels}
         return {**spec, "labels": {**specs.as_dict(spec.get("labels")), **labels}}

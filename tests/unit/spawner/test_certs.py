@@ -118,7 +118,7 @@ async def test_a_kept_container_fits_with_the_keys_of_another_start(paths: dict[
         spawner = spawner_on(FakeClient(), image="tiny", instance="hub")
         spawner.cert_paths = await spawner.move_certs(paths)
         await spawner._create_kwargs()
-        hashes.append(spawner._spec)
+        hashes.append(spawner._attempt.spec_hash)
     assert hashes[0] == hashes[1]
 
 

@@ -10,6 +10,7 @@ import requests
 
 from dockerspawner import DockerSpawner, SystemUserSpawner
 from dockerspawner._engine.archive import packed
+from dockerspawner._start.attempt import StartAttempt
 from support.fake_engine import FakeClient, api_error, fake_engine
 from support.spawners import make_spawner
 
@@ -119,7 +120,7 @@ async def test_a_start_keeps_its_network_while_what_the_last_one_left_is_removed
         async def _remove(self, container_id: str, volumes: bool) -> None:
             await super()._remove(container_id, volumes)
             # Another start begins.
-            self._creating = None
+            self._attempt = StartAttempt()
 
         async def _leave_network(self) -> None:
             left.append(self.object_name)

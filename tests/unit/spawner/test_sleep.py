@@ -271,7 +271,7 @@ async def test_a_thawed_server_has_no_event_of_a_start_to_come(make: Any) -> Non
     (before,) = await asleep(make, client, "ann")
     after = make(client, before=before)
     await after.start()
-    assert after._own_start is False
+    assert after._attempt.start_event_due is False
 
 
 # After a restart of the hub

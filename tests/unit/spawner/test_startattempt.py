@@ -189,7 +189,7 @@ async def test_start_whose_clock_is_late_still_has_a_reason() -> None:
     starting = asyncio.create_task(spawner.start())
 
     async def over() -> bool:
-        return asyncio.get_running_loop().time() > spawner._clock.over > 0
+        return asyncio.get_running_loop().time() > spawner._attempt.clock.over > 0
 
     await until(over, timeout=10)
     starting.cancel()

@@ -91,7 +91,7 @@ async def test_an_image_chosen_in_get_env_or_create_object_is_what_the_container
         await spawner.run_pre_spawn_hook()
         await spawner.start()
         assert client.existing["jupyter-ann"]["Image"] == "sha256:other:1"
-        assert spawner._environment["JUPYTER_IMAGE_SPEC"] == "other:1"
+        assert spawner._attempt.environment["JUPYTER_IMAGE_SPEC"] == "other:1"
 
 
 async def test_a_refused_choice_is_refused_before_the_start() -> None:

@@ -88,7 +88,7 @@ async def test_what_is_created_carries_our_labels_on_service_and_container(port:
     await spawner.start()
     (spec,) = swarm.asked
     container = spec["task_template"]["ContainerSpec"]
-    assert spec["labels"] == {**spawner._owner.labels(spawner._spec)}
+    assert spec["labels"] == {**spawner._owner.labels(spawner._attempt.spec_hash)}
     assert container["Labels"] == {"mine": "1", **spec["labels"]}
     assert f"JUPYTERHUB_API_TOKEN={spawner.api_token}" in container["Env"]
 
@@ -100,7 +100,7 @@ async def test_the_spec_hash_is_that_of_what_lasts(port: int) -> None:
     for token, limit in (("a" * 32, 1.0), ("b" * 32, 1.0), ("b" * 32, 2.0)):
         spawner.api_token, spawner.cpu_limit = token, limit
         await spawner._create_kwargs()
-        hashes.append(spawner._spec)
+        hashes.append(spawner._attempt.spec_hash)
     assert hashes[0] == hashes[1] != hashes[2]
 
 
