@@ -7,8 +7,7 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
-from traitlets.config import LoggingConfigurable
-
+from dockerspawner._core import Core
 from dockerspawner._engine import metrics
 from dockerspawner._errors.failures import Died, failure
 from dockerspawner._errors.translation import meaning
@@ -19,7 +18,7 @@ from dockerspawner._start.clock import StartClock
 UNDO_CANCELLED = 10.0
 
 
-class StartAttempt(LoggingConfigurable):
+class StartAttempt(Core):
     # Of the current start: its clock, whether it waits in the queue, and its current step.
     _clock = StartClock(0, 0)
     _is_queueing = False
@@ -60,7 +59,7 @@ class StartAttempt(LoggingConfigurable):
             self._report_progress(0, "Cleaning up after the previous start")
             await self._until_undone()
             self._begin_attempt()
-        return await self._start(self._clock.ready_end)  # type: ignore[no-any-return]
+        return await self._start(self._clock.ready_end)
 
     async def _undo_failed_start(self, error: BaseException) -> BaseException:
         """Clean up after a failed or cancelled start (if slow, in the background); return the exception to raise."""
@@ -84,7 +83,7 @@ class StartAttempt(LoggingConfigurable):
     async def _explained(self, error: Exception) -> Exception:
         """Call _explain(); if it fails, keep the original reason."""
         try:
-            return await self._explain(error)  # type: ignore[no-any-return]
+            return await self._explain(error)
         except Exception:
             self.log.exception("The full reason why %s did not start can't be determined", self.object_name)
         meant = meaning("start", error)
