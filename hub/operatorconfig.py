@@ -172,7 +172,7 @@ def _candidates(name: str, path: Any, here: Path) -> Iterator[Path]:
 def _let_items_be_set() -> None:
     """Let `c.Spawner.environment["A"] = "b"` work where the trait is not configured yet, as `.update()` does."""
     if not hasattr(LazyConfigValue, "__setitem__"):
-        LazyConfigValue.__setitem__ = lambda lazy, key, value: lazy.update({key: value})
+        LazyConfigValue.__setitem__ = lambda lazy, key, value: lazy.update({key: value})  # type: ignore[index]
 
 
 def _line_of(error: BaseException, folder: Path) -> tuple[Path, int] | None:

@@ -7,19 +7,24 @@ from collections.abc import Iterable
 
 # The words of which the most common passwords of eight and more characters consist, and those of this trade.
 _WORDS = """
-    abc access account admin administrator amazing amsterdam and andrew anthony apple arsenal asdf ashley autumn
-    awesome baby bailey balls banana baseball basketball batman beautiful berlin blue buster butterfly change
-    charlie chelsea chocolate class classroom company computer cookie corvette cowboys daniel data database default
-    demo diamond docker dockyard dragon easy elephant fantasy flower football forever freedom friend friends
-    gandalf george google guest hallo hannah hardcore hello home hunter iceman iloveyou internet is jasmine
-    jennifer jessica jordan joshua jupyter jupyterhub jupyterlab killer lab laboratory letmein linux liverpool
-    lockdown login london love lovely maggie manager marlboro master matrix matthew me mercedes michael michelle
-    microsoft midnight monkey mustang my nicole ninja notebook office one oracle pass passphrase passwd password
-    passwort peaches pepper phoenix please pokemon princess purple python qazwsx qweasd rainbow ranger robert root
-    samantha samsung school science secret server shadow snoopy snowball soccer spiderman spring starwars steelers
-    student students summer sunshine super superman system teacher teachers temp test tester testing that the this
-    thomas three thunder tigger trustno two ubuntu unknown user users welcome whatever willkommen winter work you
-    your
+    abc access account admin administrator amazing amsterdam analysis and andrew angel anthony apple april arsenal
+    asdf ashley august autumn awesome baby bailey balls banana baseball basketball batman beautiful berlin bigdaddy
+    bigdata blue bonjour buster butterfly campus cat change charlie cheese chelsea chocolate class classroom college
+    company computer container contrasena cookie correct corvette course cowboys daniel data database debian
+    december deep default demo diamond docker dockyard dog dolphin dragon easy elephant fantasy february ferrari
+    flower flowers football forever fortnite freedom friday friend friends fruehling fuck gandalf geheim george
+    ginger god google guest hallo hannah hardcore hate hello herbst hola home horse hunter iceman iloveyou internet
+    is january jasmine jennifer jessica jesus jordan joshua july june jupyter jupyterhub jupyterlab kennwort kernel
+    killer kurs lab laboratory learning lecture letmein linux liverpool lockdown login london love lovely loveme
+    lovers machine maggie manager march marlboro master matrix matthew maverick may me mercedes metallica michael
+    michelle microsoft midnight minecraft monday monkey motdepasse mustang my nicole ninja notebook nothing november
+    october office one open oracle packers pass passphrase passwd password passwort peaches pepper phoenix please
+    pokemon porsche pretty princess private purple python qazwsx qweasd rainbow ranger redskins research robert
+    roblox root rush samantha samsung saturday school science scooter secret secure security semester september
+    server sesame shadow slipknot snoopy snowball soccer soleil sommer spiderman spring starwars steelers student
+    students summer sunday sunshine super superman system teacher teachers temp test tester testing that the this
+    thomas three thunder thursday tigger trustno tuesday two ubuntu uni university unknown user users victoria
+    wednesday welcome whatever willkommen winter work yankees you your
 """
 
 # What keyboards and alphabets have side by side.
@@ -37,7 +42,8 @@ def is_guessable(password: str, names: Iterable[str] = ()) -> bool:
     text = password.lower()
     if re.fullmatch(r"[\d\W_]{0,9}", text) or re.fullmatch(r"(.{1,7}?)\1+.{0,3}", text, re.DOTALL):
         return True
-    if len(set(text)) <= 4:
+    if len(set(text)) <= 4 or all(_left(half, set()) == 0 for half in (text[::2], text[1::2])):
+        # Also two rows that alternate, such as a1b2c3d4.
         return True
     words = {*_WORDS.split(), *(word for name in names for word in re.findall(r"[a-z]{3,}", name.lower()))}
     return any(_left(spelling, words) <= _ROOM for spelling in (text, text.translate(_LEET)))

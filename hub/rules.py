@@ -49,6 +49,8 @@ def reached_by(info: ValidationInfo) -> str:
     address = info.data.get("bind_addr", "127.0.0.1")
     if not is_this_machine(address):
         return f"BIND_ADDR={address}"
+    if in_front := info.data.get("proxies_in_front"):
+        return f"PROXIES_IN_FRONT={in_front}"
     host = urlsplit(url := info.data.get("public_url", "")).hostname or ""
     return f"PUBLIC_URL={url}" if host and not is_this_machine(host) else ""
 

@@ -5,11 +5,13 @@
   password, so that a name is easily changed. An account that has signed in from this address before, and has no
   wrong password to wait for, does not wait for this.
 - Account and browser: a browser that has signed in to an account before has five wrong passwords of its own, and waits
-  for no others. So an attacker at the same address does not lock out the user. A signed cookie shows it.
+  for no others. So an attacker at the same address does not lock out the user. A signed cookie shows it. All such
+  browsers at one address have as many as an address has: an attacker may have collected cookies.
 - Account: after fifty wrong passwords from any addresses, each attempt takes up to five seconds longer. It is never
   refused: else an attacker could lock out the user.
 
-Only wrong passwords count. An attempt that would wait longer than PATIENCE is refused unchecked, with the seconds.
+Only wrong passwords count. An attempt that would wait longer than PATIENCE is refused unchecked, with the seconds. So
+is one that would wait where WAITING others do, since an attacker may send these. What need not wait is never refused.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import asyncio
 import hashlib
 import ipaddress
 import math
+import re
 import secrets
 import time
 from collections import OrderedDict
@@ -41,6 +44,7 @@ COOKIE = "dockyard-known-browser"
 DAYS = 90
 # By these names, the hub reaches the kit's proxy.
 PROXY = ("proxy-api", "proxy")
+_WITH_PORT = re.compile(r"\[([^]]*)\](?::\d+)?|([\d.]+):\d+", re.ASCII)
 
 
 class Limit:
@@ -87,27 +91,29 @@ class Throttle:
         self._lines = Limit(3, 10.0)
         self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
 
-    def admit(self, account: str, address: str, browser: str = "") -> float:
+    def admit(self, account: str, address: str, browser: str = "", is_full: bool = False) -> float:
         """Seconds that an attempt has to wait before its password is checked; it counts as wrong from here on.
 
         More than PATIENCE: it is refused, and does not count. `browser` is the id of one that is known to the account.
+        If `is_full`, no more attempts can wait.
         """
-        now, pair = self._clock(), (account, browser or address)
+        now, pair, place = self._clock(), (account, browser or address), (address, bool(browser))
         wait = self._pairs.wait(pair, now)
-        if not browser and not (pair in self._known and self._pairs.is_clear(pair, now)):
-            wait = max(wait, self._addresses.wait(address, now))
-        if wait > PATIENCE:
-            return wait
-        slower = min(SLOWER, self._accounts.wait(account, now)) if not browser and pair not in self._known else 0.0
+        if browser or not (pair in self._known and self._pairs.is_clear(pair, now)):
+            wait = max(wait, self._addresses.wait(place, now))
+        if wait > PATIENCE or (wait and is_full):
+            return max(wait, PATIENCE + 1)
+        is_known = browser or pair in self._known
+        slower = 0.0 if is_known or is_full else min(SLOWER, self._accounts.wait(account, now))
         self._pairs.take(pair, now)
-        self._addresses.take(address, now)
+        self._addresses.take(place, now)
         self._accounts.take(account, now)
         return max(wait, slower)
 
     def succeeded(self, account: str, address: str, browser: str = "") -> None:
         """The password was right: the attempt does not count, nor do earlier ones of this account and address."""
         self._pairs.forget((account, browser or address))
-        self._addresses.give_back(address)
+        self._addresses.give_back((address, bool(browser)))
         self._accounts.give_back(account)
         self._known.pop((account, address), None)
         self._known[account, address] = None
@@ -176,8 +182,11 @@ def is_of_a_proxy(forwarded: str, in_front: int) -> bool:
 
 def canonical(text: str) -> str:
     """An address as it is counted: of IPv6, the network that one client has; empty if it is not an address."""
+    # Some proxies write the port, too.
+    with_port = _WITH_PORT.fullmatch(text)
+    bare = with_port[1] or with_port[2] if with_port else text
     try:
-        address = ipaddress.ip_address(text.partition("%")[0])
+        address = ipaddress.ip_address(bare.partition("%")[0])
     except ValueError:
         return ""
     if isinstance(address, ipaddress.IPv6Address):
@@ -214,7 +223,7 @@ class _Throttled(Authenticator):
     async def get_authenticated_user(self, handler: Any, data: Any) -> Any:
         account, address = self._account(data), await self._address(handler.request)
         browser = self._browser(handler, account)
-        wait = self._throttle.admit(account, address, browser) if self._waiting < WAITING else PATIENCE + 1
+        wait = self._throttle.admit(account, address, browser, is_full=self._waiting >= WAITING)
         if wait > PATIENCE:
             if self._throttle.logs_refusal(address):
                 self.log.warning(

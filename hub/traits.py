@@ -37,7 +37,7 @@ def _read(trait: TraitType[Any, Any], text: str) -> Any:
             value = json.loads(text)
             if isinstance(trait, Dict) != isinstance(value, dict):
                 raise ValueError
-            return value if isinstance(trait, Dict) else trait.klass(value)
+            return value if isinstance(trait, Dict) else trait.klass(value)  # type: ignore[misc]
         items = [item.strip() for item in text.split(",") if item.strip()]
         return trait.from_string_list(items)
     if isinstance(trait, Callable):

@@ -6,7 +6,8 @@
     scripts/seams.py ... FOLDER      another copy of the package
 
 The count covers every class of the package from which the spawners inherit. A name counts once for each class that
-takes it. A name that only the core declares still counts as taken: the core declares it, another class owns it.
+takes it. JupyterHub's own names do not count. A declaration in the core changes no figure: it lets mypy check the name,
+but the name still belongs to another class.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "spawner" / "dockerspawner"
 SPAWNERS = ("DockerSpawner", "SwarmSpawner", "SystemUserSpawner", "SwarmSystemUserSpawner")
-# The module that only declares what is shared.
+# The module that only declares what is shared, and its class for JupyterHub's names.
 CORE = "_core"
+JUPYTERHUB = "Spawner"
 
 
 @dataclass
@@ -53,6 +55,8 @@ class Seams:
     writers: dict[str, set[str]]
     # (module, object, attribute) of assignments through another object.
     outside: set[tuple[str, str, str]]
+    # Names that the core declares though no class takes them.
+    unused: set[str]
     # Methods that more than one class defines and calls on with super(), so that the order of bases matters.
     chained: dict[str, list[str]]
 
@@ -101,7 +105,8 @@ def seams(package: Path = PACKAGE) -> Seams:
     for module, tree in trees.items():
         scopes[module] = {local: (where, name) for local, where, name in imports(tree, set(trees)) if name}
         outside |= {(module, *found) for found in _assigned_outside(tree)}
-        for node in tree.body:
+        # The core's classes are inside of `if TYPE_CHECKING`.
+        for node in [*tree.body, *(inner for one in tree.body if isinstance(one, ast.If) for inner in one.body)]:
             if isinstance(node, ast.ClassDef):
                 scopes[module][node.name] = (module, node.name)
                 classes[module, node.name] = _read(node, module)
@@ -120,11 +125,14 @@ def seams(package: Path = PACKAGE) -> Seams:
     for one in sorted((one for one in classes.values() if one.name in SPAWNERS), key=lambda one: -len(ancestors(one))):
         made_of += [each for each in [one, *ancestors(one)] if each not in made_of]
     owners = [one for one in made_of if one.module != CORE]
+    core = [one for one in classes.values() if one.module == CORE]
+    jupyterhub = set().union(*(one.defined for one in core if one.name == JUPYTERHUB))
+    declared = set().union(*(one.defined for one in core if one.name != JUPYTERHUB))
     taken: dict[tuple[str, str], set[str]] = defaultdict(set)
     undeclared: dict[tuple[str, str], set[str]] = defaultdict(set)
     for one in owners:
         inherited = set().union(*(base.defined | base.assigned for base in ancestors(one) if base.module != CORE))
-        for name in one.used - one.defined - one.assigned:
+        for name in one.used - one.defined - one.assigned - jupyterhub:
             if owner := _owner(name, owners):
                 taken[one.name, owner.name].add(name)
                 if name not in inherited:
@@ -142,12 +150,14 @@ def seams(package: Path = PACKAGE) -> Seams:
         chained[name] = [
             one.name
             for one in siblings
-            if not any(name in base.defined for base in ancestors(one))
+            if name not in jupyterhub
+            and not any(name in base.defined for base in ancestors(one) if base.module != CORE)
             and any(name in other.defined for other in owners if other is not one)
         ]
         if not chained[name]:
             del chained[name]
-    return Seams(owners, dict(taken), dict(undeclared), dict(writers), outside, dict(chained))
+    unused = declared - set().union(*undeclared.values(), chained)
+    return Seams(owners, dict(taken), dict(undeclared), dict(writers), outside, unused, dict(chained))
 
 
 def _owner(name: str, classes: list[Class]) -> Class | None:
@@ -224,10 +234,12 @@ def wings(package: Path = PACKAGE) -> dict[str, dict[str, set[str]]]:
         first = module.partition(".")[0]
         return first if first in folders else module or "__init__"
 
+    # The core imports types of every wing, for mypy alone.
+    del trees[CORE]
     edges: dict[str, dict[str, set[str]]] = {wing(module): defaultdict(set) for module in trees}
     for module, tree in trees.items():
         for _, where, _ in imports(tree, set(trees)):
-            if wing(where) != wing(module):
+            if where != CORE and wing(where) != wing(module):
                 edges[wing(module)][wing(where)].add(module)
     return edges
 

@@ -16,7 +16,12 @@ from typing import Any, TextIO
 # A volume of the gate's own.
 FOLDER = Path("/var/log/gate")
 # Bytes of a file, and how many full ones are kept beside it. A flood of one kind does not evict the others.
-FILES = {"orders": (10 * 2**20, 4), "reads": (4 * 2**20, 2), "refused": (4 * 2**20, 2)}
+FILES = {
+    "created": (10 * 2**20, 4),
+    "orders": (10 * 2**20, 4),
+    "reads": (4 * 2**20, 2),
+    "refused": (4 * 2**20, 2),
+}
 # Seconds for which identical lines are counted, and how many different refusals are logged in that time.
 WINDOW = 60.0
 MOST = 100
@@ -71,9 +76,10 @@ class Audit:
         """Log a request. `verdict` is done, refused, failed or given up.
 
         Bodies are never logged: they contain users' tokens. `about` describes what was asked for. The path of what was
-        done is logged whole, since what was read could be at its end.
+        done is logged whole, since what was read could be at its end. Where the engine did nothing, such as for a stop
+        of what has stopped, lines are counted as those of refusals.
         """
-        is_order = verdict in ("done", "given up")
+        is_order = _is_order(verdict, status)
         entry = {
             "time": "",
             "gate": verdict,
@@ -83,7 +89,7 @@ class Audit:
             **({"why": why[:_LONGEST], "reference": reference(why)} if why else {}),
             **(about or {}),
         }
-        if verdict == "done":
+        if verdict == "done" and is_order:
             self._write(entry)
             return
         self.flush()
@@ -122,6 +128,18 @@ class Audit:
         line = json.dumps({**entry, "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())})
         print(line, file=self._stream, flush=True)
         if self._files:
-            is_order = entry["gate"] in ("done", "given up")
-            kind = "refused" if not is_order else "reads" if entry["method"] == "GET" else "orders"
-            self._files[kind].emit(logging.makeLogRecord({"msg": line}))
+            self._files[_kind(entry)].emit(logging.makeLogRecord({"msg": line}))
+
+
+def _is_order(verdict: str, status: int) -> bool:
+    """Has the engine done something, or may it have?"""
+    return verdict == "given up" or (verdict == "done" and not 300 <= status < 500)
+
+
+def _kind(entry: dict[str, Any]) -> str:
+    """The file of a line. Starting and stopping one server again and again leaves what was created."""
+    if not _is_order(entry["gate"], entry.get("status", 0)):
+        return "refused"
+    if entry["method"] == "GET":
+        return "reads"
+    return "created" if entry["path"].partition("?")[0].endswith("/create") else "orders"

@@ -62,9 +62,10 @@ def read(model: type[Model], given: Json) -> Model:
 
 def name(allowed: Allowed, text: str, what: str) -> str:
     """The name of something that the hub makes."""
-    if not re.fullmatch(rf"{re.escape(allowed.project)}-[A-Za-z0-9_.-]+", text, re.ASCII):
+    if not re.fullmatch(rf"{re.escape(allowed.project)}-[A-Za-z0-9_.-]{{1,200}}", text, re.ASCII):
         raise Refused(
-            f"A {what} can't be called {text!r}: names begin with {allowed.project}-, as COMPOSE_PROJECT_NAME says."
+            f"A {what} can't be called {text[:255]!r}: names begin with {allowed.project}-, as COMPOSE_PROJECT_NAME "
+            "says, and 200 characters at most follow."
         )
     return text
 
@@ -80,6 +81,8 @@ def container(allowed: Allowed, given: Json) -> Order:
     mounts = [*(host.Mounts or ()), *map(_bind, host.Binds or ())]
     order.body["HostConfig"]["Binds"] = []
     order.body["HostConfig"]["Mounts"] = [_mount(allowed, mount, order) for mount in mounts]
+    if host.LogConfig is None:
+        order.body["HostConfig"]["LogConfig"] = {"Type": models.LOG_DRIVER, "Config": models.LOG_OPTIONS}
     if host.DeviceRequests and not allowed.gpus:
         raise Refused(f"DeviceRequests asks for GPUs, {_NO_GPUS}")
     _no_hidden_gpus(allowed, server.Env)
@@ -148,6 +151,8 @@ def service(allowed: Allowed, given: Json) -> Order:
     if inside.Mounts:
         mounts = [_mount(allowed, mount, order) for mount in inside.Mounts]
         order.body["TaskTemplate"]["ContainerSpec"]["Mounts"] = mounts
+    if made.TaskTemplate.LogDriver is None:
+        order.body["TaskTemplate"]["LogDriver"] = {"Name": models.LOG_DRIVER, "Options": models.LOG_OPTIONS}
     reserved = made.TaskTemplate.Resources and made.TaskTemplate.Resources.Reservations
     if reserved and reserved.GenericResources and not allowed.gpus:
         raise Refused(f"GenericResources asks for GPUs, {_NO_GPUS}")
@@ -234,7 +239,7 @@ def _mount(allowed: Allowed, mount: models.Mount, order: Order) -> Json:
         raise Refused(f"The mount at {mount.Target[:200]} has options of another type than {mount.Type}.")
     sent = mount.model_dump(exclude_unset=True)
     if mount.Type == "bind":
-        _host_path(allowed, mount.Source or "", bool(mount.ReadOnly))
+        _host_path(allowed, mount)
     elif mount.Type == "tmpfs":
         if mount.Source:
             raise Refused(f"The mount at {mount.Target[:200]} is in memory and has a source.")
@@ -249,12 +254,19 @@ def _mount(allowed: Allowed, mount: models.Mount, order: Order) -> Json:
     return sent
 
 
-def _host_path(allowed: Allowed, path: str, read_only: bool) -> None:
-    if allowed.bind(path, read_only):
+def _host_path(allowed: Allowed, mount: models.Mount) -> None:
+    path = mount.Source or ""
+    if allowed.bind(path):
         return
-    if allowed.bind(path, True):
+    if not allowed.bind(path, read_only=True):
+        raise Refused(f"Path {path[:200]} of the host is not among BIND_PATHS: add it there.")
+    if not mount.ReadOnly:
         raise Refused(f"Path {path[:200]} of the host may only be read, as BIND_PATHS says: mount it with the mode ro.")
-    raise Refused(f"Path {path[:200]} of the host is not among BIND_PATHS: add it there.")
+    if mount.BindOptions and mount.BindOptions.Propagation not in (None, "rprivate"):
+        raise Refused(
+            f"Path {path[:200]} of the host may only be read, as BIND_PATHS says. With the propagation "
+            f"{mount.BindOptions.Propagation}, what the host mounts there later could be written to: remove it."
+        )
 
 
 def _volume(allowed: Allowed, volume: str, order: Order) -> None:
@@ -275,7 +287,7 @@ def _driver(allowed: Allowed, driver: str | None, options: Mapping[str, str] | N
 
 
 def _network(text: str) -> str:
-    if text in ("", "default", "bridge", "host", "none") or ":" in text:
+    if text in ("default", "bridge", "host", "none") or not models.ENGINE_NAME.fullmatch(text):
         raise Refused(f"HostConfig.NetworkMode or a network is {text!r}: servers are on the kit's own networks.")
     return text
 

@@ -23,8 +23,13 @@ LONGEST_STOP = 600
 _MOST_OPEN_FILES = 2**20
 _MOST_OF_OTHERS = 2**40
 _LARGEST_LOG = 2**30
+# For what says nothing of its log, which by the engine's default may have no end, or go to another machine.
+LOG_DRIVER, LOG_OPTIONS = "json-file", {"max-size": "10m", "max-file": "2"}
 _LOG_SIZE = re.compile(r"([1-9]\d{0,9})([kmg]?)(?:i?b)?", re.ASCII)
 _LOG_FILES = re.compile(r"[1-9]\d{0,2}", re.ASCII)
+
+# Of a container, a network or a volume. The engine itself has no limit, and the log has each name.
+ENGINE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}", re.ASCII)
 
 
 class Strict(BaseModel):
@@ -86,7 +91,7 @@ Absent = Annotated[Any, AfterValidator(_absent)]
 Path = Annotated[str, AfterValidator(mount_target)]
 Folder = Annotated[str, AfterValidator(_working_dir)]
 Count = Annotated[int, Field(ge=0)]
-EngineName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,254}$")]
+EngineName = Annotated[str, Field(pattern=f"^{ENGINE_NAME.pattern}$")]
 Port = Annotated[str, Field(pattern=r"^[0-9]{1,5}/(tcp|udp)$")]
 Cores = Annotated[str, Field(pattern=r"^[0-9,-]*$")]
 # Other programs on the host, such as reverse proxies and schedulers, obey labels of containers.

@@ -11,8 +11,8 @@ from typing import Any
 
 import jupyterhub
 from traitlets import Unicode
-from traitlets.config import LoggingConfigurable
 
+from dockerspawner._core import Core
 from dockerspawner._settings import templates
 from dockerspawner._settings.deprecations import RENAMED, is_replaced
 from dockerspawner._start import specs
@@ -54,7 +54,7 @@ def _default_of(name: str, trait: str) -> Callable[[Any], Any]:
     return default
 
 
-class OldNames(LoggingConfigurable):
+class OldNames(Core):
     """Helpers of dockerspawner 14 that subclasses call."""
 
     _executor: ThreadPoolExecutor | None = None
@@ -110,7 +110,7 @@ class OldNames(LoggingConfigurable):
         if is_replaced(self, "_docker"):
             call = self.engine.slow.submit(lambda client: self._docker(method, *args, **kwargs), self._rank)
             return asyncio.wrap_future(call)
-        return super().docker(method, *args, **kwargs)  # type: ignore[no-any-return]
+        return super().docker(method, *args, **kwargs)
 
     def _eval_if_callable(self, x: Any) -> Any:
         """Deprecated. Return `x`, or its result for this spawner if `x` is callable."""
@@ -130,7 +130,7 @@ class OldNames(LoggingConfigurable):
     def _get_ssl_alt_names(self) -> list[str]:
         """Deprecated: ssl_alt_names."""
         self._log_replaced("_get_ssl_alt_names")
-        return self.trait_defaults("ssl_alt_names")  # type: ignore[no-any-return]
+        return self.trait_defaults("ssl_alt_names")  # type: ignore[return-value]
 
 
 def _add_binds(settings: Any, found: dict[str, Any], mode: str, render: Callable[[str], str]) -> dict[str, Any]:
@@ -142,7 +142,7 @@ def _add_binds(settings: Any, found: dict[str, Any], mode: str, render: Callable
 # Modules
 
 
-class UnicodeOrFalse(Unicode):
+class UnicodeOrFalse(Unicode[Any, Any]):
     """A string, or False for no value."""
 
     info_text = "a text or False"

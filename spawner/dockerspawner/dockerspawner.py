@@ -7,10 +7,10 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
-from jupyterhub.spawner import Spawner
 from jupyterhub.utils import fmt_ip_url, maybe_future
 
 from dockerspawner._compat import OldNames, old_name
+from dockerspawner._core import Spawner
 from dockerspawner._engine import metrics
 from dockerspawner._engine.client import EngineAccess, impatient, perform
 from dockerspawner._errors.failures import Died, explain, failure

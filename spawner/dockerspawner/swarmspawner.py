@@ -6,9 +6,8 @@ import asyncio
 import time
 from typing import Any
 
-from traitlets.config import LoggingConfigurable
-
 from dockerspawner._compat import old_name
+from dockerspawner._core import SwarmCore
 from dockerspawner._engine.client import perform
 from dockerspawner._engine.watch import watch_of
 from dockerspawner._errors.failures import failure
@@ -41,7 +40,7 @@ STORY = {
 }
 
 
-class NotForSwarms(LoggingConfigurable):
+class NotForSwarms(SwarmCore):
     """What a service can't have: refused with a sentence, or done by the swarm itself."""
 
     def _check_settings(self) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 from docker.types import Mount
 from jupyterhub.utils import maybe_future
 from traitlets import Bool, Integer, Unicode
-from traitlets.config import LoggingConfigurable
 
 from dockerspawner._compat import old_name
+from dockerspawner._core import Core
 from dockerspawner._errors.failures import failure
 from dockerspawner._profiles.overrides import merging
 from dockerspawner._storage.accounts import Account, account_in, account_number, groups_in
@@ -25,7 +25,7 @@ from dockerspawner.dockerspawner import DockerSpawner
 UNKNOWN = -1
 
 
-class SystemUser(LoggingConfigurable):
+class SystemUser(Core):
     """A server with the uid, the gid and the home of a user of the host.
 
     uid and gid come from the first of these sources that has the user: the auth state, `passwd_file`, the server's
@@ -181,7 +181,7 @@ class SystemUser(LoggingConfigurable):
 
     async def _create_kwargs(self) -> dict[str, Any]:
         self._supplementary = await asyncio.to_thread(self._groups)
-        return await super()._create_kwargs()  # type: ignore[no-any-return]
+        return await super()._create_kwargs()
 
     def _host_settings(self, extra: dict[str, Any]) -> dict[str, Any]:
         settings: dict[str, Any] = super()._host_settings(extra)
@@ -224,7 +224,7 @@ class SystemUser(LoggingConfigurable):
         return self._homedir("image_homedir_format_string")
 
     def _homedir(self, setting: str) -> str:
-        return self._fill(setting, getattr(self, setting), {"username": self.user.name})  # type: ignore[no-any-return]
+        return self._fill(setting, getattr(self, setting), {"username": self.user.name})
 
     def _home(self) -> str:
         return super()._home() or self.homedir
@@ -259,7 +259,7 @@ class SystemUser(LoggingConfigurable):
         return mounts
 
     def _path_templates(self) -> dict[str, str]:
-        return {self.host_homedir: self.host_homedir_format_string, **super()._path_templates()}
+        return {self.host_homedir: self.host_homedir_format_string or "", **super()._path_templates()}
 
     def _named_folders(self) -> dict[str, bool]:
         named: dict[str, bool] = super()._named_folders()

@@ -32,6 +32,17 @@ def test_all_but_the_promised_modules_are_private() -> None:
     assert names == PUBLIC
 
 
+def test_every_mixin_inherits_from_the_core() -> None:
+    """mypy accepts any name of a class whose base it does not know."""
+    found = seams.seams(PACKAGE)
+    names = {one.name for one in found.classes} | {"Core", "SwarmCore"}
+    assert [one.name for one in found.classes if not one.bases or not set(one.bases) <= names | {"Spawner"}] == []
+
+
+def test_core_declares_only_what_a_class_takes() -> None:
+    assert seams.seams(PACKAGE).unused == set()
+
+
 def test_wheel_contains_every_folder() -> None:
     """setuptools finds the folders that have an __init__.py and match `include`."""
     project = (PACKAGE.parent / "pyproject.toml").read_text()

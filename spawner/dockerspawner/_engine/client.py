@@ -23,8 +23,8 @@ from docker.tls import TLSConfig
 from docker.utils import kwargs_from_env
 from traitlets import Any as AnyTrait
 from traitlets import Dict, Float, Integer
-from traitlets.config import LoggingConfigurable
 
+from dockerspawner._core import Core
 from dockerspawner._engine import metrics
 from dockerspawner._errors.failures import misconfigured
 from dockerspawner._errors.translation import (
@@ -319,7 +319,7 @@ def _endpoint(client: Client) -> str | None:
     return repr((base_url, places, credentials, sorted(dict(getattr(client, "headers", None) or {}).items())))
 
 
-class EngineAccess(LoggingConfigurable):
+class EngineAccess(Core):
     """A spawner's way to its engine, shared by every spawner of the process that has the same settings."""
 
     client_kwargs = Dict(

@@ -22,7 +22,7 @@ _Base: Any = HTTPError if SpawnException is None else SpawnException
 _STATUS = {NotFound: 404, Conflict: 409, Refused: 400, Unavailable: 503}
 
 
-class EngineFailure(_Base, APIError):
+class EngineFailure(_Base, APIError):  # type: ignore[misc]
     """A failure whose `jupyterhub_message` the hub shows to the user, with `status_code`.
 
     `response` is the engine's answer, and `explanation` its text.

@@ -15,8 +15,8 @@ from jupyterhub.utils import maybe_future
 from tornado.web import HTTPError
 from traitlets import Any as AnyTrait
 from traitlets import CaselessStrEnum, Float, TraitError, Unicode, validate
-from traitlets.config import LoggingConfigurable
 
+from dockerspawner._core import Core
 from dockerspawner._engine import metrics
 from dockerspawner._engine.client import Client, Engine, perform
 from dockerspawner._errors.failures import explain, failure
@@ -154,7 +154,7 @@ def pull_once(engine: Engine, reference: Reference, timeout: float) -> tuple[Pul
     return pull, task
 
 
-class Images(LoggingConfigurable):
+class Images(Core):
     """Which image a server is made of, may its user have it, and when it is pulled."""
 
     image = Unicode(config=True, help="Image to run. Default: Jupyter's single-user image of the hub's version.")
@@ -190,12 +190,12 @@ class Images(LoggingConfigurable):
 
     # Choice
 
-    @validate("image")  # type: ignore[untyped-decorator]
+    @validate("image")
     def _validate_image(self, proposal: Any) -> str:
         # A value read from a file may end with a newline.
         return str(proposal["value"]).strip()
 
-    @validate("allowed_images")  # type: ignore[untyped-decorator]
+    @validate("allowed_images")
     def _validate_allowed_images(self, proposal: Any) -> Any:
         return _images_by_choice(proposal["value"])
 

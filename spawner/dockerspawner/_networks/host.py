@@ -11,8 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from traitlets.config import LoggingConfigurable
-
+from dockerspawner._core import Core
 from dockerspawner._engine.client import perform
 from dockerspawner._errors.failures import Died, failure, misconfigured
 from dockerspawner._records import ownership
@@ -91,7 +90,7 @@ def _is_bound(address: str, port: int) -> bool:
     return False
 
 
-class HostNetwork(LoggingConfigurable):
+class HostNetwork(Core):
     """Choice of the first free port, from `port`, for a server on the host's network.
 
     - The environment, the state and a container label contain the port.

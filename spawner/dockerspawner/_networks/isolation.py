@@ -7,8 +7,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from traitlets import Bool, CaselessStrEnum, List, TraitError, Unicode, Union, validate
-from traitlets.config import LoggingConfigurable
 
+from dockerspawner._core import Core
 from dockerspawner._engine.client import perform
 from dockerspawner._errors.failures import failure
 from dockerspawner._errors.translation import EngineError
@@ -19,7 +19,7 @@ from dockerspawner._networks.user_networks import UserNetworks
 PER_USER = "per-user"
 
 
-class Isolation(LoggingConfigurable):
+class Isolation(Core):
     """Who reaches whom.
 
     - With per-user, a server reaches the hub, the proxy and, where it may, the internet; never another server.
@@ -62,7 +62,7 @@ class Isolation(LoggingConfigurable):
     # Name of the network that is this server's alone, empty where it is on a shared one. Kept in the state.
     _own_network = ""
 
-    @validate("user_subnet_pool")  # type: ignore[untyped-decorator]
+    @validate("user_subnet_pool")
     def _validate_pool(self, proposal: Any) -> list[str]:
         texts = [proposal.value] if isinstance(proposal.value, str) else proposal.value
         try:
@@ -104,7 +104,7 @@ class Isolation(LoggingConfigurable):
 
     @property
     def _wanted_network(self) -> str:
-        return self.object_name if self._is_isolated else super()._wanted_network  # type: ignore[no-any-return]
+        return self.object_name if self._is_isolated else super()._wanted_network
 
     def _side_networks(self) -> list[str]:
         others: list[str] = super()._side_networks()
@@ -181,7 +181,7 @@ class Isolation(LoggingConfigurable):
     async def _mend_networks(self) -> bool:
         """Somebody has removed what was without a running container: made anew, under the old names."""
         if not self._own_network:
-            return await super()._mend_networks()  # type: ignore[no-any-return]
+            return await super()._mend_networks()
         await self._have_networks(self._own_network, anew=True)
         await self._reach()
         container = await perform(self.docker, "inspect_container", self.object_id)

@@ -8,8 +8,8 @@ from typing import Any
 
 from docker.types import IPAMConfig, IPAMPool
 from traitlets import Bool
-from traitlets.config import LoggingConfigurable
 
+from dockerspawner._core import Core
 from dockerspawner._engine.client import perform
 from dockerspawner._errors.failures import failure
 from dockerspawner._errors.translation import Conflict, EngineError, NoSuchNetwork, Refused, understood
@@ -43,7 +43,7 @@ def api_version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split("."))
 
 
-class LinkLocal(LoggingConfigurable):
+class LinkLocal(Core):
     """Servers are on a network that has these addresses and leads nowhere, so that no other way is taken."""
 
     block_link_local = Bool(
@@ -63,7 +63,7 @@ class LinkLocal(LoggingConfigurable):
 
     async def _create_kwargs(self) -> dict[str, Any]:
         await self._check_several_networks()
-        return await super()._create_kwargs()  # type: ignore[no-any-return]
+        return await super()._create_kwargs()
 
     async def _check_several_networks(self) -> None:
         """Fail if the server needs several networks and the API version does not support them."""

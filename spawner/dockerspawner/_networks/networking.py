@@ -9,8 +9,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from traitlets import Bool, Dict, List, Unicode
-from traitlets.config import LoggingConfigurable
 
+from dockerspawner._core import Core
 from dockerspawner._engine.client import perform
 from dockerspawner._errors.translation import Gone
 
@@ -83,7 +83,7 @@ def is_own(host: str) -> bool:
     return bool(mapped.is_loopback or mapped.is_unspecified)
 
 
-class Networking(LoggingConfigurable):
+class Networking(Core):
     """How the hub and a user's server reach each other."""
 
     network_name = Unicode(
@@ -195,7 +195,7 @@ class Networking(LoggingConfigurable):
     @property
     def internal_hostname(self) -> str:
         """The name by which the hub finds the server on a Docker network."""
-        return self.container_name  # type: ignore[no-any-return]
+        return self.container_name
 
     def _ssl_alt_names_default(self) -> list[str]:
         """The container's name, and where the port is published on the host; localhost is always among them."""
@@ -237,4 +237,4 @@ class Networking(LoggingConfigurable):
             word = await self._watch.word(self.object_id)
             if word is not None and word.described is not None:
                 return dict(word.described)
-        return await self._existing()  # type: ignore[no-any-return]
+        return await self._existing()

@@ -9,8 +9,8 @@ from typing import Any
 
 from jupyterhub.utils import maybe_future
 from traitlets import All, TraitError, TraitType, observe
-from traitlets.config import LoggingConfigurable
 
+from dockerspawner._core import Core
 from dockerspawner._errors.failures import misconfigured
 from dockerspawner._profiles.choice import copied, merged
 from dockerspawner._profiles.list import suggestion
@@ -89,7 +89,7 @@ def merging(below: Callable[[Any], Any], above: Mapping[str, Any]) -> Callable[[
     return setting
 
 
-class Overrides(LoggingConfigurable):
+class Overrides(Core):
     """Until clear_state(), some settings are other than they are configured.
 
     - A mapping is merged into a configured mapping, or into what a configured callable gives; in it, None takes
@@ -107,12 +107,12 @@ class Overrides(LoggingConfigurable):
         self._defaults: dict[str, Any] = {}
         super().__init__(**kwargs)
 
-    @observe(All, type="default")  # type: ignore[untyped-decorator]
+    @observe(All, type="default")
     def _note_default(self, change: Any) -> None:
         if getattr(type(self), change.name).metadata.get("config"):
             self._defaults[change.name] = copy.copy(change.value)
 
-    @observe(All)  # type: ignore[untyped-decorator]
+    @observe(All)
     def _note_setting(self, change: Any) -> None:
         self._defaults.pop(change.name, None)
 

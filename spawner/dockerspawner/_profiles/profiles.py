@@ -9,8 +9,8 @@ from typing import Any
 from jupyterhub.utils import maybe_future
 from traitlets import Any as AnyTrait
 from traitlets import TraitError, validate
-from traitlets.config import LoggingConfigurable
 
+from dockerspawner._core import Core
 from dockerspawner._errors.failures import failure
 from dockerspawner._profiles import form as profile_form
 from dockerspawner._profiles import text_check
@@ -35,7 +35,7 @@ from dockerspawner._settings.operator_code import operator_code
 _READ = ProfileCache()
 
 
-class Profiles(LoggingConfigurable):
+class Profiles(Core):
     """Which profile a server has, and the form that asks for it.
 
     A start's options are {"profile": slug}, and one for each option of the profile: the key of a choice, or
@@ -77,7 +77,7 @@ class Profiles(LoggingConfigurable):
     _profile_taken = False
     _own_image_option = False
 
-    @validate("profile_list")  # type: ignore[untyped-decorator]
+    @validate("profile_list")
     def _validate_profile_list(self, proposal: Any) -> Any:
         if not callable(proposal.value):
             try:

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from traitlets import Unicode
-from traitlets.config import LoggingConfigurable
 
+from dockerspawner._core import Core
 from dockerspawner._records.ownership import Owner
 
 # Maximum number of owners in a state: the first, whose labels are on volumes, and the latest.
@@ -31,7 +31,7 @@ def address_instance(prefix: str, hub_url: str) -> str:
     return f"{prefix}-{hashlib.sha256(hub_url.encode()).hexdigest()[:8]}"
 
 
-class Instance(LoggingConfigurable):
+class Instance(Core):
     """The owner in ownership labels, and former owners from before a change of `instance` or of a name."""
 
     instance = Unicode(
@@ -91,7 +91,8 @@ class Instance(LoggingConfigurable):
         if self.instance == self.prefix or self.instance != self._instance_default():
             # It is configured. The former default was another one.
             return tuple(dict.fromkeys([self.instance, *recorded]))
-        former = address_instance(self._prefix_of_instance, self.hub_connect_url or getattr(self.hub, "api_url", ""))
+        api_url: str = getattr(self.hub, "api_url", "")
+        former = address_instance(self._prefix_of_instance, self.hub_connect_url or api_url)
         return tuple(dict.fromkeys([self.instance, former, *recorded]))
 
     @property

@@ -9,7 +9,8 @@ from typing import Any
 
 from traitlets import Any as AnyTrait
 from traitlets import observe
-from traitlets.config import LoggingConfigurable
+
+from dockerspawner._core import Core
 
 _PACKAGE = __name__.partition(".")[0]
 
@@ -68,7 +69,7 @@ def _ignored(name: str) -> AnyTrait:
     return AnyTrait(config=True, help=f"Deprecated and ignored: {IGNORED[name]}.")
 
 
-class Deprecations(LoggingConfigurable):
+class Deprecations(Core):
     """Settings and methods under the names that they once had."""
 
     container_ip = _renamed("container_ip")
@@ -90,7 +91,7 @@ class Deprecations(LoggingConfigurable):
     tls_key = _ignored("tls_key")
     tls_assert_hostname = _ignored("tls_assert_hostname")
 
-    @observe(*RENAMED)  # type: ignore[untyped-decorator]
+    @observe(*RENAMED)
     def _pass_on(self, change: Any) -> None:
         new, version = RENAMED[change.name]
         if getattr(self, new) == change.new:
@@ -101,7 +102,7 @@ class Deprecations(LoggingConfigurable):
         )
         setattr(self, new, change.new)
 
-    @observe(*IGNORED)  # type: ignore[untyped-decorator]
+    @observe(*IGNORED)
     def _say_ignored(self, change: Any) -> None:
         self.log.warning("%s.%s is deprecated and ignored: %s", type(self).__name__, change.name, IGNORED[change.name])
 
@@ -110,4 +111,4 @@ class Deprecations(LoggingConfigurable):
         name = type(self).__name__
         message = f"{name}.check_image_whitelist is deprecated in DockerSpawner 12.0, use {name}.check_allowed instead"
         warnings.warn(message, DeprecationWarning, stacklevel=2)
-        return self.check_allowed(*args, **kwargs)  # type: ignore[no-any-return]
+        return self.check_allowed(*args, **kwargs)

@@ -9,8 +9,8 @@ from jupyterhub.traitlets import ByteSpecification
 from jupyterhub.traitlets import Callable as CallableTrait
 from jupyterhub.utils import maybe_future
 from traitlets import Bool, Float, HasTraits, TraitError, TraitType, Union
-from traitlets.config import LoggingConfigurable
 
+from dockerspawner._core import Core
 from dockerspawner._errors.failures import misconfigured
 from dockerspawner._settings.operator_code import operator_code
 
@@ -27,7 +27,8 @@ class Limit(Union):
         super().__init__([CallableTrait(), number], allow_none=True, default_value=None, config=True, help=help)
 
     def get(self, obj: HasTraits, cls: Any = None) -> Any:
-        pinned: dict[str, Any] = obj._attempt.limits
+        spawner: Any = obj
+        pinned: dict[str, Any] = spawner._attempt.limits
         if self.name in pinned:
             return pinned[self.name]
         value = super().get(obj, cls)
@@ -47,7 +48,7 @@ class Limit(Union):
         return None if value is None else self._validate(obj, value)
 
 
-class Limits(LoggingConfigurable):
+class Limits(Core):
     """How much a server may use."""
 
     mem_limit = Limit(

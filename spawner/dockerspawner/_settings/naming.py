@@ -9,8 +9,8 @@ from typing import Any
 
 from traitlets import Any as AnyTrait
 from traitlets import Unicode, observe, validate
-from traitlets.config import LoggingConfigurable
 
+from dockerspawner._core import Core
 from dockerspawner._errors.failures import misconfigured
 from dockerspawner._settings.templates import TemplateError, fill
 
@@ -64,7 +64,7 @@ def hash_suffix(text: str) -> str:
     return "-x" + hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-class Naming(LoggingConfigurable):
+class Naming(Core):
     """What the container of a user's server is called."""
 
     prefix = Unicode("jupyter", config=True, help="First part of container names.")
@@ -92,7 +92,7 @@ class Naming(LoggingConfigurable):
     def _escape_default(self) -> Callable[[str], str]:
         return self._escape
 
-    @validate("escape")  # type: ignore[untyped-decorator]
+    @validate("escape")
     def _validate_escape(self, proposal: Any) -> Callable[[str], str]:
         if proposal.value == "legacy":
             return self._legacy_escape
@@ -145,7 +145,7 @@ class Naming(LoggingConfigurable):
         """Use `name` for the container, or without it the configured name."""
         self.object_name = name or self._object_name_default()
 
-    @observe("image")  # type: ignore[untyped-decorator]
+    @observe("image")
     def _image_changed(self, change: Any) -> None:
         if "{imagename}" in self.name_template:
             self.object_name = self._object_name_default()
@@ -165,7 +165,7 @@ class Naming(LoggingConfigurable):
 
     @property
     def container_name(self) -> str:
-        return self.object_name  # type: ignore[no-any-return]
+        return self.object_name
 
     def template_namespace(self) -> dict[str, Any]:
         """The placeholders of every template that the spawner renders."""

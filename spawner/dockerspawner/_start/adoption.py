@@ -8,8 +8,7 @@ import time
 from typing import Any
 from urllib.parse import unquote
 
-from traitlets.config import LoggingConfigurable
-
+from dockerspawner._core import Core
 from dockerspawner._engine import archive
 from dockerspawner._engine.client import perform
 from dockerspawner._engine.watch import Word
@@ -27,7 +26,7 @@ from dockerspawner._storage.accounts import home_in
 SWEEP_FOR = 600.0
 
 
-class Leftovers(LoggingConfigurable):
+class Leftovers(Core):
     """How a start comes to its container.
 
     - A container of somebody else is never touched.

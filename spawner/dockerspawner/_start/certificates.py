@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from docker.types import Mount
-from traitlets.config import LoggingConfigurable
 
+from dockerspawner._core import Core
 from dockerspawner._engine import archive
 from dockerspawner._engine.client import perform
 from dockerspawner._errors.failures import failure
@@ -21,7 +21,7 @@ FOLDER = "/jupyterhub-ssl"
 FILES = {"keyfile": "key.pem", "certfile": "cert.pem", "cafile": "ca.pem"}
 
 
-class Certs(LoggingConfigurable):
+class Certs(Core):
     """Key, certificate and authorities of a server, where the hub has internal_ssl.
 
     - They are in a volume that only this container has, and that goes with it; in no image, and in none of its layers.

@@ -12,8 +12,8 @@ from jupyterhub.traitlets import Callable as CallableTrait
 from jupyterhub.traitlets import Command
 from jupyterhub.utils import maybe_future
 from traitlets import Bool, Dict, Integer, Unicode, Union
-from traitlets.config import LoggingConfigurable
 
+from dockerspawner._core import Core
 from dockerspawner._engine.client import described, perform
 from dockerspawner._errors.failures import misconfigured
 from dockerspawner._errors.translation import BeingRemoved, EngineError, Gone, NoSuchNetwork, Refused, Unavailable
@@ -31,13 +31,16 @@ STOP_PAUSE = 0.5
 KILLED_WITHIN = 10.0
 
 
-class Container(LoggingConfigurable):
+class Container(Core):
     """Settings of the container, and the calls that make, start, stop and remove it."""
 
     object_type = "container"
     object_id_key = "Id"
 
-    object_id = Unicode(allow_none=True, help="The engine's id of the container in use.")
+    # The spawner itself sets only strings; code for dockerspawner 14 may set None.
+    object_id: Unicode[str, str | None] = Unicode(  # type: ignore[assignment]
+        allow_none=True, help="The engine's id of the container in use."
+    )
 
     # Inside the container, where every address is its own.
     ip = Unicode("0.0.0.0", config=True, help="Address that the server listens on inside the container.")

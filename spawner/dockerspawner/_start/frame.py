@@ -7,22 +7,17 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
-from traitlets.config import LoggingConfigurable
-
+from dockerspawner._core import Core
 from dockerspawner._engine import metrics
 from dockerspawner._errors.failures import Died, failure
 from dockerspawner._errors.translation import meaning
-from dockerspawner._start.attempt import StartAttempt
 from dockerspawner._start.cancelling import end
 
 # Seconds that a cancelled start waits for its cleanup.
 UNDO_CANCELLED = 10.0
 
 
-class StartFrame(LoggingConfigurable):
-    # Of the current start, or of the last one.
-    _attempt: StartAttempt
-
+class StartFrame(Core):
     async def _start_in_time(self) -> tuple[str, int]:
         """Run _start(), and fail before the hub's own timeout, whose message has no reason."""
         attempt = self._attempt
@@ -62,7 +57,7 @@ class StartFrame(LoggingConfigurable):
         # The cleanup of the previous start may remove its container, and needs the data of its volumes.
         self._attempt.known_id = self.object_id
         self._begin_volumes()
-        return await self._start(self._attempt.clock.ready_end)  # type: ignore[no-any-return]
+        return await self._start(self._attempt.clock.ready_end)
 
     async def _undo_failed_start(self, error: BaseException) -> BaseException:
         """Clean up after a failed or cancelled start (if slow, in the background); return the exception to raise."""
@@ -88,7 +83,7 @@ class StartFrame(LoggingConfigurable):
     async def _explained(self, error: Exception) -> Exception:
         """Call _explain(); if it fails, keep the original reason."""
         try:
-            return await self._explain(error)  # type: ignore[no-any-return]
+            return await self._explain(error)
         except Exception:
             self.log.exception("The full reason why %s did not start can't be determined", self.object_name)
         meant = meaning("start", error)

@@ -8,8 +8,8 @@ from typing import Any
 from docker.types import DeviceRequest
 from traitlets import Any as AnyTrait
 from traitlets import List, Unicode
-from traitlets.config import LoggingConfigurable
 
+from dockerspawner._core import Core
 from dockerspawner._errors.failures import failure, misconfigured
 from dockerspawner._records.database import servers_on_record, session_of
 
@@ -55,7 +55,7 @@ def device_request(gpus: str | int | Sequence[str]) -> DeviceRequest:
     return DeviceRequest(device_ids=list(gpus), capabilities=capabilities)
 
 
-class Gpus(LoggingConfigurable):
+class Gpus(Core):
     """Which GPUs a server has."""
 
     gpus = AnyTrait(

@@ -10,8 +10,8 @@ from typing import Any
 
 from jupyterhub.utils import maybe_future
 from traitlets import Bool, List, Unicode, Union
-from traitlets.config import LoggingConfigurable
 
+from dockerspawner._core import Core
 from dockerspawner._engine.client import perform
 from dockerspawner._errors.failures import failure
 from dockerspawner._errors.translation import EngineError, Unavailable
@@ -42,7 +42,7 @@ def needs_shell(command: Command) -> bool:
 OUTPUT_LINES = 200
 
 
-class PostStart(LoggingConfigurable):
+class PostStart(Core):
     post_start_cmd = Union(
         [Unicode(), List(Unicode()), Bool()],
         default_value=False,

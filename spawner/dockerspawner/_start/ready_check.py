@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 from jupyterhub.spawner import Spawner
 from jupyterhub.utils import fmt_ip_url, url_path_join
 from traitlets import CaselessStrEnum
-from traitlets.config import LoggingConfigurable
 
+from dockerspawner._core import Core
 from dockerspawner._errors.failures import failure, misconfigured
 from dockerspawner._networks.networking import is_own
 from dockerspawner._settings.deprecations import is_replaced
@@ -24,7 +24,7 @@ JUPYTERHUB, HTTP = "jupyterhub", "http"
 OTHER_ADDRESS = 10.0
 
 
-class ReadyCheck(LoggingConfigurable):
+class ReadyCheck(Core):
     """Readiness check: the user's own JupyterHub server answers, or, with "http", any HTTP server."""
 
     ready_check = CaselessStrEnum(

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from traitlets.config import LoggingConfigurable
-
+from dockerspawner._core import Core
 from dockerspawner._engine.watch import Watch, Word, watch_of
 from dockerspawner._errors.failures import Died
 from dockerspawner._errors.translation import EngineError, Gone, understood
@@ -16,7 +15,7 @@ from dockerspawner._records.database import save
 _PENDING_PAUSE = 0.05
 
 
-class Reporting(LoggingConfigurable):
+class Reporting(Core):
     """The server's part of the watch.
 
     A death is reported by poll_and_notify() at once, but never while the hub has something pending on this

@@ -6,8 +6,8 @@ import time
 from typing import Any
 
 from traitlets import CaselessStrEnum, Float, Integer, validate
-from traitlets.config import LoggingConfigurable
 
+from dockerspawner._core import Core
 from dockerspawner._engine.client import perform
 from dockerspawner._errors.failures import failure
 from dockerspawner._errors.translation import Conflict, Failed, Gone, Refused
@@ -18,7 +18,7 @@ from dockerspawner._start.paused import Sleeper, Sleepers
 TRIES = 3
 
 
-class Sleep(LoggingConfigurable):
+class Sleep(Core):
     """What a stop does to a server."""
 
     stop_action = CaselessStrEnum(
@@ -112,7 +112,7 @@ class Sleep(LoggingConfigurable):
     def _wants_fresh(self) -> bool:
         return bool(self.user_options.get("fresh"))
 
-    @validate("user_options")  # type: ignore[untyped-decorator]
+    @validate("user_options")
     def _keep_choice(self, proposal: Any) -> Any:
         """Who asks for a fresh start and nothing else wants what the last one had."""
         options = proposal.value

@@ -7,8 +7,8 @@ from typing import Any
 
 from jupyterhub.utils import maybe_future
 from traitlets import CaselessStrEnum
-from traitlets.config import LoggingConfigurable
 
+from dockerspawner._core import Core
 from dockerspawner._engine.client import perform
 from dockerspawner._errors.failures import failure
 from dockerspawner._errors.translation import EngineError, Gone, Refused
@@ -48,7 +48,7 @@ def staying(
     return None
 
 
-class Deletion(LoggingConfigurable):
+class Deletion(Core):
     """The end of a server that is deleted, and of its user.
 
     - Its containers go, kept and sleeping ones, too; that of a user with those of all servers.

@@ -10,8 +10,8 @@ from datetime import datetime, timezone
 from typing import Any
 
 from docker.types import Mount
-from traitlets.config import LoggingConfigurable
 
+from dockerspawner._core import Core
 from dockerspawner._engine import archive
 from dockerspawner._engine.client import perform
 from dockerspawner._errors.failures import misconfigured
@@ -119,7 +119,7 @@ def folder_helper(
     return spec
 
 
-class Folders(LoggingConfigurable):
+class Folders(Core):
     """Missing folders of the current start.
 
     - The spawner creates a `subpath` of a volume before the server's start; a user's own subpath has the server's uid.

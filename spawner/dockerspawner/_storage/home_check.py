@@ -6,8 +6,8 @@ import posixpath
 from typing import Any
 
 from traitlets import Unicode
-from traitlets.config import LoggingConfigurable
 
+from dockerspawner._core import Core
 from dockerspawner._engine.client import perform
 from dockerspawner._errors.failures import misconfigured
 from dockerspawner._records import ownership
@@ -16,7 +16,7 @@ from dockerspawner._records import ownership
 _homes: dict[tuple[str, str], str] = {}
 
 
-class HomeCheck(LoggingConfigurable):
+class HomeCheck(Core):
     """Fail a start whose server would lose the files in its user's HOME."""
 
     home_advice = Unicode(

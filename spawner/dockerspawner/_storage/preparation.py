@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 from docker.constants import DEFAULT_DOCKER_API_VERSION
 from docker.types import HostConfig, Mount
 from traitlets import TraitError, Unicode, validate
-from traitlets.config import LoggingConfigurable
 
+from dockerspawner._core import Core
 from dockerspawner._engine import archive
 from dockerspawner._engine.client import perform
 from dockerspawner._errors.failures import failure
@@ -79,7 +79,7 @@ def helper(
     }
 
 
-class NewVolumes(LoggingConfigurable):
+class NewVolumes(Core):
     """Volumes that the start under way has made.
 
     - One that the server can't write to is given to it, by a helper that runs once, before the server does.
@@ -120,13 +120,13 @@ class NewVolumes(LoggingConfigurable):
         state: dict[str, Any] = super().get_state()
         return state | {"unprepared": self._unprepared} if self._unprepared else state
 
-    @validate("volume_owner")  # type: ignore[untyped-decorator]
+    @validate("volume_owner")
     def _validate_volume_owner(self, proposal: Any) -> str:
         if proposal.value and not re.fullmatch(r"\d+(:\d+)?", proposal.value):
             raise TraitError(f"volume_owner takes a uid, or uid:gid in numbers, not {proposal.value!r}")
         return str(proposal.value)
 
-    @validate("skeleton")  # type: ignore[untyped-decorator]
+    @validate("skeleton")
     def _validate_skeleton(self, proposal: Any) -> str:
         if proposal.value and not proposal.value.startswith("/"):
             raise TraitError(f"skeleton takes an absolute path in the image, not {proposal.value!r}")

@@ -11,7 +11,7 @@ from typing import Any
 
 from jupyterhub.utils import url_escape_path
 from traitlets import TraitType
-from traitlets.config import LazyConfigValue
+from traitlets.config.loader import LazyConfigValue
 
 from dockerspawner._records import ownership
 from dockerspawner._settings.naming import dns_escape, legacy_escape

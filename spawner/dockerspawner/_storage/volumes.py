@@ -9,8 +9,8 @@ from typing import Any
 from docker.types import Mount
 from jupyterhub.traitlets import Callable as CallableTrait
 from traitlets import Dict, List
-from traitlets.config import LoggingConfigurable
 
+from dockerspawner._core import Core
 from dockerspawner._engine.client import described, perform
 from dockerspawner._errors.failures import misconfigured
 from dockerspawner._errors.translation import Conflict, EngineError, Refused, is_not_offered
@@ -151,7 +151,7 @@ def _recorded(mount: Mapping[str, Any]) -> str:
     return f"{volume}/{subpath}" if volume and subpath else volume
 
 
-class Volumes(LoggingConfigurable):
+class Volumes(Core):
     """What is mounted into a user's server."""
 
     volumes = Dict(

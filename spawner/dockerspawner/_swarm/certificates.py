@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from docker.types import Mount, SecretReference
-from traitlets.config import LoggingConfigurable
 
+from dockerspawner._core import SwarmCore
 from dockerspawner._engine.client import perform
 from dockerspawner._errors.translation import EngineError, Gone
 from dockerspawner._start.attempt import StartAttempt
@@ -19,7 +19,7 @@ from dockerspawner._start.certificates import FOLDER
 _NAME = 40
 
 
-class SwarmCerts(LoggingConfigurable):
+class SwarmCerts(SwarmCore):
     """Key, certificate and authorities of a server: secrets, which only its own task is given, in memory.
 
     They go with the service.

@@ -10,8 +10,8 @@ from typing import Any
 
 from docker.types import Mount
 from traitlets import CaselessStrEnum, Float, List, Unicode
-from traitlets.config import LoggingConfigurable
 
+from dockerspawner._core import SwarmCore
 from dockerspawner._engine.client import described, perform
 from dockerspawner._errors.failures import failure
 from dockerspawner._errors.translation import Conflict
@@ -48,7 +48,7 @@ def _is_shared(driver: Mapping[str, Any]) -> bool:
     return driver.get("Name", "local") != "local" or ("device" in options and options.get("type") != "tmpfs")
 
 
-class SwarmHomes(LoggingConfigurable):
+class SwarmHomes(SwarmCore):
     """Which node a server may be on, and when.
 
     - Files on one node are found again: the server is on that node, or the user is told why it can't be. So are those

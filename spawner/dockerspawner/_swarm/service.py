@@ -13,8 +13,8 @@ from docker.types import DriverConfig, Mount
 from jupyterhub.traitlets import Callable as CallableTrait
 from jupyterhub.utils import maybe_future
 from traitlets import Bool, Dict, Unicode, Union, validate
-from traitlets.config import LoggingConfigurable
 
+from dockerspawner._core import SwarmCore
 from dockerspawner._engine.client import described, perform
 from dockerspawner._errors.failures import failure, misconfigured
 from dockerspawner._errors.masking import sentence
@@ -45,7 +45,7 @@ def _extra(of: str) -> Union:
     )
 
 
-class Service(LoggingConfigurable):
+class Service(SwarmCore):
     """Settings of the service, and the calls that make, inspect and remove it.
 
     A server is a service of one task, which the swarm never starts again. It has no state of its own: it goes with
@@ -84,7 +84,7 @@ class Service(LoggingConfigurable):
         "gpu", config=True, help="Generic resource of the nodes of which a server takes as many as `gpus` says."
     )
 
-    @validate("remove")  # type: ignore[untyped-decorator]
+    @validate("remove")
     def _always_remove(self, proposal: Any) -> bool:
         return True
 
@@ -104,7 +104,7 @@ class Service(LoggingConfigurable):
         networks: dict[str, Any] = network_settings["Networks"]
         if self.network_name not in networks and networks:
             return str(next(iter(networks.values()))["IPAddress"])
-        return super().get_network_ip(network_settings)  # type: ignore[no-any-return]
+        return super().get_network_ip(network_settings)
 
     @property
     def service_id(self) -> str:
@@ -112,7 +112,7 @@ class Service(LoggingConfigurable):
 
     @property
     def service_name(self) -> str:
-        return self.object_name  # type: ignore[no-any-return]
+        return self.object_name
 
     def _overrides(self, name: str) -> bool:
         return name in vars(self) or getattr(type(self), name) is not getattr(Service, name)
@@ -125,7 +125,7 @@ class Service(LoggingConfigurable):
 
     async def _image_command(self) -> list[str]:
         try:
-            return await super()._image_command()  # type: ignore[no-any-return]
+            return await super()._image_command()
         except Gone:
             raise failure(
                 f"The command of image {self.image} is not known: the manager does not have the image. "

@@ -78,7 +78,7 @@ def test_the_log_outlives_the_gate_and_names_what_was_created(running: Kit) -> N
     running.compose("up", "--detach", "--wait", "--force-recreate", "--no-deps", "gate")
     gate = running.container("gate")
     assert gate.id != before
-    log = gate.exec_run(["cat", "/var/log/gate/refused.jsonl", "/var/log/gate/orders.jsonl"]).output.decode()
+    log = gate.exec_run(["cat", "/var/log/gate/refused.jsonl", "/var/log/gate/created.jsonl"]).output.decode()
     notes = [json.loads(line) for line in log.splitlines()]
     assert [note for note in notes if note["gate"] == "refused" and "-evil" in note["path"]]
     made = [note for note in notes if note["gate"] == "done" and note["path"].endswith("-evil")][-1]

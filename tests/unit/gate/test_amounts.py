@@ -195,6 +195,25 @@ def test_a_log_that_has_an_end(log: Any) -> None:
     made(Limits(), LogConfig=log)
 
 
+@pytest.mark.parametrize("is_null", [True, False])
+def test_a_log_of_which_nothing_is_said_has_an_end(is_null: bool) -> None:
+    """By the engine's default it may have none, or go to another machine."""
+    given = server()
+    del given["HostConfig"]["LogConfig"]
+    body = checks.container(
+        ALLOWED, given | {"HostConfig": {**given["HostConfig"], **({"LogConfig": None} if is_null else {})}}
+    ).body
+    assert body["HostConfig"]["LogConfig"] == {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "2"}}
+
+
+def test_a_services_log_of_which_nothing_is_said_has_an_end() -> None:
+    body = checks.service(ALLOWED, service(TaskTemplate__LogDriver=None)).body
+    assert body["TaskTemplate"]["LogDriver"] == {
+        "Name": "json-file",
+        "Options": {"max-size": "10m", "max-file": "2"},
+    }
+
+
 @pytest.mark.parametrize(
     "ulimits",
     [

@@ -169,17 +169,28 @@ def test_the_files_outlive_the_gate_and_have_a_limited_size(tmp_path: Path, monk
     monkeypatch.setattr(audit, "FILES", dict.fromkeys(audit.FILES, (1000, 2)))
     for _ in range(2):
         log = Audit(io.StringIO(), tmp_path)
-        log.note("done", "POST", "/create", 201)
+        log.note("done", "POST", "/create?name=x", 201)
         log.note("done", "GET", "/archive", 200)
         log.close()
-    assert [line["path"] for line in read(tmp_path, "orders")] == ["/create"] * 2
+    assert [line["path"] for line in read(tmp_path, "created")] == ["/create?name=x"] * 2
     log = Audit(io.StringIO(), tmp_path, clock=Clock())
     for number in range(10 * MOST):
         log.note("refused", "POST", f"/{number}", 403, "why")
         log.note("done", "GET", f"/{number}", 200)
+        log.note("done", "POST", f"/{number}/start", 204)
+        log.note("done", "POST", f"/create?name={number}", 409)
     log.close()
-    assert len(read(tmp_path, "orders")) == 2, "a flood of refusals and reads leaves what was ordered"
-    assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 3 * 3 * 1000
+    assert len(read(tmp_path, "created")) == 2, "a flood of other calls leaves what was created"
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 4 * 3 * 1000
+
+
+async def test_calls_by_which_nothing_happens_are_counted(gate: Gate) -> None:
+    """Such as a stop of what has stopped: a flood of them would push out what has happened."""
+    gate.engine.gone.add(f"/containers/{OURS}/stop")
+    for _ in range(20):
+        assert (await gate.send("POST", f"/containers/{OURS}/stop"))[0] == 404
+    assert (await gate.send("POST", f"/containers/{OURS}/start"))[0] == 204
+    assert [note["status"] for note in gate.notes()] == [404, 204]
 
 
 def test_a_folder_that_can_not_be_written_does_not_stop_the_gate(

@@ -146,6 +146,13 @@ BODIES: dict[str, Any] = {
     "writing where only reading is allowed": host(Binds=["/srv/manual:/d"]),
     "writing by a mode": host(Binds=["/srv/manual:/d:rw"]),
     "writing by a mount": mount(Type="bind", Source="/srv/manual"),
+    "writing to what the host mounts later": host(Binds=["/srv/manual:/d:ro,rslave"]),
+    "writing to what the host mounts later, by a mount": mount(
+        Type="bind", Source="/srv/manual", ReadOnly=True, BindOptions={"Propagation": "slave"}
+    ),
+    "a path for reading that is half private": host(Binds=["/srv/manual:/d:ro,private"]),
+    "a network by the way to another thing": host(NetworkMode="../volumes/kit-home-ada"),
+    "a network with a query": host(NetworkMode="kit_users?verbose=1"),
     "below a path for reading": host(Binds=["/srv/manual/link:/d:ro"]),
     "a volume without labels that begins with a user's text": host(Binds=["postgres-work:/d"]),
     "such a volume by a mount": mount(Source="postgres-work"),

@@ -105,12 +105,22 @@ async def test_an_order(gate: Gate, method: str, path: str, body: Any) -> None:
     assert not gate.engine.orders
 
 
-@pytest.mark.parametrize("version", ["v1.41", "v1.43"])
-async def test_a_service_by_a_version_that_leaves_out_its_limits(gate: Gate, version: str) -> None:
-    status, _ = await gate.send("POST", f"/{version}/services/create", service())
-    assert status == 403
-    assert "1.44" in gate.notes()[0]["why"]
+@pytest.mark.parametrize("version", ["v1.12", "v1.41", "v1.43", "v1.043", "v2", "v1.44/v1.43"])
+async def test_a_version_that_makes_less_of_a_body_is_refused(gate: Gate, version: str) -> None:
+    """By earlier ones services have no limits, and file systems below a read-only bind stay writable."""
+    for path, body in (("services/create", service()), ("containers/create?name=kit-ada", server())):
+        status, _ = await gate.send("POST", f"/{version}/{path}", body)
+        assert status == 403
+        assert "1.44" in gate.notes()[-1]["why"]
     assert not gate.engine.seen
+
+
+@pytest.mark.parametrize("path", ["containers/create", f"containers/{OURS}/rename"])
+async def test_a_name_that_would_fill_the_log_is_refused(gate: Gate, path: str) -> None:
+    status, _ = await gate.send("POST", f"/{path}?name=kit-{'x' * 201}", server() if "create" in path else None)
+    assert status == 403
+    assert len(gate.notes()[0]["why"]) <= 300
+    assert not gate.engine.orders
 
 
 @pytest.mark.parametrize("container", [OURS, "kit-ada", HELPER, HUB, "kit-hub-1", "gone", "c5" * 32])

@@ -334,8 +334,12 @@ class TestWeakPassword:
         {"BIND_ADDR": "192.168.1.7"},
         {"PUBLIC_URL": "http://hub.example.org"},
         {"PUBLIC_URL": "https://hub.example.org"},
+        {"PROXIES_IN_FRONT": "1"},
     )
-    WEAK = ("12345678", "Password1!", "qwertyuiop", "aaaaaaaaaaaa", "abcabcabcabc", "20240101", "P@ssw0rd", "dockyard1")
+    WEAK = (
+        "12345678", "Password1!", "qwertyuiop", "aaaaaaaaaaaa", "abcabcabcabc", "20240101", "P@ssw0rd", "dockyard1",
+        "a1b2c3d4", "q1w2e3r4", "Sommer2024", "Monday1!", "october2024", "fuckyou1", "Campus2025", "opensesame",
+    )  # fmt: skip
 
     @pytest.mark.parametrize("others", OTHERS, ids=str)
     def test_it_is_refused_where_other_machines_reach_the_hub(

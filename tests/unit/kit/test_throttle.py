@@ -119,6 +119,9 @@ def test_throttle_its_memory_is_bounded(limits: Clocked, monkeypatch: pytest.Mon
         ("2001:db8:0:1:aaaa::1", 0, "2001:db8:0:1::/64"),
         ("2001:db8:0:1:bbbb::2", 0, "2001:db8:0:1::/64"),
         ("fe80::1%eth0", 0, "fe80::/64"),
+        ("203.0.113.9, 192.0.2.1:50123", 0, "192.0.2.1"),
+        ("[2001:db8:0:1::2]:50123, 172.20.0.3", 1, "2001:db8:0:1::/64"),
+        ("192.0.2.1:x", 0, "10.0.0.9"),
         ("not an address", 0, "10.0.0.9"),
         ("203.0.113.9, x\ny", 0, "10.0.0.9"),
         ("", 0, "10.0.0.9"),
@@ -300,4 +303,25 @@ async def test_sign_in_a_password_that_is_not_ascii_is_wrong() -> None:
 async def test_sign_in_a_crowd_that_waits_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     made = authenticator()
     made._waiting = throttle.WAITING
+    for _ in range(5):
+        assert await sign_in(made, handler()) is None
     assert (await sign_in(made, handler(), password=PASSWORD)).status_code == 429
+
+
+async def test_sign_in_a_crowd_that_waits_keeps_no_user_out() -> None:
+    """An attacker with a few addresses makes it. Neither a new user waits, nor one whose account is guessed at."""
+    made = authenticator()
+    for number in range(100):
+        made._throttle.admit("ann", f"198.51.100.{number}")
+    made._waiting = throttle.WAITING
+    for name in ("ann", "ben"):
+        assert (await sign_in(made, handler(), name, PASSWORD))["name"] == name
+
+
+def test_throttle_cookies_that_were_collected_are_no_way_around_the_address(limits: Clocked) -> None:
+    """Each browser has guesses of its own; whoever has known an earlier password may have many cookies."""
+    waits = [limits.admit("ann", "192.0.2.1", f"browser {number}") for number in range(1000)]
+    assert len([wait for wait in waits if wait <= PATIENCE]) == 110
+    # Those guesses do not keep out others at that address.
+    assert limits.admit("ben", "192.0.2.1") == 0.0
+    assert limits.admit("ann", "192.0.2.2", "browser 1000") == 0.0
