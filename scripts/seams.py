@@ -55,6 +55,8 @@ class Seams:
     writers: dict[str, set[str]]
     # (module, object, attribute) of assignments through another object.
     outside: set[tuple[str, str, str]]
+    # (module, name) of private names that a collaborator takes from the spawner it works for.
+    through_server: set[tuple[str, str]]
     # Names that the core declares though no class takes them.
     unused: set[str]
     # Methods that more than one class defines and calls on with super(), so that the order of bases matters.
@@ -156,8 +158,10 @@ def seams(package: Path = PACKAGE) -> Seams:
         ]
         if not chained[name]:
             del chained[name]
-    unused = declared - set().union(*undeclared.values(), chained)
-    return Seams(owners, dict(taken), dict(undeclared), dict(writers), outside, unused, dict(chained))
+    reached = {(module, name) for module, tree in trees.items() for name in _taken_of_server(tree)}
+    unused = declared - set().union(*undeclared.values(), chained) - {name for _, name in reached}
+    private = {(module, name) for module, name in reached if name.startswith("_")}
+    return Seams(owners, dict(taken), dict(undeclared), dict(writers), outside, private, unused, dict(chained))
 
 
 def _owner(name: str, classes: list[Class]) -> Class | None:
@@ -190,6 +194,15 @@ def _read(node: ast.ClassDef, module: str) -> Class:
             (one.assigned if attribute[0] in ("setattr", "delattr") else one.used).add(attribute[2])
     one.used |= one.assigned
     return one
+
+
+def _taken_of_server(tree: ast.Module) -> Iterator[str]:
+    """List the attributes of `server` and of `self._server`: the spawner that a collaborator works for."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            match node.value:
+                case ast.Name(id="server") | ast.Attribute(value=ast.Name(id="self"), attr="_server"):
+                    yield node.attr
 
 
 def _is_super(node: ast.AST) -> bool:
@@ -253,6 +266,7 @@ def print_seams(found: Seams, names: bool) -> None:
     print(f"{len(found.undeclared):4} pairs of classes with such names, {len(mutual)} of them mutual")
     print(f"{len(found.two_writers):4} variables that more than one module assigns")
     print(f"{len(found.outside):4} attributes that are assigned through another object")
+    print(f"{len(found.through_server):4} private names that a collaborator takes from its spawner")
     print(f"{len(found.chained):4} methods that call super() across mixins, so that the order of bases matters")
     if not names:
         return
@@ -270,6 +284,9 @@ def print_seams(found: Seams, names: bool) -> None:
     print("\nAttributes that are assigned through another object")
     for module, owner, attribute in sorted(found.outside):
         print(f"  {module}: {owner}.{attribute}")
+    print("\nPrivate names that a collaborator takes from its spawner")
+    for module, name in sorted(found.through_server):
+        print(f"  {module}: {name}")
     print("\nMethods that call super() across mixins")
     for name, where_called in sorted(found.chained.items()):
         print(f"  {name}: {' '.join(where_called)}")

@@ -7,21 +7,22 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+from docker.types import Mount
 from jupyterhub.utils import fmt_ip_url, maybe_future
 
 from dockerspawner._compat import OldNames, old_name
 from dockerspawner._core import Spawner
 from dockerspawner._engine import metrics
-from dockerspawner._engine.client import EngineAccess, impatient, perform
-from dockerspawner._errors.failures import Died, explain, failure
-from dockerspawner._errors.masking import excerpt, secrets_of, sentence
+from dockerspawner._engine.client import EngineAccess, impatient
+from dockerspawner._engine.watch import Watch, watch_of
+from dockerspawner._errors.failures import Died
+from dockerspawner._errors.masking import sentence
 from dockerspawner._errors.translation import (
     EngineError,
     Gone,
     NoSuchImage,
     Refused,
     Unavailable,
-    meaning_outside,
     understood,
 )
 from dockerspawner._images.images import Images
@@ -37,27 +38,27 @@ from dockerspawner._records.volume_history import VolumeHistory
 from dockerspawner._settings.deprecations import Deprecations, takes
 from dockerspawner._settings.limits import Limits
 from dockerspawner._settings.naming import Naming
-from dockerspawner._settings.operator_code import blame, operator_code
+from dockerspawner._settings.operator_code import operator_code
 from dockerspawner._start.adoption import Leftovers
 from dockerspawner._start.attempt import StartAttempt
-from dockerspawner._start.capabilities import lacks_capabilities
+from dockerspawner._start.cancelling import end
 from dockerspawner._start.certificates import Certs
 from dockerspawner._start.container import Container
-from dockerspawner._start.frame import StartFrame
-from dockerspawner._start.gpus import Gpus
-from dockerspawner._start.post_start import PostStart
+from dockerspawner._start.failures import Failures
+from dockerspawner._start.gpus import Gpus, GpuSettings
+from dockerspawner._start.post_start import PostStart, PostStartSettings
 from dockerspawner._start.progress import Event, Story
-from dockerspawner._start.ready_check import ReadyCheck
+from dockerspawner._start.ready_check import ReadyCheck, ReadySettings
 from dockerspawner._start.reporting import Reporting
-from dockerspawner._start.sleep import Sleep
+from dockerspawner._start.sleep import Sleep, SleepSettings
 from dockerspawner._storage.deletion import Deletion
 from dockerspawner._storage.folders import Folders
 from dockerspawner._storage.home_check import HomeCheck
 from dockerspawner._storage.preparation import NewVolumes
 from dockerspawner._storage.volumes import Volumes
 
-# Log entries to request: a traceback of a hundred lines is shown as one line.
-LOG_ENTRIES = 150
+# Seconds that a cancelled start waits for its cleanup.
+UNDO_CANCELLED = 10.0
 SLOW_START = 10.0
 CHECK_EVERY = 0.5
 
@@ -66,22 +67,19 @@ class DockerSpawner(
     OldNames,
     Deprecations,
     Deletion,
-    Sleep,
+    SleepSettings,
     LinkLocal,
     Isolation,
     HostNetwork,
     Leftovers,
     HomeCheck,
-    StartFrame,
-    Reporting,
-    ReadyCheck,
-    PostStart,
-    Certs,
+    ReadySettings,
+    PostStartSettings,
     Folders,
     Container,
     Instance,
     Limits,
-    Gpus,
+    GpuSettings,
     Profiles,
     Images,
     Overrides,
@@ -101,14 +99,33 @@ class DockerSpawner(
     - A third-party container is never changed.
     """
 
+    # What is different on a swarm.
+    _failures_type = Failures
+    _certs_type = Certs
+
     _engine_silent = False
     # The container whose end is in the log already.
     _end_told = ""
+
+    # How the last server has ended by itself, such as "ran out of memory"; empty since there is another, or where it
+    # was stopped. For pages of a hub.
+    last_end = ""
 
     def __init__(self, **kwargs: Any) -> None:
         self._story = Story()
         self._attempt = StartAttempt()
         super().__init__(**kwargs)
+        self._build()
+
+    def _build(self) -> None:
+        """Construct what the spawner is made of, each part with those that it needs."""
+        self._failures = self._failures_type(self)
+        self._reporting = Reporting(self)
+        self._certs = self._certs_type(self)
+        self._gpus = Gpus(self, lambda: bool(self._sleep.paused_at))
+        self._sleep = Sleep(self, self._gpus)
+        self._ready = ReadyCheck(self, self._certs, self._failures)
+        self._post_start = PostStart(self, self._reporting, self._failures)
 
     def _env_keep_default(self) -> list[str]:
         return []
@@ -131,12 +148,18 @@ class DockerSpawner(
             self.object_name = state["object_name"]
         self._known_name = self.object_name
         self._history = VolumeHistory.of(state)
+        self.last_end = state.get("last_end") or ""
+        for part in (self._gpus, self._sleep):
+            part.load(state)
 
     def get_state(self) -> dict[str, Any]:
         state: dict[str, Any] = super().get_state()
         if self.object_id:
             state |= {"object_id": self.object_id, "object_name": self.object_name}
-        return state | self._history.as_state()
+        if self.last_end:
+            state["last_end"] = self.last_end
+        state |= self._history.as_state() | self._gpus.kept() | self._sleep.kept()
+        return state
 
     def clear_state(self) -> None:
         """Forget the last start, but not the container and the volumes that are kept for the next one."""
@@ -158,16 +181,16 @@ class DockerSpawner(
         self._begin_story()
         self.last_end = ""
         try:
-            address = await self._start_in_time()
+            address = await self._start_in_time(attempt)
             self._known_name = self.object_name
-            self._forget_fresh()
+            self._sleep.forget_fresh()
             await self._forget_volumes()
             if self.will_resume:
                 # Those of containers that were replaced.
                 forget_tokens(self, but=self.api_token)
             return address
         except (Exception, asyncio.CancelledError) as error:
-            failed = await self._undo_failed_start(error)
+            failed = await self._undo_failed_start(attempt, error)
             if failed is error:
                 raise
             raise failed from error
@@ -183,21 +206,21 @@ class DockerSpawner(
             self._rendered_name()
         self._more_networks()
 
-    async def _start(self, deadline: float) -> tuple[str, int]:
+    async def _start(self, attempt: StartAttempt) -> tuple[str, int]:
         await self._take_profile()
         self._check_settings()
-        self._check_sleep()
+        self._sleep.check()
         await self._have_image()
         await self._pin_limits()
         while True:
             await self._have_running()
             try:
-                return await self._when_ready(deadline)
+                return await self._when_ready(attempt)
             except Died as died:
                 if not await self._lost_port(died):
                     raise
             await understood("remove_container", self.remove_object())
-            self.object_id, self._attempt.creating = "", None
+            self.object_id, attempt.creating = "", None
 
     async def _have_running(self) -> None:
         try:
@@ -209,15 +232,15 @@ class DockerSpawner(
             await self._pull()
             await self._create_and_start()
 
-    async def _when_ready(self, deadline: float) -> tuple[str, int]:
-        started, self._attempt.stage = time.monotonic(), 3
+    async def _when_ready(self, attempt: StartAttempt) -> tuple[str, int]:
+        started, attempt.stage, deadline = time.monotonic(), 3, attempt.clock.ready_end
         host, port = await maybe_future(self.get_ip_and_port())
         if self.post_start_cmd:
             self._report_progress(79, "Preparing the server with post_start_cmd")
-            await self._run_post_start(deadline)
+            await self._post_start.run(deadline)
         self._report_progress(80, "Waiting for the server to answer")
         with metrics.phase("ready"):
-            await self._until_ready(host, port, started, deadline)
+            await self._ready.wait(host, port, started, deadline, self._monitor_startup)
         await self._allow_restarts()
         self.log.info("%s answers at %s port %s", self.object_name, host, port)
         return host, port
@@ -241,7 +264,7 @@ class DockerSpawner(
             with metrics.phase("start"):
                 await understood("start", self.start_object())
 
-    async def _watch_over(self) -> None:
+    async def _monitor_startup(self) -> None:
         """Raise Died when the server has ended; tell once that it takes its time."""
         slow = time.monotonic() + SLOW_START
         ended = self._attempt.ended
@@ -256,69 +279,85 @@ class DockerSpawner(
                     continue
             ended.clear()
             try:
-                self._fail_if_dead(await self._existing())
+                self._reporting.fail_if_dead(await self._existing())
             except Unavailable:
                 self.log.debug("State of %s is unknown: the Docker engine does not answer", self.object_name)
 
-    # Failures
+    async def post_start_exec(self) -> None:
+        """Run post_start_cmd in the container; log stdout as debug and stderr as warning."""
+        await self._post_start.execute()
 
-    async def _explain(self, error: Exception) -> Exception:
-        """A failure of start(), with a sentence that its user can understand."""
-        meant = meaning_outside("start", error)
-        if isinstance(meant, Died):
-            blamed = await self._in_time(self._not_writable(), "")
-            said, details = sentence(meant, self._secrets()), await self._details()
-            blamed += await self._in_time(self._blame_capabilities(details), "")
-            return failure(f"The server {said}.{blamed}", reason=meant.reason, details=details)
-        if isinstance(meant, EngineError):
-            self.log.error("%s can't be started: %s", self.object_name, sentence(meant, self._secrets()))
-            return explain(meant, self._secrets())  # type: ignore[no-any-return]
-        # Other exceptions may have a message for the user.
-        if isinstance(error, OSError | asyncio.TimeoutError):
-            return blame(f"code of {type(self).__name__}", error, self.log)
-        return error
-
-    async def _blame_capabilities(self, log: str) -> str:
-        """Return a sentence if the server runs as root, and its log shows that it lacks root's capabilities."""
-        container = await self._inspect(self.container_id)
-        if container is None or not lacks_capabilities(container, log):
-            return ""
-        self.log.error(
-            "%s runs as root (user in extra_create_kwargs, or of image %s), and its settings drop all capabilities "
-            "(cap_drop in extra_host_config). Its start script can't change accounts, owners or its user. Remove the "
-            "user root, NB_UID and NB_GID: images of Jupyter's docker-stacks then start as their own user, uid 1000.",
-            self.object_name,
-            self.image,
-        )
-        return (
-            " It runs as root without root's capabilities (cap_drop), so its start script can't change accounts or "
-            "owners of files. Ask an administrator to start the image as its own user."
-        )
-
-    async def _last_words(self) -> str:
-        """Return the end of the container's log, limited and without secrets; empty if there is no log."""
+    async def _start_in_time(self, attempt: StartAttempt) -> tuple[str, int]:
+        """Run _start(), and fail before the hub's own timeout, whose message has no reason."""
+        starting = asyncio.ensure_future(self._start_after_undoing(attempt))
         try:
-            log: bytes = await perform(self.docker, "logs", self.object_id, tail=LOG_ENTRIES)
-        except EngineError as error:
-            return f"(its log can't be read: {sentence(error)})"
-        return await self._end_of_log(log)
+            await asyncio.wait({starting}, timeout=attempt.clock.queue_end - time.monotonic())
+            if not starting.done() and not attempt.is_queueing:
+                await asyncio.wait({starting}, timeout=attempt.clock.end - time.monotonic())
+            if starting.done():
+                return starting.result()
+            raise self._failures.out_of_time(attempt)
+        finally:
+            await end([starting])
 
-    async def _end_of_log(self, log: bytes) -> str:
-        """Return the end of a log for users, with tracebacks shortened; write the unshortened end to the hub's log."""
-        shown = await self._excerpt(log, tail=LOG_ENTRIES, condense=True)
-        whole = await self._excerpt(log, tail=LOG_ENTRIES)
-        if whole != shown:
-            self.log.info("The log of %s ends with:\n%s", self.object_name, whole)
-        return shown
+    async def _start_after_undoing(self, attempt: StartAttempt) -> tuple[str, int]:
+        if self._is_undoing:
+            self._report_progress(0, "Cleaning up after the previous start")
+            await self._until_undone()
+        # The cleanup of the previous start may remove its container, and needs the data of its volumes.
+        attempt.known_id = self.object_id or ""
+        self._begin_volumes()
+        return await self._start(attempt)
 
-    async def _excerpt(self, text: bytes, **limits: Any) -> str:
-        """Return the end of a process's output, for users and logs."""
-        # In a thread: the process may print the most expensive text.
-        return await asyncio.to_thread(excerpt, text, self._secrets(), **limits)
+    async def _undo_failed_start(self, attempt: StartAttempt, error: BaseException) -> BaseException:
+        """Clean up after a failed or cancelled start (if slow, in the background); return the exception to raise."""
+        failed = error
+        try:
+            if isinstance(error, Exception):
+                # Before the removal of the container, which deletes its log.
+                failed = await self._failures.explained(error)
+            elif attempt.clock.over <= time.monotonic():
+                # On a busy machine, the hub's timeout can come first.
+                failed = self._failures.out_of_time(attempt)
+            else:
+                self.log.warning("The start of %s was cancelled", self.object_name)
+        finally:
+            metrics.failed(failed)
+            attempt.is_queueing = False
+            seconds = attempt.clock.undoing() if isinstance(error, Exception) else UNDO_CANCELLED
+            await self._undo_start(attempt, seconds)
+        self._story.end(getattr(failed, "jupyterhub_message", ""))
+        return failed
 
-    def _secrets(self) -> set[str]:
-        """Return the values that no message or log may contain."""
-        return secrets_of({**self._attempt.environment, "JUPYTERHUB_API_TOKEN": self.api_token})
+    # Parts
+
+    @property
+    def scheme(self) -> str:
+        return "https" if self.internal_ssl else "http"
+
+    async def create_certs(self) -> dict[str, str]:
+        paths: dict[str, str] = await maybe_future(super().create_certs())
+        self._certs.note_created(paths)
+        return paths
+
+    async def move_certs(self, paths: dict[str, str]) -> dict[str, str]:
+        """Where key, certificate and authorities will be in the container; start() puts them there."""
+        return self._certs.move(paths)
+
+    @property
+    def mount_binds(self) -> list[Mount]:
+        return [*super().mount_binds, *self._certs.mounts()]
+
+    @property
+    def _watch(self) -> Watch:
+        watch: Watch = watch_of(self.engine, self.instance, self.log)
+        return watch
+
+    def _listen(self) -> None:
+        """Hear of the container in use, of the hub's own container, and of paused servers that expire."""
+        self._reporting.listen()
+        self._observe_attachments()
+        self._sleep.keep_limits()
 
     # Progress
 
@@ -345,7 +384,7 @@ class DockerSpawner(
         """None while it runs, is starting, or nobody can tell; else its exit code, 0 where it is gone."""
         if self._attempt.is_running:
             return None
-        if not self.object_id or self._paused_at or self._is_undoing:
+        if not self.object_id or self._sleep.paused_at or self._is_undoing:
             return 0
         await self._recall_profile()
         self._listen()
@@ -362,11 +401,11 @@ class DockerSpawner(
         self._engine_silent = False
         if container is not None and container["State"]["Running"]:
             return None
-        end = Died(0) if container is None else self._death(container)
+        end = Died(0) if container is None else self._reporting.death(container)
         if self._end_told != self.object_id:
             self._end_told, self.last_end = (
                 self.object_id,
-                "is gone" if container is None else sentence(end, self._secrets()),
+                "is gone" if container is None else sentence(end, self._failures.secrets()),
             )
             self.log.warning("The server in %s %s", self.object_name, self.last_end)
         return end.exit_code
@@ -419,7 +458,7 @@ class DockerSpawner(
         self.log.info("Stopping %s", self.object_name)
         self._watch.ignore(self.object_id)
         try:
-            if not now and await self._fall_asleep():
+            if not now and await self._sleep.pause():
                 return
             await understood("stop", self.stop_object(**(takes(self.stop_object, timeout=0) if now else {})))
             self._watch.stopped(self.object_id)
@@ -449,7 +488,7 @@ class DockerSpawner(
         if self.object_id and self.remove:
             await understood("remove_container", self.remove_object())
             self.object_id = ""
-        self._give_gpus_back()
+        self._gpus.give_back()
         await self._leave_network()
 
 

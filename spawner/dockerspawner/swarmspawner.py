@@ -8,19 +8,19 @@ from typing import Any
 
 from dockerspawner._compat import old_name
 from dockerspawner._core import SwarmCore
-from dockerspawner._engine.client import perform
 from dockerspawner._engine.watch import watch_of
 from dockerspawner._errors.failures import failure
 from dockerspawner._errors.masking import sentence
-from dockerspawner._errors.translation import EngineError, Gone, translating
+from dockerspawner._errors.translation import Gone
 from dockerspawner._networks.isolation import PER_USER
 from dockerspawner._records.volume_history import VolumeHistory
 from dockerspawner._swarm.certificates import SwarmCerts
+from dockerspawner._swarm.failures import SwarmFailures
 from dockerspawner._swarm.homes import SwarmHomes
 from dockerspawner._swarm.service import Service
 from dockerspawner._swarm.tasks import Task
 from dockerspawner._swarm.watch import SwarmWatch
-from dockerspawner.dockerspawner import LOG_ENTRIES, SLOW_START, DockerSpawner
+from dockerspawner.dockerspawner import SLOW_START, DockerSpawner
 from dockerspawner.systemuserspawner import SystemUser
 
 # Seconds for which a task that no node can take is left to the swarm.
@@ -89,7 +89,7 @@ class NotForSwarms(SwarmCore):
         return ""
 
 
-class SwarmSpawner(NotForSwarms, SwarmCerts, SwarmHomes, Service, DockerSpawner):
+class SwarmSpawner(NotForSwarms, SwarmHomes, Service, DockerSpawner):
     """A user's server as a service of a Docker Swarm, on whatever node the swarm chooses.
 
     As DockerSpawner, and:
@@ -97,6 +97,9 @@ class SwarmSpawner(NotForSwarms, SwarmCerts, SwarmHomes, Service, DockerSpawner)
     - What no node can take, or a node refuses, fails within seconds in the swarm's own words, and leaves no service.
     - A server whose node is lost is shown stopped; where it may start again, see SwarmHomes.
     """
+
+    _failures_type = SwarmFailures
+    _certs_type = SwarmCerts
 
     # A task may take long to end.
     _undo_within = 0.5
@@ -147,7 +150,7 @@ class SwarmSpawner(NotForSwarms, SwarmCerts, SwarmHomes, Service, DockerSpawner)
     def _no_node(self, task: Task) -> Exception:
         where = f" (the user's files are on node {self._home_node['name']})" if self._wanted_node() else ""
         return failure(
-            f"No node of the swarm can take the server{where}: {sentence(task.error, self._secrets())}.",
+            f"No node of the swarm can take the server{where}: {sentence(task.error, self._failures.secrets())}.",
             reason="unschedulable",
         )
 
@@ -157,7 +160,7 @@ class SwarmSpawner(NotForSwarms, SwarmCerts, SwarmHomes, Service, DockerSpawner)
         except Gone:
             raise failure("The server's service was removed while it started.", reason="removed") from None
 
-    async def _watch_over(self) -> None:
+    async def _monitor_startup(self) -> None:
         slow = time.monotonic() + SLOW_START
         while True:
             task = await self._look()
@@ -167,18 +170,6 @@ class SwarmSpawner(NotForSwarms, SwarmCerts, SwarmHomes, Service, DockerSpawner)
                 self._report_progress(85, "The server is running, but takes its time to answer")
                 slow = float("inf")
             await asyncio.sleep(0.15)
-
-    async def _last_words(self) -> str:
-        try:
-            log = await asyncio.wait_for(self._log_of_task(), LOG_TIMEOUT)
-        except (EngineError, asyncio.TimeoutError) as error:
-            return f"(its log can't be read: {sentence(error) or 'its node does not send it'})"
-        return await self._end_of_log(log)
-
-    async def _log_of_task(self) -> bytes:
-        asked = {"stdout": True, "stderr": True, "tail": LOG_ENTRIES, "is_tty": False}
-        lines = await perform(self.docker, "service_logs", self.object_id, **asked)
-        return await translating("service_logs", asyncio.to_thread(b"".join, lines))
 
 
 class SwarmSystemUserSpawner(SystemUser, SwarmSpawner):

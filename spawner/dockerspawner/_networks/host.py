@@ -217,7 +217,7 @@ class HostNetwork(Core):
         if not self._host_port or self._attempt.resumed or len(self._attempt.lost_ports) >= PORT_RETRIES:
             return False
         is_lost = await in_use(self._published_on(), self._host_port, self.ip)
-        if not is_lost and not _IN_USE.search(await self._details()):
+        if not is_lost and not _IN_USE.search(await self._failures.details()):
             return False
         self.log.warning("%s %s: another process took port %i of the host", self.object_name, died, self._host_port)
         self._attempt.lost_ports |= {self._host_port}

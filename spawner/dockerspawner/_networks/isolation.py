@@ -201,15 +201,14 @@ class Isolation(Core):
         if self._own_network:
             await self._networks.attachments.attach(self._own_network)
 
-    def _listen(self) -> None:
-        super()._listen()
+    def _observe_attachments(self) -> None:
         if self._own_network and self.object_id:
             # Before the watch lists for the first time: else it would do so twice.
             self._observe()
 
     async def _leave_network(self) -> None:
         """The network goes with the container; from that of one that is kept hub and proxy go, unless it sleeps."""
-        if not self._own_network or self._paused_at:
+        if not self._own_network or self._sleep.paused_at:
             return
         if not self.object_id:
             await self._drop_network()

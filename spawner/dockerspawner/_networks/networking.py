@@ -224,7 +224,7 @@ class Networking(Core):
         if self.use_internal_hostname and not self._host_port:
             return self.internal_hostname, self.port
         container = await self._described()
-        self._fail_if_dead(container)
+        self._reporting.fail_if_dead(container)
         if container["HostConfig"]["NetworkMode"] == "host":
             return self._published_on(), self._host_port or self.port
         if self.use_internal_ip or self._own_network:

@@ -247,7 +247,7 @@ class Profiles(Core):
             form = profile_form.form(open_profiles, self._last_options()) if open_profiles else ""
         else:
             form = await maybe_future(self._default_options_form())
-        return form + profile_form.fresh() if form and self._paused_at else form
+        return form + profile_form.fresh() if form and self._sleep.paused_at else form
 
     def _last_options(self) -> Mapping[str, Any]:
         """What was chosen the last time, also where it was refused; else what the hub has on record."""

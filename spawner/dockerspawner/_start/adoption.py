@@ -46,6 +46,10 @@ class Leftovers(Core):
 
         There is no lookup before: if a container has the name, the engine rejects the creation.
         """
+        async with self._sleep.lock():
+            await self._ensure_container()
+
+    async def _ensure_container(self) -> None:
         self._forget_former_name()
         if await self._remove_duplicates():
             return
@@ -71,10 +75,10 @@ class Leftovers(Core):
         created = await asyncio.shield(attempt.creating)
         self.object_id = created[self.object_id_key]
         self._record_owner(self._owner)
-        self._wake(attempt.known_id)
+        self._sleep.unpaused(attempt.known_id)
         await self._check_home_is_kept(self.object_id)
         await self._prepare_volumes()
-        await self._place_certs()
+        await self._certs.place()
         await self._connect_networks(self.object_id)
 
     async def _remove_duplicates(self) -> bool:
@@ -168,7 +172,7 @@ class Leftovers(Core):
                     "its user's files are in no volume, and would go with the container",
                     self.object_name,
                 )
-            if holds_home or not (stale or self._wants_fresh()):
+            if holds_home or not (stale or self._sleep.force_recreate):
                 await self._resume(container)
                 return True
         self.log.info("Replacing container %s", self.object_name)
@@ -244,12 +248,12 @@ class Leftovers(Core):
         await perform(self.docker, "rename", container["Id"], name)
 
     def _note_removed(self, container_id: str) -> None:
-        self._wake(container_id)
+        self._sleep.unpaused(container_id)
         if container_id == self.object_id:
             self.object_id = ""
 
     async def _resume(self, container: dict[str, Any]) -> None:
-        self._check_devices(container)
+        self._gpus.check_devices(container)
         self.object_id, self._attempt.resumed = container[self.object_id_key], True
         labels = container["Config"].get("Labels") or {}
         if ownership.INSTANCE in labels:
@@ -259,16 +263,16 @@ class Leftovers(Core):
         self._use_port_of(container)
         if token := ownership.token_of(container):
             self.api_token = token
-        self._wake(self.object_id)
-        self._attempt.runs = container["State"]["Running"] and not self._wants_fresh()
-        if self._wants_fresh():
+        self._sleep.unpaused(self.object_id)
+        self._attempt.runs = container["State"]["Running"] and not self._sleep.force_recreate
+        if self._sleep.force_recreate:
             await understood("stop", self.stop_object())
         elif container["State"].get("Paused"):
             await self._suspend_restarts(container, runs=True)
             await perform(self.docker, "unpause", self.object_id)
             return
         await self._suspend_restarts(container, self._attempt.runs)
-        await self._place_certs()
+        await self._certs.place()
 
     async def _holds_home(self, container: dict[str, Any]) -> bool:
         """Would removing the container delete the user's files?
@@ -338,6 +342,7 @@ class Leftovers(Core):
         try:
             try:
                 await self._undo_container(attempt, token)
+                await self._certs.remove()
             finally:
                 await self._forget_volumes()
         except Exception:
@@ -354,7 +359,7 @@ class Leftovers(Core):
                 self.object_id = ""
             elif attempt.resumed:
                 await understood("stop", self.stop_object())
-            self._give_gpus_back()
+            self._gpus.give_back()
             await self._leave_network()
             done = not _may_have_made(attempt)
         except Exception as error:
@@ -380,7 +385,7 @@ class Leftovers(Core):
                         await self._remove(container_id, volumes=True)
                         # Else they are the next start's.
                         if self._attempt is attempt:
-                            self._give_gpus_back()
+                            self._gpus.give_back()
                             await self._leave_network()
                         self.log.info("Removed container %s, which a failed start had left", container_id[:12])
                         return
@@ -404,7 +409,7 @@ class Leftovers(Core):
                 await self._remove(container_id, volumes=True)
                 if is_ours():
                     self._note_removed(container_id)
-                    self._give_gpus_back()
+                    self._gpus.give_back()
                     await self._leave_network()
                 self.log.info("Removed container %s, which a stop had left", container_id[:12])
                 return
@@ -442,8 +447,8 @@ class Leftovers(Core):
                     status=409,
                 )
             await self._end_and_remove(container["Id"], container["State"]["Running"])
-        self._wake(self.object_id)
-        self._give_gpus_back()
+        self._sleep.unpaused(self.object_id)
+        self._gpus.give_back()
         self.object_id = ""
         await self._leave_network()
         replace_state(self)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +20,7 @@ FOLDER = "/jupyterhub-ssl"
 FILES = {"keyfile": "key.pem", "certfile": "cert.pem", "cafile": "ca.pem"}
 
 
-class Certs(Core):
+class Certs:
     """Key, certificate and authorities of a server, where the hub has internal_ssl.
 
     - They are in a volume that only this container has, and that goes with it; in no image, and in none of its layers.
@@ -29,77 +28,69 @@ class Certs(Core):
     - Each start brings new ones; a server that sleeps goes on with those that it has.
     """
 
-    # What the hub has made for the start that comes next.
-    _made_certs: Mapping[str, bytes] = {}
-    # What is to be put into the container; empty without internal_ssl, or where move_certs is a subclass's own.
-    _moved_certs: Mapping[str, bytes] = {}
+    def __init__(self, server: Core) -> None:
+        self._server = server
+        # What the hub has made for the start that comes next.
+        self._made: Mapping[str, bytes] = {}
+        # What is to be put into the container; empty without internal_ssl, or where move_certs is a subclass's own.
+        self.files: Mapping[str, bytes] = {}
 
-    @property
-    def scheme(self) -> str:
-        return "https" if self.internal_ssl else "http"
+    def note_created(self, paths: Mapping[str, str]) -> None:
+        """Read the files that the hub has made, at once: the user's other servers get theirs under the same names."""
+        self._made = _read(paths)
 
-    async def create_certs(self) -> dict[str, str]:
-        paths: dict[str, str] = await super().create_certs()
-        # Read at once: the user's other servers get theirs under the same names.
-        self._made_certs = _read(paths)
-        return paths
-
-    async def move_certs(self, paths: Mapping[str, str]) -> dict[str, str]:
-        """Where key, certificate and authorities will be in the container; start() puts them there."""
-        self._moved_certs = self._made_certs or _read(paths)
-        self._made_certs = {}
+    def move(self, paths: Mapping[str, str]) -> dict[str, str]:
+        """Where key, certificate and authorities will be in the container; place() puts them there."""
+        self.files = self._made or _read(paths)
+        self._made = {}
         return {name: f"{FOLDER}/{file}" for name, file in FILES.items()}
 
-    @property
-    def mount_binds(self) -> list[Mount]:
-        mounts: list[Mount] = super().mount_binds
-        if self._moved_certs:
-            labels = self._labels_of("{username}{servername}")
-            mounts = [*mounts, Mount(FOLDER, None, type="volume", no_copy=True, labels=labels)]
-        return mounts
+    def mounts(self) -> list[Mount]:
+        """The volume that the container has for its certificates."""
+        if not self.files:
+            return []
+        labels = self._server._labels_of("{username}{servername}")
+        return [Mount(FOLDER, None, type="volume", no_copy=True, labels=labels)]
 
-    async def _place_certs(self) -> None:
+    async def place(self) -> None:
         """Put the certificates into the container, which need not run."""
-        if not self._moved_certs:
+        if not self.files:
             return
-        who = await self._runs_as(self.container_id)
+        who = await self._server._runs_as(self._server.container_id)
         if who is None:
             raise failure(
-                f"The server's key can't be given to it: image {self.image} does not say which uid its user has.",
+                f"The server's key can't be given to it: image {self._server.image} does not say which uid its user "
+                "has.",
                 reason="certs",
             )
-        packed = archive.packed(self._moved_certs, who.uid, who.gid, 0o600)
+        packed = archive.packed(self.files, who.uid, who.gid, 0o600)
         try:
-            await perform(self.docker, "put_archive", self.container_id, FOLDER, packed)
+            await perform(self._server.docker, "put_archive", self._server.container_id, FOLDER, packed)
         except Gone:
             raise failure(
-                f"Container {self.object_name} was made when the hub had no internal_ssl, and its user's files are "
-                "inside it: they have to be copied out of it before it can be replaced.",
+                f"Container {self._server.object_name} was made when the hub had no internal_ssl, and its user's files "
+                "are inside it: they have to be copied out of it before it can be replaced.",
                 reason="certs",
             ) from None
 
-    async def _remove(self, container_id: str, volumes: bool) -> None:
-        keys = "" if volumes else await self._volume_of_certs(container_id)
-        await super()._remove(container_id, volumes)
-        if keys:
-            with contextlib.suppress(Gone):
-                await perform(self.docker, "remove_volume", keys)
+    async def remove(self) -> None:
+        """Nothing: the certificates go with the container's volume."""
 
-    async def _volume_of_certs(self, container_id: str) -> str:
-        container = await self._inspect(container_id) or {}
+    async def volume_of(self, container_id: str) -> str:
+        container = await self._server._inspect(container_id) or {}
         mounts = (mount for mount in container.get("Mounts") or () if mount["Destination"] == FOLDER)
         return next((str(mount["Name"]) for mount in mounts if mount["Type"] == "volume"), "")
 
-    def _tls(self) -> ssl.SSLContext | None:
+    def tls_context(self) -> ssl.SSLContext | None:
         """For a handshake that shows that the server answers: with the hub's certificate, else the server complains.
 
         The hub itself verifies the server's, before it sends anything.
         """
-        if not self.internal_ssl:
+        if not self._server.internal_ssl:
             return None
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        settings: Mapping[str, Any] = getattr(self.user, "settings", {})
+        settings: Mapping[str, Any] = getattr(self._server.user, "settings", {})
         if certificate := settings.get("internal_ssl_cert"):
             context.load_cert_chain(certificate, settings.get("internal_ssl_key"))
         return context

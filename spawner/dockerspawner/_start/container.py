@@ -220,7 +220,7 @@ class Container(Core):
                 mem_guarantee=self._limit("mem_guarantee"),
                 cpu_guarantee=self._limit("cpu_guarantee"),
                 tmp_size=self._limit("tmp_size"),
-                devices=await self._gpu_requests(),
+                devices=await self._gpus.requests(),
                 extra_create=extra_create,
                 extra_host=extra_host,
             ),
@@ -253,7 +253,7 @@ class Container(Core):
         host, command = spec["host_config"], str([spec.get("entrypoint"), spec.get("command")])
         # The command may correct the URL.
         if not is_shared(str(host.get("NetworkMode") or "")) and "JUPYTERHUB_API_URL" not in command:
-            self._check_hub_url(self._attempt.environment, host.get("ExtraHosts") or ())
+            self._ready.check_hub_url(self._attempt.environment, host.get("ExtraHosts") or ())
 
     def _overrides(self, name: str) -> bool:
         """Has a subclass, or somebody for this spawner alone, replaced a method of this class?"""
@@ -389,6 +389,14 @@ class Container(Core):
         await self._remove(self.container_id, volumes=True)
 
     async def _remove(self, container_id: str, volumes: bool) -> None:
+        """Remove a container; without `volumes`, its anonymous volumes stay, but not the one with its keys."""
+        keys = "" if volumes else await self._certs.volume_of(container_id)
+        await self._remove_container(container_id, volumes)
+        if keys:
+            with contextlib.suppress(Gone):
+                await perform(self.docker, "remove_volume", keys)
+
+    async def _remove_container(self, container_id: str, volumes: bool) -> None:
         try:
             await perform(self.docker, "remove_container", container_id, v=volumes, force=True)
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 from docker.types import DeviceRequest
@@ -55,7 +55,7 @@ def device_request(gpus: str | int | Sequence[str]) -> DeviceRequest:
     return DeviceRequest(device_ids=list(gpus), capabilities=capabilities)
 
 
-class Gpus(Core):
+class GpuSettings(Core):
     """Which GPUs a server has."""
 
     gpus = AnyTrait(
@@ -74,76 +74,84 @@ class Gpus(Core):
         `nvidia-smi -L` lists them. A server keeps its devices while it sleeps.""",
     )
 
-    # Leased to this server now; the last ones that were, which it is to have again. Kept in the state.
-    _leased: list[str] = []
-    _last_leased: list[str] = []
 
-    def load_state(self, state: dict[str, Any]) -> None:
-        super().load_state(state)
+class Gpus:
+    """The GPUs that one server has leased.
+
+    A paused server keeps its devices, since it holds their memory: `is_paused` tells.
+    """
+
+    def __init__(self, server: GpuSettings, is_paused: Callable[[], bool]) -> None:
+        self._server = server
+        self._is_paused = is_paused
+        # Leased to this server now; the last ones that were, which the next start prefers. Kept in the state.
+        self._leased: list[str] = []
+        self._last_leased: list[str] = []
+
+    def load(self, state: Mapping[str, Any]) -> None:
         self._leased = state.get("gpus") or []
         self._last_leased = self._leased or state.get("last_gpus") or []
 
-    def get_state(self) -> dict[str, Any]:
-        state: dict[str, Any] = super().get_state()
+    def kept(self) -> dict[str, Any]:
         if self._leased:
-            return state | {"gpus": self._leased}
-        return state | {"last_gpus": self._last_leased} if self._last_leased else state
+            return {"gpus": self._leased}
+        return {"last_gpus": self._last_leased} if self._last_leased else {}
 
     @property
-    def _holder(self) -> Hashable:
+    def holder(self) -> Hashable:
         # Not the user's name, which may change.
-        return getattr(self.user, "id", self.user.name), self.name
+        return getattr(self._server.user, "id", self._server.user.name), self._server.name
 
     @property
-    def _pool(self) -> Pool:
+    def pool(self) -> Pool:
         """The leases of this hub, as the states have them that it keeps."""
-        pool: Pool = self.engine.leases.setdefault(self.instance, Pool())
+        pool: Pool = self._server.engine.leases.setdefault(self._server.instance, Pool())
         if not pool.loaded:
             pool.loaded = True
-            for holder, state in servers_on_record(session_of(self)):
+            for holder, state in servers_on_record(session_of(self._server)):
                 pool.holders |= dict.fromkeys(state.get("gpus") or (), holder)
         return pool
 
-    async def _gpu_requests(self) -> list[DeviceRequest]:
+    async def requests(self) -> list[DeviceRequest]:
         """What the container is to have; leases what it takes of the pool."""
-        gpus = _valid(await self._evaluated("gpus"))
-        if not (gpus and self.gpu_pool and isinstance(gpus, int)):
-            self._give_gpus_back()
+        gpus = _valid(await self._server._evaluated("gpus"))
+        if not (gpus and self._server.gpu_pool and isinstance(gpus, int)):
+            self.give_back()
             return [device_request(gpus)] if gpus else []
         try:
-            self._lease(gpus, self.gpu_pool)
+            self.lease(gpus, self._server.gpu_pool)
         except NoneFree:
             raise failure(
-                f"There is no GPU free: of {len(self.gpu_pool)} in the pool, {gpus} are needed. "
+                f"There is no GPU free: of {len(self._server.gpu_pool)} in the pool, {gpus} are needed. "
                 "Please try again when another server has stopped.",
                 reason="gpus",
                 status=503,
             ) from None
         return [device_request(self._leased)]
 
-    def _lease(self, count: int, devices: Sequence[str]) -> None:
-        self._leased = self._pool.lease(self._holder, count, devices, self._last_leased)
+    def lease(self, count: int, devices: Sequence[str]) -> None:
+        self._leased = self.pool.lease(self.holder, count, devices, self._last_leased)
         self._last_leased = self._leased or self._last_leased
 
-    def _check_devices(self, container: Mapping[str, Any]) -> None:
+    def check_devices(self, container: Mapping[str, Any]) -> None:
         """Lease the devices of the pool that a kept container was made with; a failure where others have them."""
-        if not self.gpu_pool:
+        if not self._server.gpu_pool:
             return
         requests = container["HostConfig"].get("DeviceRequests") or ()
         made_with = {device for request in requests for device in request.get("DeviceIDs") or ()}
-        devices = [device for device in self.gpu_pool if device in made_with]
+        devices = [device for device in self._server.gpu_pool if device in made_with]
         try:
-            self._lease(len(devices), devices)
+            self.lease(len(devices), devices)
         except NoneFree:
-            holders = self._pool.holders
-            others = [device for device in devices if holders.get(device, self._holder) != self._holder]
+            holders = self.pool.holders
+            others = [device for device in devices if holders.get(device, self.holder) != self.holder]
             message = f"The server's kept container is bound to GPUs that are in use: {', '.join(others)}."
             raise failure(message, reason="gpus", status=503) from None
 
-    def _give_gpus_back(self) -> None:
-        """Others may have them; not while the server sleeps, since it holds their memory."""
-        if self._leased and not self._paused_at:
-            self._pool.give_back(self._holder)
+    def give_back(self) -> None:
+        """Give the leased devices back to the pool, unless the server is paused."""
+        if self._leased and not self._is_paused():
+            self.pool.give_back(self.holder)
             self._leased = []
 
 

@@ -16,6 +16,8 @@ from dockerspawner._engine.client import perform
 from dockerspawner._errors.failures import failure
 from dockerspawner._errors.translation import EngineError, Unavailable
 from dockerspawner._start.cancelling import end
+from dockerspawner._start.failures import Failures
+from dockerspawner._start.reporting import Reporting
 
 # Exit codes of a command that could not be executed: its output is then the engine's error message.
 _NOT_RUN = (126, 127)
@@ -42,7 +44,7 @@ def needs_shell(command: Command) -> bool:
 OUTPUT_LINES = 200
 
 
-class PostStart(Core):
+class PostStartSettings(Core):
     post_start_cmd = Union(
         [Unicode(), List(Unicode()), Bool()],
         default_value=False,
@@ -53,13 +55,24 @@ class PostStart(Core):
         runs longer than the start may take, the start fails. Default: no command.""",
     )
 
-    async def post_start_exec(self) -> None:
+
+class PostStart:
+    """Runs post_start_cmd in a container that has started."""
+
+    def __init__(self, server: PostStartSettings, reporting: Reporting, failures: Failures) -> None:
+        self._server = server
+        self._reporting = reporting
+        self._failures = failures
+
+    async def execute(self) -> None:
         """Run post_start_cmd in the container; log stdout as debug and stderr as warning."""
         try:
-            command = await perform(self.docker, "exec_create", self.object_id, self.post_start_cmd)
+            command = await perform(
+                self._server.docker, "exec_create", self._server.object_id, self._server.post_start_cmd
+            )
         except ValueError as error:
             # The SDK raises this for an unclosed quotation mark.
-            self.log.error("post_start_cmd can't be run: %s: %s", error, self.post_start_cmd)
+            self._server.log.error("post_start_cmd can't be run: %s: %s", error, self._server.post_start_cmd)
             raise failure(
                 "The command that prepares the server can't be run. Ask an administrator to correct post_start_cmd.",
                 reason="settings",
@@ -68,56 +81,62 @@ class PostStart(Core):
         code = await self._exit_code_of(command["Id"])
         if stdout and not stderr and code in _NOT_RUN:
             stdout, stderr = None, stdout
-        for name, log, output in (("stdout", self.log.debug, stdout), ("stderr", self.log.warning, stderr)):
-            if text := await self._excerpt(output or b"", lines=OUTPUT_LINES):
-                log(f"post_start {name} in {self.object_name}: {text}")
+        for name, log, output in (
+            ("stdout", self._server.log.debug, stdout),
+            ("stderr", self._server.log.warning, stderr),
+        ):
+            if text := await self._failures.excerpt(output or b"", lines=OUTPUT_LINES):
+                log(f"post_start {name} in {self._server.object_name}: {text}")
         if code:
-            hint = ' It runs without a shell: use ["sh", "-c", "..."].' if needs_shell(self.post_start_cmd) else ""
-            self.log.warning(
+            hint = (
+                ' It runs without a shell: use ["sh", "-c", "..."].' if needs_shell(self._server.post_start_cmd) else ""
+            )
+            self._server.log.warning(
                 "post_start_cmd of %s ended with exit code %i, and the start continues: %s.%s",
-                self.object_name,
+                self._server.object_name,
                 code,
-                self.post_start_cmd,
+                self._server.post_start_cmd,
                 hint,
             )
 
     async def _output_of(self, command: str) -> tuple[bytes | None, bytes | None]:
         try:
-            stdout, stderr = await perform(self.docker, "exec_start", command, demux=True)
+            stdout, stderr = await perform(self._server.docker, "exec_start", command, demux=True)
         except Unavailable as error:
             if not error.timed_out:
                 raise
-            self.log.warning(
-                "The output of post_start_cmd in %s is lost: the command printed nothing for too long", self.object_name
+            self._server.log.warning(
+                "The output of post_start_cmd in %s is lost: the command printed nothing for too long",
+                self._server.object_name,
             )
             return None, None
         return stdout, stderr
 
     async def _exit_code_of(self, command: str) -> int:
         while True:
-            found = await perform(self.docker, "exec_inspect", command)
+            found = await perform(self._server.docker, "exec_inspect", command)
             if not found.get("Running"):
                 return int(found.get("ExitCode") or 0)
             await asyncio.sleep(_PAUSE)
 
-    async def _run_post_start(self, until: float) -> None:
+    async def run(self, until: float) -> None:
         """Run post_start_cmd until `until` at the latest. If the server exits meanwhile, the failure reports that."""
         began = time.monotonic()
-        running = maybe_future(self.post_start_exec())
+        running = maybe_future(self._server.post_start_exec())
         try:
             done, _ = await asyncio.wait({running}, timeout=max(0.0, until - began))
             if done:
-                await self._post_start_ended(running)
+                await self._ended(running)
                 return
         finally:
             await end([running])
-        self._fail_if_dead(await self._existing())
+        self._reporting.fail_if_dead(await self._server._existing())
         seconds = time.monotonic() - began
-        self.log.error(
+        self._server.log.error(
             "post_start_cmd of %s was still running after %.0f s: %s. Raise start_timeout, or shorten the command.",
-            self.object_name,
+            self._server.object_name,
             seconds,
-            self.post_start_cmd,
+            self._server.post_start_cmd,
         )
         raise failure(
             f"The command that prepares the server (post_start_cmd) was still running after {seconds:.0f} s. "
@@ -125,10 +144,10 @@ class PostStart(Core):
             reason="timeout",
         )
 
-    async def _post_start_ended(self, running: asyncio.Future[Any]) -> None:
+    async def _ended(self, running: asyncio.Future[Any]) -> None:
         try:
             running.result()
         except EngineError:
             # The engine runs no command in a stopped container: the container's exit code says more.
-            self._fail_if_dead(await self._existing())
+            self._reporting.fail_if_dead(await self._server._existing())
             raise

@@ -101,7 +101,7 @@ class Deletion(Core):
             try:
                 if self.delete_policy == "keep" and await self._holds_home(container):
                     await self._end(container_id)
-                    self._wake(container_id)
+                    self._sleep.unpaused(container_id)
                     self.log.warning("Container %s stays: its user's files are in no volume", name)
                 else:
                     await self._remove(container_id, volumes=self.remove or self.delete_policy == "delete")
@@ -110,7 +110,7 @@ class Deletion(Core):
             except EngineError as error:
                 left.append(f"{self.object_type} {name}: {error}")
         if not left:
-            self._give_gpus_back()
+            self._gpus.give_back()
         await self._leave_network()
 
     async def _containers_of_user(self) -> list[str]:

@@ -251,13 +251,13 @@ class NewVolumes(Core):
         except Unavailable:
             raise
         except EngineError as error:
-            return str(sentence(error, self._secrets()))
+            return str(sentence(error, self._failures.secrets()))
         finally:
             if helper_id:
                 await self._remove_helper(helper_id)
         if not code:
             return ""
-        why: str = await self._excerpt(said, lines=HELPER_LINES, tail=HELPER_LINES + 1)
+        why: str = await self._failures.excerpt(said, lines=HELPER_LINES, tail=HELPER_LINES + 1)
         return why or f"exit code {code}"
 
     async def _end_of(self, container_id: str) -> int:

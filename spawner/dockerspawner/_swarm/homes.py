@@ -189,7 +189,7 @@ class SwarmHomes(SwarmCore):
                 f"Your earlier server is on node {name}, which was lost: it may still write to your files. "
                 f"A new one can be started in {left:.0f} s, or as soon as that node is back."
             )
-        if "host" in self._lost and await self._is_ready_at(self._lost["host"], self._lost["port"], 2):
+        if "host" in self._lost and await self._ready.answers_at(self._lost["host"], self._lost["port"], 2):
             return f"Your earlier server still answers, although node {name} is lost to the swarm: please go on there."
         return ""
 

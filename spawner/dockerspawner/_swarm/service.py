@@ -176,6 +176,7 @@ class Service(SwarmCore):
         container = {
             new: defaults[old] for old, new in (("working_dir", "workdir"), ("user", "user")) if old in defaults
         }
+        extra_container = {**container, **await self._extra("extra_container_spec")}
         environment = self._evaluated_env()
         networks = [self._fill("network_name", self.network_name)] if self.network_name else []
         networks += self._more_networks()
@@ -190,7 +191,7 @@ class Service(SwarmCore):
             networks=networks,
             publish=not self.use_internal_ip,
             mounts=self._service_mounts(),
-            secrets=await self._own_secrets(),
+            secrets=await self._certs.references(str(extra_container.get("user") or "")),
             mem_limit=self._limit("mem_limit"),
             cpu_limit=self._limit("cpu_limit"),
             mem_guarantee=self._limit("mem_guarantee"),
@@ -198,7 +199,7 @@ class Service(SwarmCore):
             generic_resources=await self._generic_resources(),
             stop_timeout=self.stop_timeout,
             node=self._wanted_node(),
-            extra_container=self._container_settings({**container, **await self._extra("extra_container_spec")}),
+            extra_container=self._container_settings(extra_container),
             extra_resources=await self._extra("extra_resources_spec"),
             extra_placement=await self._extra("extra_placement_spec"),
             extra_task=await self._extra("extra_task_spec"),
@@ -227,7 +228,7 @@ class Service(SwarmCore):
         networks = [network.get("Target") for network in spec["task_template"].get("Networks") or ()]
         command = str([container.get("Command"), container.get("Args")])
         if "host" not in networks and "JUPYTERHUB_API_URL" not in command:
-            self._check_hub_url(attempt.environment, container.get("Hosts") or ())
+            self._ready.check_hub_url(attempt.environment, container.get("Hosts") or ())
         labels = self._owner.labels(attempt.spec_hash)
         # On the container, too: tasks are told apart by it, and an operator finds it on its node.
         container["Labels"] = {**(container.get("Labels") or {}), **labels}
@@ -339,7 +340,7 @@ class Service(SwarmCore):
         self._watch.stopped(container_id)
         if task is not None and task.alive:
             await self._until_ended(task, grace)
-        await self._remove_secrets()
+        await self._certs.remove()
 
     async def _grace(self, service_id: str) -> float:
         """Seconds of grace that the swarm gives the service's task to stop."""
@@ -381,7 +382,7 @@ class Service(SwarmCore):
         """Raise what its user is told of a task that will never run, or runs no more."""
         if task.alive:
             return
-        why = sentence(task.error, self._secrets())
+        why = sentence(task.error, self._failures.secrets())
         if task.state == "rejected":
             where = await self._named(task.node)
             if "o such image" in task.error:
@@ -390,7 +391,7 @@ class Service(SwarmCore):
         if task.state not in ("complete", "failed"):
             where = await self._named(task.node)
             raise failure(f"The server on node {where} was lost: {why or task.state}.", reason="lost")
-        self._fail_if_dead(task.as_inspected())
+        self._reporting.fail_if_dead(task.as_inspected())
 
     async def _named(self, node_id: str) -> str:
         """What an operator calls a node."""

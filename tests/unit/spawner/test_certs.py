@@ -86,7 +86,7 @@ async def test_keys_are_the_servers_alone(paths: dict[str, str]) -> None:
             },
         }
     ]
-    await spawner._place_certs()
+    await spawner._certs.place()
     assert client.put == {
         f"{FOLDER}/key.pem": (1000, 100, 0o600, b"the keyfile"),
         f"{FOLDER}/cert.pem": (1000, 100, 0o600, b"the certfile"),
@@ -108,7 +108,7 @@ async def test_servers_that_start_at_once_get_the_keys_that_were_made_for_each(
     found = [await server.create_certs() for server in servers]
     for server, made in zip(servers, found, strict=True):
         await server.move_certs(made)
-    assert [server._moved_certs["key.pem"] for server in servers] == [b"of lab", b"of work"]
+    assert [server._certs.files["key.pem"] for server in servers] == [b"of lab", b"of work"]
 
 
 async def test_a_kept_container_fits_with_the_keys_of_another_start(paths: dict[str, str]) -> None:
@@ -131,7 +131,7 @@ async def test_a_subclass_that_moves_them_itself_is_left_alone(paths: dict[str, 
     spawner = spawner_on(client, cls=Own)
     assert await spawner.move_certs(paths) == paths
     assert spawner.mount_binds == []
-    await spawner._place_certs()
+    await spawner._certs.place()
     assert client.put == {}
 
 
@@ -139,7 +139,7 @@ async def test_a_user_whom_the_image_does_not_know_gets_no_key(paths: dict[str, 
     spawner = spawner_on(Client(passwd=False))
     await spawner.move_certs(paths)
     with pytest.raises(Exception, match="does not say which uid its user has"):
-        await spawner._place_certs()
+        await spawner._certs.place()
 
 
 async def test_a_container_from_before_says_so(paths: dict[str, str]) -> None:
@@ -148,7 +148,7 @@ async def test_a_container_from_before_says_so(paths: dict[str, str]) -> None:
     spawner = spawner_on(client)
     await spawner.move_certs(paths)
     with pytest.raises(Exception, match="was made when the hub had no internal_ssl"):
-        await spawner._place_certs()
+        await spawner._certs.place()
 
 
 async def test_addresses_and_names() -> None:
@@ -202,11 +202,11 @@ async def test_ask_through_tls(certificate: Any, version: Any, asks: bool, has: 
         spawner: Any = make_spawner(internal_ssl=True)
         if has:
             spawner.user.settings = {"internal_ssl_cert": certificate[0], "internal_ssl_key": certificate[1]}
-        answer = await readiness.ask("127.0.0.1", port, "/", spawner._tls())
+        answer = await readiness.ask("127.0.0.1", port, "/", spawner._certs.tls_context())
     assert (answer.headers if answer else None) == ({"x-jupyterhub-version": "5"} if answers else None)
 
 
 async def test_a_port_that_only_accepts_is_no_answer_by_tls_either() -> None:
     async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        assert await readiness.ask("127.0.0.1", port, "/", make_spawner(internal_ssl=True)._tls()) is None
+        assert await readiness.ask("127.0.0.1", port, "/", make_spawner(internal_ssl=True)._certs.tls_context()) is None

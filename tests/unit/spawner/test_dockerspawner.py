@@ -496,7 +496,7 @@ async def test_a_container_whose_creation_nobody_answered_goes_too(port: int) ->
 async def test_a_log_of_320_kib_in_one_line_costs_the_hub_next_to_nothing(unit: bytes) -> None:
     spawner = spawner_on(FakeClient())
     before = time.thread_time()
-    shown = await spawner._excerpt(unit * (320 * 1024 // len(unit)))
+    shown = await spawner._failures.excerpt(unit * (320 * 1024 // len(unit)))
     assert time.thread_time() - before < 0.05
     assert len(shown) <= 500
 

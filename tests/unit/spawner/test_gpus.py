@@ -61,7 +61,7 @@ def spawners(count: int, **traits: Any) -> list[Any]:
 
 
 async def ids(spawner: Any) -> list[str]:
-    (request,) = await spawner._gpu_requests()
+    (request,) = await spawner._gpus.requests()
     return list(request["DeviceIDs"])
 
 
@@ -73,12 +73,12 @@ async def test_a_pool_is_shared_by_all_servers_of_a_hub() -> None:
     with pytest.raises(Exception, match="There is no GPU free: of 4 in the pool, 2 are needed") as failed:
         await ids(cyd)
     assert (failed.value.reason, failed.value.status_code) == ("gpus", 503)
-    ann._paused_at = 1.0
-    ann._give_gpus_back()
+    ann._sleep.paused_at = 1.0
+    ann._gpus.give_back()
     with pytest.raises(Exception, match="no GPU free"):
         await ids(cyd)
-    ann._paused_at = 0.0
-    ann._give_gpus_back()
+    ann._sleep.paused_at = 0.0
+    ann._gpus.give_back()
     assert await ids(cyd) == ["0", "1"]
     assert cyd.get_state() == {"gpus": ["0", "1"]}
 
@@ -95,10 +95,10 @@ async def test_who_has_none_any_more_has_none_in_the_state_but_wants_the_same_ag
     await ids(ann)
     await ids(bob)
     assert bob.get_state() == {"gpus": ["1"]}
-    bob._give_gpus_back()
+    bob._gpus.give_back()
     again, ann.gpus = bob.get_state(), 0
-    assert await ann._gpu_requests() == []
-    assert ann._pool.holders == {}
+    assert await ann._gpus.requests() == []
+    assert ann._gpus.pool.holders == {}
     assert ann.get_state() == {"last_gpus": ["0"]}
     bob.load_state(again)
     assert await ids(bob) == ["1"]
@@ -108,8 +108,8 @@ async def test_a_lease_is_the_servers_whatever_its_container_is_called() -> None
     (spawner,) = spawners(1, gpus=1, gpu_pool=POOL)
     await ids(spawner)
     spawner.object_name = "another"
-    spawner._give_gpus_back()
-    assert spawner._pool.holders == {}
+    spawner._gpus.give_back()
+    assert spawner._gpus.pool.holders == {}
 
 
 @pytest.mark.parametrize(
@@ -117,27 +117,27 @@ async def test_a_lease_is_the_servers_whatever_its_container_is_called() -> None
 )
 async def test_settings(gpus: Any, count: int) -> None:
     (spawner,) = spawners(1, gpus=gpus)
-    assert len(await spawner._gpu_requests()) == count
+    assert len(await spawner._gpus.requests()) == count
 
 
 @pytest.mark.parametrize("gpus", ["some", -1, True, 1.5, [1], {"a": 1}])
 async def test_what_is_no_setting(gpus: Any) -> None:
     (spawner,) = spawners(1, gpus=gpus)
     with pytest.raises(Exception, match="The setting gpus is"):
-        await spawner._gpu_requests()
+        await spawner._gpus.requests()
 
 
 def test_a_kept_container_with_devices_that_others_have_now() -> None:
     """By the leases of all, whatever the server itself has had or is to have."""
     spawner, bob = spawners(2, gpu_pool=POOL)
-    bob._lease(1, ["1"])
+    bob._gpus.lease(1, ["1"])
     spawner._leased = spawner._last_leased = ["0", "1"]
     requests = [{"DeviceIDs": ["0"]}]
-    spawner._check_devices({"HostConfig": {"DeviceRequests": requests}})
+    spawner._gpus.check_devices({"HostConfig": {"DeviceRequests": requests}})
     assert spawner.get_state() == {"gpus": ["0"]}
-    assert spawner._pool.holders == {"0": ("u0", ""), "1": ("u1", "")}
-    spawner._check_devices({"HostConfig": {"DeviceRequests": None}})
+    assert spawner._gpus.pool.holders == {"0": ("u0", ""), "1": ("u1", "")}
+    spawner._gpus.check_devices({"HostConfig": {"DeviceRequests": None}})
     assert spawner.get_state() == {"last_gpus": ["0"]}
     requests[0]["DeviceIDs"].append("1")
     with pytest.raises(Exception, match="bound to GPUs that are in use: 1"):
-        spawner._check_devices({"HostConfig": {"DeviceRequests": requests}})
+        spawner._gpus.check_devices({"HostConfig": {"DeviceRequests": requests}})

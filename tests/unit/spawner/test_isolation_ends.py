@@ -24,7 +24,7 @@ async def test_a_deleted_sleeper_has_no_network_or_nobody_on_it(port: int, files
     await spawner.delete_forever()
     assert client.on("hub") == client.on("proxy") == set()
     assert (spawner.object_name in client.made) is (files == "inside")
-    assert spawner._sleepers.asleep == {}
+    assert spawner._sleep.sleepers.asleep == {}
 
 
 async def test_a_sleeper_that_was_removed_by_hand_holds_nothing_for_a_start_that_fails(port: int) -> None:
@@ -38,7 +38,7 @@ async def test_a_sleeper_that_was_removed_by_hand_holds_nothing_for_a_start_that
         await spawner.start()
     assert list(client.made) == [spawner._networks.egress]
     assert client.on("hub") == set()
-    assert spawner._pool.holders == {}
+    assert spawner._gpus.pool.holders == {}
     assert spawner.get_state() == {"last_gpus": ["0"]}
 
 
@@ -75,7 +75,7 @@ async def test_a_server_that_could_not_be_stopped_keeps_what_it_has(port: int) -
         await spawner.stop()
     await spawner.run_post_stop_hook()
     assert spawner.get_state()["gpus"] == ["0"]
-    assert spawner._pool.holders == {"0": ("ann", "")}
+    assert spawner._gpus.pool.holders == {"0": ("ann", "")}
     assert client.on("hub") == {spawner.object_name}
     client.die(spawner.object_name, 1)
 
@@ -85,7 +85,7 @@ async def test_a_server_that_could_not_be_stopped_keeps_what_it_has(port: int) -
 
     await until(heard, timeout=10, interval=0.01)
     await spawner.run_post_stop_hook()
-    assert spawner._pool.holders == {}
+    assert spawner._gpus.pool.holders == {}
     assert client.on("hub") == set()
 
 
@@ -94,11 +94,11 @@ async def test_a_resumed_server_that_can_not_be_stopped_again_keeps_its_gpus(por
     first = isolated(client, port, remove=False, gpus=1, gpu_pool=["0"])
     await first.start()
     await first.stop()
-    assert first._pool.holders == {}
+    assert first._gpus.pool.holders == {}
     client.fail = {name: [api_error(500, "the engine is unwell")] for name in ("start", "stop")}
     with pytest.raises(Exception, match="unwell"):
         await first.start()
-    assert first._pool.holders == {"0": ("ann", "")}
+    assert first._gpus.pool.holders == {"0": ("ann", "")}
 
 
 async def test_a_network_that_can_not_be_made_again_is_held_still(port: int) -> None:

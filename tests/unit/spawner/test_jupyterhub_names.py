@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import inspect
-import sys
 from collections.abc import Iterator
 
 import pytest
@@ -25,7 +24,7 @@ def ours(spawner: type) -> list[type]:
 def private_names(cls: type) -> Iterator[str]:
     """List names that a class defines, and that its methods set on the spawner."""
     yield from vars(cls)
-    for node in ast.walk(ast.parse(inspect.getsource(sys.modules[cls.__module__]))):
+    for node in ast.walk(ast.parse(inspect.getsource(cls))):
         match node:
             case ast.Attribute(value=ast.Name(id="self"), attr=name, ctx=ast.Store()):
                 yield name

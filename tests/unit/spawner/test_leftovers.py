@@ -300,7 +300,7 @@ async def test_start_of_jupyterhubs_server_whose_url_is_quoted_otherwise_resumes
     spawner.load_state(first.get_state())
     spawner.ready_check = "jupyterhub"
     resumed: list[Any] = []
-    spawner._until_ready = lambda *args: asyncio.sleep(0, resumed.append(args))
+    spawner._ready.wait = lambda *args: asyncio.sleep(0, resumed.append(args))
     await spawner.start()
     assert resumed
     assert "remove_container" not in client.calls

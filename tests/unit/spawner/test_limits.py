@@ -128,4 +128,4 @@ def test_hub_waits_longer_with_an_http_timeout_of_a_subclass() -> None:
     class Patient(DockerSpawner):
         http_timeout = 10**6
 
-    assert make_spawner(cls=Patient)._hub_waits_longer(time.monotonic())
+    assert make_spawner(cls=Patient)._ready._hub_waits_longer(time.monotonic())

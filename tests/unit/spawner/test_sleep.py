@@ -130,7 +130,7 @@ async def test_who_is_woken_while_another_is_ended_goes_on(make: Any) -> None:
     await states(client, ann="exited", bob="running", cyd="exited", dan="paused")
 
     async def forgotten() -> bool:
-        return set(ann._sleepers.asleep) == {last.object_id}
+        return set(ann._sleep.sleepers.asleep) == {last.object_id}
 
     # The container ends before the spawner forgets that it was paused.
     await until(forgotten, timeout=10, interval=0.01)
@@ -162,8 +162,8 @@ async def test_a_start_waits_for_the_end_of_its_sleeper(make: Any) -> None:
     client = Volumes()
     ann, bob = await asleep(make, client, "ann", "bob")
     client.held.add(ann.object_id)
-    ann._sleepers.keep(1, 0)
-    ann._sleepers._news.set_result(None)
+    ann._sleep.sleepers.keep(1, 0)
+    ann._sleep.sleepers._news.set_result(None)
 
     async def ending() -> bool:
         return "stop" in client.calls
@@ -174,20 +174,20 @@ async def test_a_start_waits_for_the_end_of_its_sleeper(make: Any) -> None:
     await woken.start()
     assert client.state("ann") == "running"
     assert "unpause" not in client.calls
-    assert bob._sleepers.asleep.keys() == {bob.object_id}
+    assert bob._sleep.sleepers.asleep.keys() == {bob.object_id}
 
 
 async def test_news_do_not_swallow_the_end_of_the_loop(make: Any) -> None:
     client = Volumes()
     (ann,) = await asleep(make, client, "ann", max_sleeping=1)
-    keeper = ann._sleepers._keeper
+    keeper = ann._sleep.sleepers._keeper
 
     async def waits() -> bool:
         # A future has callbacks while somebody waits for it.
-        return bool(ann._sleepers._news._callbacks)
+        return bool(ann._sleep.sleepers._news._callbacks)
 
     await until(waits, timeout=10, interval=0.01)
-    ann._sleepers.add(ann.object_id, ann._sleepers.asleep[ann.object_id])
+    ann._sleep.sleepers.add(ann.object_id, ann._sleep.sleepers.asleep[ann.object_id])
     keeper.cancel()
     done, _ = await asyncio.wait({keeper}, timeout=5)
     assert done
@@ -203,7 +203,7 @@ async def test_a_thaw_that_fails_leaves_no_sleeper(make: Any) -> None:
         await after.start()
     assert client.state("ann") == "exited"
     assert "paused_at" not in after.get_state()
-    assert after._sleepers.asleep == {}
+    assert after._sleep.sleepers.asleep == {}
 
 
 async def test_a_sleeper_that_is_replaced_is_none(make: Any) -> None:
@@ -215,18 +215,18 @@ async def test_a_sleeper_that_is_replaced_is_none(make: Any) -> None:
         await after.start()
     assert client.existing == {}
     assert after.get_state() == {}
-    assert after._sleepers.asleep == {}
+    assert after._sleep.sleepers.asleep == {}
 
 
 async def test_a_sleeper_that_somebody_has_ended_does_not_count(make: Any) -> None:
     client = Volumes()
     ann, bob, _ = await asleep(make, client, "ann", "bob", "cyd")
     client.die("jupyter-cyd", 137)
-    ann._sleepers.keep(2, 0)
-    ann._sleepers._news.set_result(None)
+    ann._sleep.sleepers.keep(2, 0)
+    ann._sleep.sleepers._news.set_result(None)
 
     async def seen() -> bool:
-        return ann._sleepers.asleep.keys() == {ann.object_id, bob.object_id}
+        return ann._sleep.sleepers.asleep.keys() == {ann.object_id, bob.object_id}
 
     await until(seen, timeout=10, interval=0.01)
     assert client.state("ann") == "paused"
@@ -262,7 +262,7 @@ async def test_a_renamed_sleeper_leaves_nothing(make: Any) -> None:
 
     spawner._leave_network = leave_network
     await spawner.rename("", "lab")
-    assert (spawner._sleepers.asleep, spawner._pool.holders, left) == ({}, {}, [""])
+    assert (spawner._sleep.sleepers.asleep, spawner._gpus.pool.holders, left) == ({}, {}, [""])
     assert spawner.orm_spawner.state == {"last_gpus": ["0"]}
 
 
@@ -302,7 +302,7 @@ async def test_a_hub_that_was_restarted_ends_who_has_slept_too_long(
     bob = make(client, "bob", instance=ann.instance, **limits)
     bob.user.db = db
     bob.log.propagate = True
-    assert bob._pool.holders == {"0": (user.id, "")}
+    assert bob._gpus.pool.holders == {"0": (user.id, "")}
     monkeypatch.setattr(paused, "overdue", fails_once(paused.overdue))
     await bob.start()
     await states(client, ann="exited", bob="running")
@@ -312,7 +312,7 @@ async def test_a_hub_that_was_restarted_ends_who_has_slept_too_long(
 
     await until(told, timeout=10, interval=0.01)
     assert user.orm_spawners[""].state == {name: value for name, value in state.items() if name != "paused_at"}
-    assert bob._pool.holders == {}
+    assert bob._gpus.pool.holders == {}
     assert "can't be ended now" in caplog.text
 
 

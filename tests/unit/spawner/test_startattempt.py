@@ -63,7 +63,7 @@ async def test_start_an_explanation_that_raises_hides_no_reason(caplog: pytest.L
     async def words() -> str:
         raise TypeError("not this time")
 
-    spawner._last_words = spawner._not_writable = words
+    spawner._failures.log_tail = spawner._not_writable = words
     spawner.log.propagate = True
     message = await as_the_hub(spawner)
     assert message.startswith("The server ended with exit code 3.")
@@ -79,7 +79,7 @@ async def test_start_an_explain_that_raises_hides_no_reason() -> None:
     async def explain(error: Exception) -> Exception:
         raise TypeError("not this time")
 
-    spawner._explain = explain
+    spawner._failures.explain = explain
     assert await as_the_hub(spawner) == "The server ended with exit code 3."
     assert client.existing == {}
 
@@ -87,7 +87,7 @@ async def test_start_an_explain_that_raises_hides_no_reason() -> None:
 async def test_start_a_log_that_never_comes_is_given_up() -> None:
     client = Dying()
     spawner = spawner_on(client)
-    spawner._last_words = asyncio.Event().wait
+    spawner._failures.log_tail = asyncio.Event().wait
     assert (await as_the_hub(spawner)).startswith("The server ended with exit code 3.")
     assert client.existing == {}
 
@@ -102,7 +102,7 @@ async def test_start_cancelled_while_its_failure_is_explained_leaves_nothing() -
         await asyncio.Event().wait()
         return error
 
-    spawner._explain = explain
+    spawner._failures.explain = explain
     starting = asyncio.create_task(spawner.start())
     await explaining.wait()
     starting.cancel()
