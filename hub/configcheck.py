@@ -1,8 +1,8 @@
-"""The configuration after hub/config.d: what the kit needs is completed where that is safe, and checked.
+"""Complete and check the configuration after the files of hub/config.d have run.
 
-An operator's file that replaces a whole list or dict also drops what the kit has in it. `settle` adds it again, unless
-the operator has set that very key, and refuses what would lose users' files. `try_out` loads the whole configuration as
-the hub does, without starting anything.
+If an operator's file replaces a whole list or dict, the kit's items in it are lost. `settle` adds them again, unless
+the operator has set the same key. It refuses a configuration that would lose users' files. `try_out` loads the whole
+configuration as the hub does, without starting anything.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from reading import Mistakes
 
 CONFIG_FILE = Path("/srv/dockyard/jupyterhub_config.py")
 
-# Settings of a spawner whose value may be a function, and methods of a subclass: what they mount is known at a start.
+# Settings whose value may be a function, and methods of a subclass: only a start shows what they mount.
 _FUNCTIONS = ("modify_spec_hook", "extra_create_kwargs", "extra_host_config", "extra_container_spec")
 _METHODS = ("start", "volume_binds", "mount_binds")
 _COMPLETED = (
@@ -40,14 +40,14 @@ _COMPLETED = (
     "extra_resources_spec",
     "extra_task_spec",
 )
-# A dict in those that is completed, too. The others belong together, such as the type of a log and its options.
+# A key of these settings whose own dict is completed, too. Other dicts stay whole: a log's type fits its options.
 _COMPLETED_WITHIN = ("privileges",)
 
 
 def settle(config: Config, kit: Config) -> list[str]:
-    """Complete and check `config`, which operators' files have changed since it was `kit`.
+    """Complete and check `config`. `kit` is its state before the operator's files ran.
 
-    Returns a sentence for each addition. Raises `Mistakes` with what would lose users' files.
+    Returns a sentence for each addition. Raises `Mistakes` if users' files would be lost.
     """
     said: list[str] = []
     _complete_hub(config, kit, said)
@@ -62,7 +62,7 @@ def settle(config: Config, kit: Config) -> list[str]:
 
 
 def effective(config: Config, cls: type[Any], name: str) -> Any:
-    """The value that an instance of `cls` would have: of the most specific section, else the default."""
+    """Return the value that an instance of `cls` would have: from the most specific section, else the default."""
     value, found = None, False
     for section in cls.section_names():
         given_here = dict.get(config, section, {})
@@ -84,7 +84,7 @@ def spawner_class(config: Config) -> type[Any]:
 
 
 def base_url(config: Config) -> str:
-    """The path below which the hub is, with a slash at each end."""
+    """Return the path of the hub, with a slash at each end."""
     given = effective(config, JupyterHub, "base_url") if _is_set(config, "base_url") else ""
     path = str(given or urlsplit(str(effective(config, JupyterHub, "bind_url") or "")).path)
     return f"/{path.strip('/')}/" if path.strip("/") else "/"
@@ -110,7 +110,7 @@ def follow_base_url(config: Config, kit: Config) -> None:
 
 
 def without_effect(config: Config, kit: Config, classes: Iterable[type[Any]]) -> list[str]:
-    """Name settings of an operator that a more specific one of the kit's outdoes."""
+    """Name the operator's settings that a more specific setting of the kit overrides."""
     found = []
     for cls in classes:
         sections = cls.section_names()
@@ -137,7 +137,7 @@ def _is_set(config: Config, name: str) -> bool:
 
 
 def _class_of(config: Config, name: str) -> type[Any]:
-    """The class that a setting of the hub names. Raises `Mistakes`."""
+    """Return the class that a setting of the hub names. Raises `Mistakes`."""
     value = effective(config, JupyterHub, name)
     try:
         found = JupyterHub.class_traits()[name].validate(JupyterHub, value)
@@ -192,7 +192,7 @@ def _with_items(value: Any, ours: list[str]) -> tuple[Any, list[str]]:
 
 
 def _with_keys(value: Any, ours: Mapping[str, Any], within: Iterable[str] | None = None) -> tuple[Any, list[str]]:
-    """Add missing keys, also to the dicts `within`, by default all. Headers and options of cookies have no case."""
+    """Add missing keys, also in the dicts `within`, by default in all. Headers and cookie options have no case."""
     if not isinstance(value, Mapping):
         return value, []
     found, added = dict(value), []
@@ -249,13 +249,13 @@ def _complete_spawner(config: Config, kit: Config, cls: type[Any], said: list[st
 
 
 def _keeps_containers(config: Config, kit: Config, cls: type[Any]) -> bool:
-    """Whether the operator has decided that containers are kept, and with them files that are in no volume."""
+    """Whether the operator keeps containers, and with them files outside of volumes."""
     is_service = issubclass(cls, SwarmSpawner)
     return not is_service and not effective(config, cls, "remove") and bool(effective(kit, cls, "remove"))
 
 
 def _missing_volumes(config: Config, kit: Config, cls: type[Any]) -> dict[str, Any]:
-    """The kit's volumes that are not mounted, and at whose path nothing else is."""
+    """Return the kit's volumes that are not mounted and whose paths are free."""
     volumes, mounts = effective(config, cls, "volumes"), _mounts(config, cls)
     if not isinstance(volumes, Mapping):
         return {}
@@ -273,7 +273,7 @@ def _missing_volumes(config: Config, kit: Config, cls: type[Any]) -> dict[str, A
 
 
 def _lost_home(config: Config, kit: Config, cls: type[Any]) -> str:
-    """Why users' files would be lost at a server's stop; empty if they are kept, or if only a start shows it."""
+    """Return why a stopped server would lose users' files; empty if it keeps them, or if only a start shows it."""
     is_service = issubclass(cls, SwarmSpawner)
     if not is_service and not effective(config, cls, "remove"):
         return ""
@@ -291,15 +291,15 @@ def _lost_home(config: Config, kit: Config, cls: type[Any]) -> str:
 
 
 def _home_volume(kit: Config, cls: type[Any]) -> tuple[str, str]:
-    """The volume of users' homes, and the home, as the kit mounts it."""
+    """Return the volume of users' homes and its path in the kit's configuration."""
     source, target = next(iter(effective(kit, cls, "volumes").items()))
     return source, normal(str(target))
 
 
 def _home_is_elsewhere(config: Config, kit: Config, cls: type[Any], home: str) -> bool:
-    """Whether the operator has moved users' files to another folder, which a volume keeps."""
+    """Whether the operator has moved users' files to another folder on a volume."""
     if any(parent.__name__ == "SystemUser" for parent in cls.__mro__):
-        # Mounts homes of the host.
+        # It mounts homes of the host.
         return True
     folder = effective(config, cls, "notebook_dir")
     if not folder or folder == effective(kit, cls, "notebook_dir") or normal(folder).startswith(f"{home}/"):
@@ -309,7 +309,7 @@ def _home_is_elsewhere(config: Config, kit: Config, cls: type[Any], home: str) -
 
 
 def _is_decided_at_start(config: Config, cls: type[Any]) -> bool:
-    """Whether functions of the operator may mount something."""
+    """Whether an operator's function may mount something."""
     own = [parent for parent in cls.__mro__ if not parent.__module__.startswith(("dockerspawner", "jupyterhub"))]
     return any(callable(effective(config, cls, name)) for name in _FUNCTIONS) or any(
         name in vars(parent) for parent in own for name in _METHODS
@@ -317,7 +317,7 @@ def _is_decided_at_start(config: Config, cls: type[Any]) -> bool:
 
 
 def _covering(mounts: Iterable[tuple[str, bool]], folder: str) -> list[tuple[str, bool]]:
-    """Mounts that hold `folder`; the last one counts. A path that is filled in at a start may be any."""
+    """Return the mounts at or above `folder`; the last one is effective. A path with a placeholder may be any path."""
     found = [
         (target, keeps)
         for target, keeps in ((normal(target), keeps) for target, keeps in mounts)
@@ -327,14 +327,14 @@ def _covering(mounts: Iterable[tuple[str, bool]], folder: str) -> list[tuple[str
 
 
 def _mounts(config: Config, cls: type[Any]) -> list[tuple[str, bool]]:
-    """Paths at which something is mounted, and whether it outlives the container, for every user."""
+    """Return all mount paths, each with whether its files outlive the container for every user."""
     found: list[tuple[str, bool]] = []
     for name in ("volumes", "read_only_volumes"):
         value = effective(config, cls, name)
         for entry in value.values() if isinstance(value, Mapping) else ():
             found += _targets(entry)
     host, service = effective(config, cls, "extra_host_config"), effective(config, cls, "extra_container_spec")
-    # Those of an invalid entry are refused at a start.
+    # The spawner refuses invalid entries at a start.
     with contextlib.suppress(ValueError, TypeError, AttributeError):
         found += _typed(effective(config, cls, "mounts"))
     with contextlib.suppress(ValueError, TypeError, AttributeError):
@@ -354,7 +354,7 @@ def _typed(mounts: Any) -> list[tuple[str, bool]]:
 
 
 def _targets(entry: Any) -> list[tuple[str, bool]]:
-    """Paths of an entry of `volumes`, and whether every user has it there."""
+    """Return the paths of an entry of `volumes`, each with whether every user has it."""
     found = []
     for one in entry if isinstance(entry, list | tuple) else [entry]:
         target, groups = (one.get("bind"), one.get("groups")) if isinstance(one, Mapping) else (one, None)
@@ -362,13 +362,13 @@ def _targets(entry: Any) -> list[tuple[str, bool]]:
     return found
 
 
-# The whole, as the hub loads it
+# The whole configuration, as the hub loads it
 
 
 def adopt(config: Config) -> list[str]:
     """Run the operator's files with `config`, then complete and check it. Raises `Mistakes`.
 
-    Returns what the hub's log should say.
+    Returns lines for the hub's log.
     """
     folder = operatorconfig.FOLDER
     if not operatorconfig.files(folder):
@@ -381,9 +381,9 @@ def adopt(config: Config) -> list[str]:
 
 
 def try_out(path: Path = CONFIG_FILE) -> tuple[Config | None, list[str], list[str]]:
-    """Load the hub's configuration: what it is, what is wrong with it, and what can't be known here."""
+    """Load the hub's configuration. Return it, its mistakes, and what only a start can show."""
     try:
-        # What files print is for people.
+        # Standard output is for the caller: `envfile base-url` prints a path there.
         with contextlib.redirect_stdout(sys.stderr):
             config = PyFileConfigLoader(path.name, str(path.parent)).load_config()
             return config, _wrong_values(config), []
@@ -394,11 +394,11 @@ def try_out(path: Path = CONFIG_FILE) -> tuple[Config | None, list[str], list[st
         return None, list(cause.lines) if isinstance(cause, Mistakes) else [str(ended.code)], []
     except Exception as error:
         said = f"{type(error).__name__}: {error}"
-        return None, [f"{operatorconfig.SHOWN} leaves a configuration that can't be checked: {said}"], []
+        return None, [f"{operatorconfig.SHOWN} produces a configuration that can't be checked: {said}"], []
 
 
 def _wrong_values(config: Config) -> list[str]:
-    """Values that their traits reject, of the hub and of users' servers."""
+    """Return the errors of values that traits of the hub or the spawner reject."""
     found = []
     log = logging.getLogger("dockyard.config")
     log.addHandler(logging.NullHandler())
@@ -413,11 +413,11 @@ def _wrong_values(config: Config) -> list[str]:
         except TraitError as error:
             found.append(f"{operatorconfig.SHOWN}: {next(iter(str(error).splitlines()), '')}")
         except Exception as error:
-            # A class of the operator may need what only a hub has.
+            # An operator's class may need objects that only a running hub has.
             log.debug("%s", error)
     return found
 
 
 def _snapshot(config: Config) -> Config:
-    """A copy that nothing shares with `config`."""
+    """Return a deep copy."""
     return Config({name: {key: copy.deepcopy(value) for key, value in config[name].items()} for name in config})

@@ -1,10 +1,10 @@
 """The idle culler: a service of the hub that may see who is active and stop servers, and nothing else.
 
-The proxy counts each byte of an open tab as activity. A server of the kit's image knows better what its activity is
-(singleuser/dockyard_activity.py) and marks its reports. What the proxy says about such a server is left out.
+The proxy counts each byte of an open tab as activity. A server of the kit's image measures its activity more precisely
+(singleuser/dockyard_activity.py), and marks its reports. The hub ignores the proxy's figures for such a server.
 
-`python -m culling SECONDS ARGUMENT...` is jupyterhub-idle-culler with ARGUMENT..., which waits SECONDS after its start
-before it stops an idle server: reports that a hub missed while it was away have arrived by then.
+`python -m culling SECONDS ARGUMENT...` runs jupyterhub-idle-culler with ARGUMENT.... It stops no idle server in the
+first SECONDS after its start: by then, servers have sent the reports that the hub missed while it was down.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
 SERVICE = "idle-culler"
 
-# Seconds between two reports of a server, give or take a tenth. Not by CULL_IDLE_AFTER: running servers keep theirs.
+# Seconds between two reports of a server, plus or minus a tenth. The same for any CULL_IDLE_AFTER: a server that runs
+# keeps the interval of its start.
 REPORT_EVERY = 45
-# Seconds between two readings of the proxy's table, which has the activity of servers that do not report any.
+# Seconds between two readings of the proxy's routing table. It has the activity of servers that report none.
 TABLE_READ_EVERY = 60
-# The smallest CULL_IDLE_AFTER: a report, or a reading of the table, may be lost.
+# The smallest CULL_IDLE_AFTER: one report or one reading of the table may be lost.
 SMALLEST = 2 * TABLE_READ_EVERY
 _REPORTS = "counts_its_activity"
 
@@ -52,7 +53,7 @@ def roles(settings: Settings) -> list[dict[str, Any]]:
 
 
 def accept_marked_reports() -> None:
-    """Have the hub remember which servers count their activity themselves. Holds for the process."""
+    """Have the hub remember which servers count their activity themselves, for the life of this process."""
     from jupyterhub import apihandlers
 
     apihandlers.default_handlers.insert(0, (r"/api/users/([^/]+)/activity", _handler()))
@@ -78,7 +79,7 @@ def remember(spawners: Mapping[str, Any], names: Iterable[str]) -> None:
 
 
 def without_counted(routes: dict[str, Any], users: Iterable[Any]) -> dict[str, Any]:
-    """The proxy's routes, without the activity of servers that count it themselves."""
+    """Remove the activity of servers that count it themselves from the proxy's routes. Return the same routes."""
     spawners = {(user.name, name): spawner for user in users for name, spawner in user.spawners.items()}
     for route in routes.values():
         data = route["data"]
@@ -88,14 +89,14 @@ def without_counted(routes: dict[str, Any], users: Iterable[Any]) -> dict[str, A
 
 
 def now() -> float:
-    """Seconds, of which those count that the machine was suspended for."""
+    """Seconds since boot, including time in which the machine was suspended."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Patience:
-    """Decides for the culler whether a server is idle: not within `seconds` after its own start, or after a gap.
+    """The culler's decision whether a server is idle: never within `seconds` after the culler's start or after a gap.
 
-    The culler asks every half of the limit. A longer gap is one in which the machine was suspended.
+    The culler asks at intervals of half the limit. A longer gap means that the machine was suspended.
     """
 
     def __init__(self, seconds: float, clock: Callable[[], float] = now) -> None:

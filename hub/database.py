@@ -21,55 +21,54 @@ _SIGNS_OF_FULL = ("disk is full", "No space left on device")
 
 _POSTGRES = "postgresql+psycopg"
 _DRIVERS = {"postgresql": _POSTGRES, "postgres": _POSTGRES, _POSTGRES: _POSTGRES, "sqlite": "sqlite"}
-# What may be named in a message; anything else may be a piece of a password.
+# Schemes that a message may name; any other text may be a piece of a password.
 _OTHERS = ("mysql", "mariadb", "oracle", "mssql", "postgresql+", "sqlite+", "cockroachdb", "http", "jdbc")
-
 
 _FORM = "postgresql://user:password@host:5432/name"
 _ENCODE = "encode the user and the password: @ is %40, / is %2F, % is %25"
-# What a host name, an IPv4 address, or several of them with commas between consist of; and an IPv6 address.
+# Characters of comma-separated host names and IPv4 addresses, or of an IPv6 address.
 _HOST = re.compile(r"[\w.,-]+|[0-9A-Fa-f:.]+(%\w+)?")
 
 
 def parse(text: str) -> URL:
-    """An address of a database that the hub has a driver for.
+    """Parse the URL of a database for which the hub has a driver.
 
-    Raises ValueError with the fix, to be read after the setting's name. No piece of the address is in it: where a
-    password is not encoded, it ends somewhere in what was taken for the host, the port or the name.
+    Raises ValueError with the fix; the message follows the setting's name. It contains no piece of the URL: a part of
+    an unencoded password could be in what was taken for the host, the port or the name.
     """
     scheme, separator, rest = text.partition("://")
     if not separator or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+]*", scheme):
-        raise ValueError(f"is no address of a database, such as {_FORM}")
+        raise ValueError(f"is not a database URL, such as {_FORM}")
     if scheme not in _DRIVERS:
         known = next((name for name in _OTHERS if scheme.startswith(name)), "another scheme")
-        raise ValueError(f"begins with {known}://, and the hub knows postgresql:// and sqlite:// only")
+        raise ValueError(f"begins with {known}://, but the hub supports only postgresql:// and sqlite://")
     if scheme != "sqlite":
         _check_encoding(rest)
     try:
         url = make_url(text)
     except (ArgumentError, ValueError):
-        raise ValueError(f"is no address of a database, such as {_FORM}; {_ENCODE}") from None
+        raise ValueError(f"is not a database URL, such as {_FORM}; {_ENCODE}") from None
     url = url.set(drivername=_DRIVERS[scheme])
     if url.drivername == "sqlite":
         if not (url.database or "").startswith("/srv/dockyard/data/"):
-            raise ValueError("is a file that the hub does not keep: write sqlite:////srv/dockyard/data/NAME")
+            raise ValueError("is a file outside the hub's volume: write sqlite:////srv/dockyard/data/NAME")
         return url
     if secret := next((name for name in ("password", "passfile", "sslpassword") if name in url.query), ""):
         raise ValueError(f"has {secret} after the ?, where it would be logged: write {_FORM}")
     if "host" in url.query or "hostaddr" in url.query or (url.host or "").startswith(("%2F", "%2f")):
         raise ValueError(f"names a socket, which the hub's container lacks, or a host after the ?: write {_FORM}")
     if not (url.host and url.database and url.username):
-        raise ValueError(f"lacks its user, host or name, as in {_FORM}; {_ENCODE}")
+        raise ValueError(f"lacks the user, the host or the database name, as in {_FORM}; {_ENCODE}")
     if not _HOST.fullmatch(url.host):
-        raise ValueError(f"has a host that can't be one: {_ENCODE}")
+        raise ValueError(f"has an invalid host: {_ENCODE}")
     return url
 
 
 def _check_encoding(address: str) -> None:
-    """ValueError where the user or the password, all before the last @, has a character that ends it early."""
+    """Raise ValueError if the text before the last @, the user and the password, has an unencoded character."""
     before, _, _ = address.rpartition("@")
     if re.search(r"[@/]|%(?![0-9A-Fa-f]{2})", before):
-        raise ValueError(f"has a user or a password with an @, a / or a % in it: {_ENCODE}")
+        raise ValueError(f"has an unencoded @, / or % in the user or the password: {_ENCODE}")
 
 
 def of_the_overlay(password: str) -> URL:

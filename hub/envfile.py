@@ -1,12 +1,11 @@
-"""The sheet `.env`: printed from the settings, and checked before anything starts.
+"""Print `.env.example` from the settings, and check `.env` and hub/config.d before anything starts.
 
-    python -m envfile check <.env      a line for each mistake, "  - ", and hint, "  ~ "; of hub/config.d, too
-    python -m envfile base-url <.env   the path below which the hub is
-    python -m envfile example          .env.example
-    python -m envfile table            the table of hub/README.md
+    python -m envfile check <.env      print a line for each mistake ("  - ") and each hint ("  ~ ")
+    python -m envfile base-url <.env   print the path of the hub
+    python -m envfile example          print .env.example
+    python -m envfile table            print the table of hub/README.md
 
-Compose, python-dotenv and a shell script each read `.env` in their own way; what `check` lets pass, all three read
-alike.
+Compose, python-dotenv and a shell script each read `.env` in their own way. They read alike whatever `check` accepts.
 """
 
 from __future__ import annotations
@@ -54,14 +53,14 @@ def known_names() -> set[str]:
 
 
 def read(text: str) -> tuple[dict[str, str], list[str]]:
-    """Values of a sheet, and what is wrong with its lines. A wrong line still gives its value, where it has one."""
+    """Return the values of `.env`, and its wrong lines. A wrong line still gives its value, if it has one."""
     values: dict[str, str] = {}
     mistakes: list[str] = []
     if "\r" in text:
         mistakes.append("The file has Windows line ends: sed -i 's/\\r$//' .env")
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     for binding in parse_stream(io.StringIO(text)):
-        # Without "=" it may be a line of a secret.
+        # A line without "=" may be a part of a secret.
         name = binding.key or "" if "=" in binding.original.string else ""
         if complaint := _complaint(binding):
             line = binding.original.line + len(binding.original.string) - len(binding.original.string.lstrip("\n"))
@@ -153,7 +152,7 @@ def of_the_edge(values: dict[str, str]) -> list[str]:
 
 
 def of_the_images() -> list[str]:
-    """What is wrong with pulling, as far as the settings and the profiles in question are right."""
+    """Return mistakes in pull policies; none if a setting or profile that they depend on is invalid."""
     try:
         settings = some("compose_project_name", "notebook_image", "allowed_images", "spawner", "pull_policy")
         profiles = profilesfile.load(os.environ.get("PROFILES_FILE", ""))
@@ -163,7 +162,7 @@ def of_the_images() -> list[str]:
 
 
 def of_the_registry(values: dict[str, str]) -> list[str]:
-    """REGISTRY_AUTH_FILE holds the credentials themselves: neither a node nor the hub can ask a helper of a desktop."""
+    """Return mistakes in REGISTRY_AUTH_FILE. It must contain the credentials: hub and nodes lack credential helpers."""
     path = values.get("REGISTRY_AUTH_FILE", "")
     if not path.startswith("/"):
         return []
@@ -180,11 +179,17 @@ def of_the_registry(values: dict[str, str]) -> list[str]:
     except (ValueError, KeyError, TypeError, AttributeError):
         config, complete = {}, False
     if not complete:
-        return [f'REGISTRY_AUTH_FILE {path} holds no credentials: it has to be a docker config.json with "auths" in it']
+        return [
+            f'REGISTRY_AUTH_FILE {path} contains no credentials: it must be a Docker config.json with "auths" in it'
+        ]
     if helper := next((name for name in ("credsStore", "credHelpers") if config.get(name)), ""):
-        return [f"REGISTRY_AUTH_FILE {path} names {helper}, a program that the hub lacks: remove {helper} from it"]
+        return [
+            f"REGISTRY_AUTH_FILE {path} names {helper}, a program that the hub lacks: remove {helper} from the file"
+        ]
     if config.get("proxies"):
-        return [f"REGISTRY_AUTH_FILE {path} has proxies, which users' servers would get: remove proxies from it"]
+        return [
+            f"REGISTRY_AUTH_FILE {path} contains proxies, which users' servers would get: remove them from the file"
+        ]
     return []
 
 
@@ -218,7 +223,7 @@ def default(field: FieldInfo) -> str:
 def example() -> str:
     """The text of .env.example: required settings and the address are set, the others shown with their defaults."""
     lines = [
-        "# Dockyard's settings. `make up` makes .env from this file and fills in what stands in <...>.",
+        "# Dockyard's settings. `make up` makes .env from this file and fills in the values in <...>.",
         "# One line each, NAME=value. Blanks, #, $, quotes and backslashes need single quotes: NAME='a $ value'.",
         "# A secret can stay in a file of its own: NAME_FILE=/absolute/path instead of NAME=.",
         "# Printed by `make settings`: to change a default or a text, change hub/settings.py.",
@@ -254,7 +259,7 @@ def table() -> str:
 
 
 def own_configuration(tried: bool) -> tuple[list[str], list[str]]:
-    """What is wrong with the files of hub/config.d, and hints. If not `tried`, the files are read, not run."""
+    """Return mistakes in the files of hub/config.d, and hints. If not `tried`, the files are compiled, not run."""
     import operatorconfig
 
     doubts = operatorconfig.hints(operatorconfig.FOLDER)
@@ -263,7 +268,7 @@ def own_configuration(tried: bool) -> tuple[list[str], list[str]]:
             return [], doubts
     except Mistakes as found:
         return found.lines, doubts
-    # Here: it imports the hub and all ways to sign in, which takes seconds.
+    # Imported here: it imports the hub and all authenticators, which takes seconds.
     import configcheck
 
     _, mistakes, unknown = configcheck.try_out()
@@ -271,7 +276,7 @@ def own_configuration(tried: bool) -> tuple[list[str], list[str]]:
 
 
 def own_path(text: str) -> str:
-    """The path below which the hub is, as hub/config.d has it; / where that is not known."""
+    """Return the path of the hub, which hub/config.d may set; / if it is unknown."""
     adopt(read(text)[0])
     import configcheck
 

@@ -16,15 +16,15 @@ from traitlets import Float, Unicode
 
 import culling
 
-# An engine may lose its names, as after it has left a swarm. Containers keep their addresses.
+# An engine may stop resolving names, as after `docker swarm leave`. Containers keep their addresses.
 LAST_ADDRESS = Path("/srv/dockyard/data/proxy-address")
 
 
 def own_address(proxy: str, last: Path = LAST_ADDRESS) -> str:
-    """Our address on the network on which a proxy has this name, or had its last address; our own name if both fail."""
+    """Return the hub's address on the network of the proxy, by the proxy's name or last address; `hub` if both fail."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         for address in filter(None, (proxy, read(last))):
-            # Sends nothing: it chooses the way there.
+            # This sends nothing: it only chooses the route.
             with suppress(OSError):
                 probe.connect((address, 8001))
                 return str(probe.getsockname()[0])
@@ -32,14 +32,14 @@ def own_address(proxy: str, last: Path = LAST_ADDRESS) -> str:
 
 
 def read(last: Path) -> str:
-    """The address that was kept; empty where there is none."""
+    """Return the recorded address; empty if there is none."""
     with suppress(OSError):
         return last.read_text()
     return ""
 
 
 def keep(address: str, last: Path) -> None:
-    # Without room on the disk, it is kept next time.
+    # If the disk is full, the next call records it.
     with suppress(OSError):
         last.write_text(address)
 
@@ -56,8 +56,8 @@ class ExternalProxy(ConfigurableHTTPProxy):
     last_address = Unicode(
         "",
         config=True,
-        help="File that keeps the last address of the proxy, used while the engine does not resolve its name. Default: "
-        "no file. Leave it empty where addresses pass to other containers, as on a swarm.",
+        help="File with the last address of the proxy, which the hub uses while the engine does not resolve the "
+        "proxy's name. Default: no file. Leave it empty if other containers may get that address, as on a swarm.",
     )
 
     def __init__(self, **kwargs: Any) -> None:
@@ -80,7 +80,7 @@ class ExternalProxy(ConfigurableHTTPProxy):
         return await super().api_request(path, method, body)
 
     async def _choose_address(self) -> None:
-        """Have `api_url` contain the proxy's name, or its last address while the name can't be resolved."""
+        """Set `api_url` to the proxy's name, or to its last address while the name can't be resolved."""
         if not self.last_address:
             return
         named, last = urlsplit(self._named_url), Path(self.last_address)
@@ -97,7 +97,7 @@ class ExternalProxy(ConfigurableHTTPProxy):
 
     def _use(self, url: str) -> None:
         if url != self.api_url:
-            self.log.warning("The proxy's API is now asked at %s", url)
+            self.log.warning("The hub now uses the proxy's API at %s", url)
             self.api_url = url
 
     async def _put_back(self, user_dict: Any, service_dict: Any) -> None:

@@ -1,4 +1,4 @@
-"""The hub's way to a gate that asks for a token, as on a swarm."""
+"""Access to a gate that requires a token, as on a swarm."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def use_token(
 ) -> None:
     """Have the Docker SDK send the token with each request, in this process and those that it starts.
 
-    The SDK reads headers from its configuration file. A copy of the one that is there, with credentials of registries,
-    is kept in `folder`, for the hub's user alone.
+    The SDK reads headers from its configuration file. This function writes a copy of the present file, which may
+    contain credentials of registries, into `folder`. Only the hub's user can read the copy.
     """
     if not token:
         return

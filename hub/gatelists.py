@@ -1,8 +1,8 @@
-"""The hub and the gate go by the same profiles, also where only the hub was started again.
+"""Keep the profiles of the hub and the gate equal, also if only the hub is restarted.
 
-Both have the file of PROFILES_FILE mounted, and read it when they start. A container keeps a file that an editor
-replaces, until it starts again. So the gate shows what it has read, and a hub that has read something else has the
-gate end: the engine starts it again, with the new file.
+Both mount the file of PROFILES_FILE, and read it when they start. If an editor replaces the file, a container keeps the
+old one until it starts again. So the gate shows what it has read. If the hub has read something else, it makes the gate
+exit, and the engine starts the gate again with the new file.
 """
 
 from __future__ import annotations
@@ -13,30 +13,33 @@ from pathlib import Path
 
 FOLDER = Path("/run/gate")
 SOCKET = "engine.sock"
-# What the gate has read, and the socket by which the hub asks it to end.
+# The file that shows what the gate has read, and the socket with which the hub makes the gate exit.
 READ = "profiles.yaml"
 AGAIN = "again.sock"
-# How often a hub has the gate end before it goes on without.
+# Number of times that a hub makes the gate exit before it gives up.
 ATTEMPTS = 3
 
 
 def show(profiles: bytes, folder: Path) -> None:
-    """For the gate: show the profiles that it goes by."""
+    """Show the profiles that the gate has read. The gate calls this."""
     draft = folder / f"{READ}.new"
     draft.write_bytes(profiles)
     draft.replace(folder / READ)
 
 
 def agree(own: Path, folder: Path = FOLDER, patience: float = 20.0, pause: float = 0.1) -> str:
-    """For the hub: return when the gate goes by the profiles in `own`; or why it does not, after `patience` seconds."""
+    """Wait until the gate has read the profiles in `own`. The hub calls this.
+
+    Returns an empty text, or the reason if the gate has not read them after `patience` seconds.
+    """
     if not (folder / SOCKET).exists():
         # There is no gate.
         return ""
     until = time.monotonic() + patience
-    # When those that were asked to end had shown what they have read.
+    # Gates that were asked to exit, by the time of the file that they show.
     asked: list[int] = []
     while time.monotonic() < until:
-        # While it starts, it has not read anything yet.
+        # A gate that is starting has not read the file yet.
         if _connects(folder / SOCKET):
             try:
                 shown, same = (folder / READ).stat().st_mtime_ns, (folder / READ).read_bytes() == own.read_bytes()
@@ -50,7 +53,7 @@ def agree(own: Path, folder: Path = FOLDER, patience: float = 20.0, pause: float
                     return "the gate has other profiles than the file of PROFILES_FILE"
                 asked += [shown] * _connects(folder / AGAIN)
         time.sleep(pause)
-    return "the gate does not answer, or does not end"
+    return "the gate does not answer, or does not exit"
 
 
 def _connects(path: Path) -> bool:

@@ -1,7 +1,7 @@
-"""Does the hub answer: `python -m health [HOST]` prints the path of its pages.
+"""Check that the hub answers: `python -m health [HOST]` prints the path of its pages.
 
-It needs Python's own library only: the doctor sends it into a container on standard input. Proxies that the environment
-names are not used. Exit status 1: no way to the hub; 2: no answer from it; 3: another answer than that it is healthy.
+The module needs only Python's standard library: `make doctor` passes it to a container on standard input. It ignores
+proxies in the environment. Exit status 1: the hub can't be reached; 2: it does not answer; 3: it is not healthy.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ NO_WAY, NO_ANSWER, UNHEALTHY = 1, 2, 3
 
 
 def get(host: str, path: str, timeout: float = 4) -> tuple[int, str]:
-    """Status and path of the redirection, if any. Raises OSError or HTTPException."""
+    """Return the status, and the path of a redirection. Raises OSError or HTTPException."""
     connection = HTTPConnection(host, PORT, timeout=timeout)
     try:
         connection.request("GET", path)
@@ -27,9 +27,9 @@ def get(host: str, path: str, timeout: float = 4) -> tuple[int, str]:
 
 
 def hub_status(host: str) -> tuple[str, int]:
-    """Path of the hub's pages, and the status of its health.
+    """Return the path of the hub's pages, and the status of its health check.
 
-    A hub below a path redirects to itself, maybe at a public host. This needs no other request of a hub at `/`.
+    A hub below a path redirects to that path, maybe with a public host. A hub at `/` gets a single request.
     """
     status, location = get(host, "/hub/health")
     if not 300 <= status < 400:

@@ -1,6 +1,6 @@
-"""What an operator should know about settings that are valid: amounts that this machine lacks, doubtful choices.
+"""Hints about valid settings: amounts above those of this machine, doubtful choices.
 
-Each function reads the settings that it needs and returns sentences; a setting that is wrong is left to the check.
+Each function reads the settings that it needs, and returns sentences. The check reports invalid settings instead.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def hints() -> list[str]:
 
 
 def profiles() -> Any:
-    """The profiles in the environment, none if they are wrong."""
+    """Return the profiles of PROFILES_FILE; none if they are invalid."""
     try:
         return profilesfile.load(os.environ.get("PROFILES_FILE", ""))
     except Mistakes:
@@ -41,8 +41,10 @@ def profiles() -> Any:
 
 
 def machine_memory() -> int:
-    """Bytes of memory of the machine that runs users' servers; 0 where unknown. On a swarm, `scripts/check` gives
-    those of the largest node as MACHINE_MEMORY: this machine may be another one."""
+    """Return the bytes of memory of the machine that runs users' servers; 0 if unknown.
+
+    On a swarm, `scripts/check` passes those of the largest node as MACHINE_MEMORY.
+    """
     if given := os.environ.get("MACHINE_MEMORY", ""):
         return int(given) if given.isdigit() else 0
     if os.environ.get("SPAWNER") == "swarm":
@@ -55,7 +57,7 @@ def machine_memory() -> int:
 
 
 def of_the_machine(profiles: Any) -> Iterator[str]:
-    """Limits that no server can reach, since the machine has less."""
+    """Yield amounts of memory above that of the machine."""
     amounts: dict[str, int] = {}
     for name in ("mem_limit", "mem_guarantee"):
         try:
@@ -88,10 +90,10 @@ _OF_DATA = {"/opt", "/srv", "/mnt", "/media"}
 
 
 def of_bind_paths(settings: Any) -> Iterator[str]:
-    """Paths that give an attacker who controls the hub the host's users, or the host."""
+    """Yield paths with which an attacker who controls the hub could take over the host or its users."""
     for entry in settings.bind_paths:
         path = entry.removesuffix(READ_ONLY).removesuffix("/*")
-        # Directly in these, there is data.
+        # The folders in these contain data.
         if not _OF_THE_HOST.fullmatch(path) or (path in _OF_DATA and "*" in entry):
             continue
         what = (
@@ -109,7 +111,7 @@ _OF_SIGN_IN = ("compose_file", "spawner", "public_url", "bind_addr", "auth")
 
 
 def of_sign_in(settings: Any) -> Iterator[str]:
-    """Passwords that cross a network unencrypted."""
+    """Yield a hint if passwords cross a network unencrypted."""
     is_encrypted = settings.public_url.startswith("https:")
     if settings.auth == "password" and not is_encrypted and not is_this_machine(settings.bind_addr):
         yield (
@@ -126,7 +128,7 @@ _OF_EFFECT = (
 
 
 def without_effect(settings: Any) -> Iterator[str]:
-    """Settings that another one switches off, and that do no harm."""
+    """Yield settings that have no effect because of another setting."""
     cases = (
         ("acme_email", settings.cert_file, "with CERT_FILE"),
         ("acme_root_file", settings.cert_file, "with CERT_FILE"),

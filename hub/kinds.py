@@ -145,16 +145,16 @@ URL = r"^(https?://[^\s/]+(/\S*)?)?$"
 # JupyterLab of the kit's image starts within 64M, not within 48M. Below 6M, the engine takes no reservation.
 LEAST_LIMIT, LEAST_GUARANTEE = 64 * 2**20, 6 * 2**20
 LEAST_TMP = 16 * 2**20
-# Above it, the engine's own numbers end.
+# The largest number that the engine can read.
 _MOST = 2**63 - 1
 _MEMORY = re.compile(r"(\d+(?:\.\d+)?|\.\d+)([KMGT]?)", re.ASCII)
 
 
 def in_bytes(memory: str | float) -> int:
-    """Bytes of an amount of memory: a number of bytes, or of what the letter after it says (K, M, G, T; of 1024).
+    """Convert an amount of memory to bytes: a number of bytes, or a number with K, M, G or T (powers of 1024).
 
-    The only reader of such amounts: what it returns is what the hub, the spawner and the gate work with. Raises
-    ValueError, to be read after the setting's name.
+    The only parser of such amounts: hub, spawner and gate use what it returns. Raises ValueError; the message follows
+    the setting's name.
     """
     match = _MEMORY.fullmatch(str(memory).strip()) if not isinstance(memory, bool) else None
     if not match:
@@ -167,7 +167,7 @@ def in_bytes(memory: str | float) -> int:
 
 
 def readable(amount: int) -> str:
-    """An amount of memory as people write it: 2147483648 is 2G."""
+    """Format an amount of memory: 2147483648 is 2G."""
     for power, unit in ((4, "T"), (3, "G"), (2, "M"), (1, "K")):
         if amount >= 1024**power:
             return f"{round(amount / 1024**power, 1):g}{unit}"
@@ -175,7 +175,7 @@ def readable(amount: int) -> str:
 
 
 def limit(memory: str | float) -> int:
-    """Bytes of a memory limit; ValueError also where no notebook server starts within it."""
+    """Convert a memory limit to bytes. Raises ValueError also if no notebook server starts within it."""
     if (amount := in_bytes(memory)) < LEAST_LIMIT:
         raise ValueError(
             f"is {readable(amount)}, too little for a notebook server: write {readable(LEAST_LIMIT)} or more, "
@@ -185,7 +185,7 @@ def limit(memory: str | float) -> int:
 
 
 def guarantee(memory: str | float | None) -> int | None:
-    """Bytes of a memory guarantee, None for none; ValueError also where the engine takes none that small."""
+    """Convert a memory guarantee to bytes, or to None. Raises ValueError also if the engine can't reserve so little."""
     if memory is None or memory == "":
         return None
     if (amount := in_bytes(memory)) < LEAST_GUARANTEE:
@@ -197,7 +197,7 @@ def guarantee(memory: str | float | None) -> int | None:
 
 
 def tmp_size(memory: str | float) -> int:
-    """Bytes of a tmpfs at /tmp, 0 for none; ValueError also where programs have too little room in it."""
+    """Convert the size of a tmpfs at /tmp to bytes; 0 means none. Raises ValueError also if programs need more room."""
     amount = in_bytes(memory)
     if amount < LEAST_TMP and str(memory).strip() != "0":
         raise ValueError(

@@ -17,7 +17,7 @@ from settings import Settings
 _SECRETS = ("user_password", "admin_password", "crypt_key", "cookie_secret", "proxy_auth_token")
 _NEUTRAL = {"docker_gid": 0} | {name: sha256(name.encode()).hexdigest() for name in _SECRETS}
 
-# Settings that many rules look at.
+# Settings on which many rules depend.
 _RULING = {"spawner", "compose_file"}
 
 
@@ -51,10 +51,10 @@ def load() -> Settings:
         except ValidationError as error:
             found = error.errors()
         names = {str(item["loc"][0]) for item in found}
-        # Those that only contradict what is in place of a wrong one are not reported.
+        # A setting that only contradicts the replacement of a wrong one is not reported.
         if not lines:
             lines, reported = [sentence(item, fields) for item in found], names
-        # A default may be wrong beside these, too.
+        # A default may contradict these settings, too.
         if not (names := names - wrong.keys()) and not (names := _RULING - wrong.keys()):
             raise Mistakes(lines)
         wrong |= {name: _NEUTRAL.get(name, fields[name].default) for name in names}

@@ -1,7 +1,7 @@
 """What the engine's machine allows: its cores, and limits that its kernel or engine lacks.
 
-`scripts/check` says both of them in the environment, of a swarm those of its largest node: MACHINE_CPUS, a number, and
-MACHINE_LACKS, some of memory, swap, cpu, pids.
+`scripts/check` passes both in the environment: MACHINE_CPUS, a number, and MACHINE_LACKS, some of memory, swap, cpu and
+pids. On a swarm, MACHINE_CPUS is that of the largest node, and MACHINE_LACKS is empty.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ _LACKS = {
 
 
 def open_files() -> int:
-    """The number of files that a process of a server may have open.
+    """Return the number of files that a process of a server may have open.
 
-    Not above the hard limit that the engine gives its containers: without CAP_SYS_RESOURCE it starts none with more.
+    It is at most the hard limit of the engine's containers: an engine without CAP_SYS_RESOURCE starts none with more.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
 
 
 def mistakes(values: Mapping[str, str], profiles: Any) -> list[str]:
-    """What no node of a swarm can run. One host takes a limit above its cores, for none."""
+    """Return limits above the cores of every node of a swarm. One host accepts such a limit and ignores it."""
     if os.environ.get("SPAWNER") != "swarm":
         return []
     return [
@@ -44,7 +44,7 @@ def mistakes(values: Mapping[str, str], profiles: Any) -> list[str]:
 
 
 def hints(values: Mapping[str, str], profiles: Any) -> list[str]:
-    """What one host accepts and ignores."""
+    """Return limits that one host accepts and ignores."""
     if os.environ.get("SPAWNER") == "swarm":
         return []
     lacks = os.environ.get("MACHINE_LACKS", "").split()
@@ -63,13 +63,13 @@ def hints(values: Mapping[str, str], profiles: Any) -> list[str]:
 
 
 def _above(values: Mapping[str, str], profiles: Any) -> Iterator[tuple[str, float, float]]:
-    """Limits above the machine's cores, where these are known."""
+    """Return limits above the machine's cores, if these are known."""
     most = _number(os.environ.get("MACHINE_CPUS"))
     return ((name, cores, most) for name, cores in _limits(values, profiles) if 0 < most < cores)
 
 
 def _limits(values: Mapping[str, str], profiles: Any) -> Iterator[tuple[str, float]]:
-    """The limits and guarantees of processors in `.env` and profiles."""
+    """Yield the limits and guarantees of processors in `.env` and profiles."""
     for name in ("CPU_LIMIT", "CPU_GUARANTEE"):
         if cores := _number(values.get(name)):
             yield name, cores
@@ -80,7 +80,7 @@ def _limits(values: Mapping[str, str], profiles: Any) -> Iterator[tuple[str, flo
 
 
 def _number(value: Any) -> float:
-    """A number, 0 for what is none: the check reports that elsewhere."""
+    """Convert to a number; 0 for a text that is not one, which the check of the settings reports."""
     try:
         return float(value)
     except (TypeError, ValueError):

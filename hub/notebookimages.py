@@ -1,7 +1,7 @@
-"""The notebook images of the settings, and a try of one image, for scripts/notebook.
+"""The notebook images of the settings, and a trial of one image, for scripts/notebook.
 
-python -m notebookimages list <.env     the hub's version, then a line for each image that the settings name
-python -m notebookimages try SECONDS    a hub for one server in the same network, and the result of the hub's check
+python -m notebookimages list <.env     print the hub's version, then a line for each image that the settings name
+python -m notebookimages try SECONDS    act as the hub of one server in the same network; print the check's result
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ class Named:
     command: tuple[str, ...] = ()
 
     def line(self) -> str:
-        """The fields, tab-separated; '-' for an empty one, which a shell would not see."""
+        """Return the tab-separated fields; '-' for an empty one, which a shell would skip."""
         return "\t".join(
             field or "-" for field in (self.setting, self.image, self.ready_check, self.home, *self.command)
         )
 
 
 def named(values: Mapping[str, str], profiles: Any) -> Iterator[Named]:
-    """The images that the values of `.env` and the profiles name, each as often as it is started in another way.
+    """Yield the images that `.env` and the profiles name, once for each way to start them.
 
-    A template, which users fill in, is named like an image.
+    An image may be a template that users fill in.
     """
     home = values.get("HOME_PATH") or "/home/jovyan"
     found = [Named("NOTEBOOK_IMAGE", values.get("NOTEBOOK_IMAGE", ""), home=home)]
@@ -56,7 +56,7 @@ def named(values: Mapping[str, str], profiles: Any) -> Iterator[Named]:
     ]
     for override, _ in overrides(profiles):
         command = override.get("cmd") or ()
-        # Where the files are, if the profile mounts the home elsewhere.
+        # The profile may mount the home elsewhere.
         moved = "volumes" in override or "mounts" in override
         found.append(
             Named(
@@ -76,7 +76,7 @@ def named(values: Mapping[str, str], profiles: Any) -> Iterator[Named]:
 
 
 def profiles() -> Any:
-    """The content of PROFILES_FILE where compose mounts it; nothing if it can't be read, which the checker reports."""
+    """Return the content of PROFILES_FILE; nothing if it can't be read, which the check of `.env` reports."""
     try:
         return yaml.safe_load(profilesfile.MOUNTED.read_text()) or []
     except (OSError, ValueError, yaml.YAMLError):
@@ -97,7 +97,7 @@ async def _hub(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 
 async def attempt(seconds: float, hub_port: int = HUB_PORT, server_port: int = SERVER_PORT) -> str:
-    """Be the hub of a server until it answers. Return what answers: jupyterhub VERSION, other STATUS, or nothing."""
+    """Act as the hub of a server until it answers. Return jupyterhub VERSION, other STATUS, or nothing."""
     judge = readiness.own_server(PREFIX, CLIENT)
     probe = readiness.Probe("127.0.0.1", server_port, f"{PREFIX}api", None, judge)
     async with await asyncio.start_server(_hub, "127.0.0.1", hub_port):

@@ -26,7 +26,7 @@ SHOWN = "hub/config.d"
 _NOT_TEXT = "is not UTF-8 text: save it as UTF-8"
 # Names of files that an operator has put aside on purpose.
 _PUT_ASIDE = re.compile(r"~$|\.(bak|disabled|example|off|old|orig|rej|sample|swp|tmp)$", re.IGNORECASE)
-# What an operation fails with where there is no network, or where nothing may be written.
+# Errors of an operation that needs a network or a writable file system.
 _OF_THE_PLACE = {
     errno.EADDRNOTAVAIL,
     errno.ECONNREFUSED,
@@ -38,7 +38,7 @@ _OF_THE_PLACE = {
 
 
 class Failed(Mistakes):
-    """A file that failed. `of_the_place`: for want of a network or of a writable folder."""
+    """A file that failed. `of_the_place`: it needs a network or a writable folder, which the check lacks."""
 
     def __init__(self, line: str, error: BaseException):
         super().__init__([line])
@@ -51,14 +51,14 @@ def files(folder: Path) -> list[Path]:
     try:
         names = sorted(entry.name for entry in os.scandir(folder))
     except FileNotFoundError:
-        # On a swarm without files of the operator.
+        # As on a swarm, if the operator has no files.
         return []
     except OSError as error:
         advice = f"chmod o+rx {SHOWN}" if isinstance(error, PermissionError) else f"make {SHOWN} a folder"
         raise Mistakes(
             [f"{SHOWN} can't be read by the hub's user, uid {os.getuid()} ({error.strerror}): {advice}"]
         ) from None
-    # Hidden files are an editor's, or another system's.
+    # Hidden files belong to editors or other systems.
     return [folder / name for name in names if name.endswith(".py") and not name.startswith(".")]
 
 
@@ -79,8 +79,10 @@ def hints(folder: Path) -> list[str]:
 
 
 def run(config: Config, folder: Path) -> None:
-    """Run all files with `config` as `c`. Raises `Mistakes`: of all files that are not Python, or of the first that
-    fails."""
+    """Run all files with `config` as `c`.
+
+    Raises `Mistakes` with all files that can't be compiled, or with the first file that fails.
+    """
     codes = compiled(folder)
     _let_items_be_set()
     for path, code in codes:
@@ -94,7 +96,7 @@ def run(config: Config, folder: Path) -> None:
 
 
 def compiled(folder: Path) -> list[tuple[Path, CodeType]]:
-    """Compile all files. Raises `Mistakes` with those that can't be read, or are not Python."""
+    """Compile all files. Raises `Mistakes` with all files that can't be read or are not Python."""
     found, mistakes = [], []
     for path in files(folder):
         try:
@@ -110,12 +112,12 @@ def compiled(folder: Path) -> list[tuple[Path, CodeType]]:
 
 
 def shown(path: Path, folder: Path) -> str:
-    """The name of a file for an operator."""
+    """Return the name of a file for an operator."""
     return f"{SHOWN}/{path.relative_to(folder)}" if path.is_relative_to(folder) else str(path)
 
 
 def report(line: str, level: str = "I") -> None:
-    """Print a line as the hub's log has them, which does not exist yet."""
+    """Print a line in the format of the hub's log, which does not exist yet."""
     print(f"[{level} {datetime.now():%Y-%m-%d %H:%M:%S} config.d] {line}", file=sys.stderr, flush=True)
 
 
@@ -147,20 +149,17 @@ def _compile(path: Path) -> CodeType:
         raise
 
 
-def _execute(path: Path, code: CodeType, config: Config, folder: Path) -> None:
+def _execute(file: Path, code: CodeType, config: Config, folder: Path) -> None:
     def load_subconfig(fname: str, path: Any = None) -> None:
-        """Run another file with the same configuration. A missing file is passed over, as by JupyterHub."""
-        for candidate in _candidates(str(fname), path, here):
+        """Run another file with the same configuration. A missing file is skipped, as by JupyterHub."""
+        for candidate in _candidates(str(fname), path, file.parent):
             if candidate.is_file():
                 _execute(candidate, _compile(candidate), config, folder)
                 return
-        report(f"{shown(here / path_of_this.name, folder)}: load_subconfig found no file {fname}", "W")
+        report(f"{shown(file, folder)}: load_subconfig found no file {fname}", "W")
 
-    here, path_of_this = path.parent, path
-    exec(
-        code,
-        {"c": config, "get_config": lambda: config, "load_subconfig": load_subconfig, "__file__": str(path)},
-    )
+    names = {"c": config, "get_config": lambda: config, "load_subconfig": load_subconfig, "__file__": str(file)}
+    exec(code, names)
 
 
 def _candidates(name: str, path: Any, here: Path) -> Iterator[Path]:
@@ -176,7 +175,7 @@ def _let_items_be_set() -> None:
 
 
 def _line_of(error: BaseException, folder: Path) -> tuple[Path, int] | None:
-    """The place in an operator's file at which an error arose."""
+    """Return the operator's file and line at which an error arose."""
     if isinstance(error, SyntaxError) and error.filename and Path(error.filename).is_relative_to(folder):
         return Path(error.filename), error.lineno or 1
     places = [(Path(frame.f_code.co_filename), line) for frame, line in traceback.walk_tb(error.__traceback__)]
@@ -188,7 +187,7 @@ def _reason(error: BaseException) -> str:
         return f"it ends the hub with exit({'' if error.code is None else repr(error.code)}): remove that call"
     first = next(iter(str(error).splitlines()), "")[:300]
     if isinstance(error, SyntaxError):
-        # Without the place, which is named already.
+        # Without the file and line, which the caller names.
         first = error.msg
     if first == _NOT_TEXT:
         return first
@@ -206,7 +205,7 @@ def _unreadable(path: Path, error: OSError) -> str:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, and those that it is made of."""
+    """Yield an error and its causes."""
     seen: list[BaseException] = []
     waiting = [error]
     while waiting:

@@ -1,11 +1,11 @@
-"""Passwords that a guesser tries first: common words, rows of keys, repetitions, short numbers."""
+"""Easily guessed passwords: common words, rows of keys, repetitions, short numbers."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 
-# The words of which the most common passwords of eight and more characters consist, and those of this trade.
+# Words in the most common passwords of eight or more characters, and words of JupyterHub and of teaching.
 _WORDS = """
     abc access account admin administrator amazing amsterdam analysis and andrew angel anthony apple april arsenal
     asdf ashley august autumn awesome baby bailey balls banana baseball basketball batman beautiful berlin bigdaddy
@@ -27,18 +27,18 @@ _WORDS = """
     wednesday welcome whatever willkommen winter work yankees you your
 """
 
-# What keyboards and alphabets have side by side.
+# Rows and patterns of keyboards, and the alphabet.
 _ROWS = (
     "qwertyuiop", "qwertzuiop", "azertyuiop", "asdfghjkl", "zxcvbnm", "yxcvbnm", "1234567890", "0123456789",
     "abcdefghijklmnopqrstuvwxyz", "1q2w3e4r5t6y7u8i9o0p", "1qaz2wsx3edc4rfv5tgb6yhn", "qazwsxedcrfvtgb", "!@#$%^&*()",
 )  # fmt: skip
 _LEET = str.maketrans("013457@$!", "oleastasi")
-# Characters that may be left beside words and rows, such as a year.
+# Number of other characters that an easily guessed password may have, such as a year.
 _ROOM = 4
 
 
 def is_guessable(password: str, names: Iterable[str] = ()) -> bool:
-    """Is the password among the first that are tried? `names` are further words, such as the hub's host name."""
+    """Whether an attacker tries the password early. `names` are further words, such as the hub's host name."""
     text = password.lower()
     if re.fullmatch(r"[\d\W_]{0,9}", text) or re.fullmatch(r"(.{1,7}?)\1+.{0,3}", text, re.DOTALL):
         return True
@@ -50,7 +50,7 @@ def is_guessable(password: str, names: Iterable[str] = ()) -> bool:
 
 
 def _left(text: str, words: set[str]) -> int:
-    """How many letters and digits of a text belong to no word, no row of keys and no repetition."""
+    """Count the letters and digits of a text that belong to no word, row of keys or repetition."""
     known = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
     text = _without_rows(text)
     text = re.sub(rf"{known}|(.)\1\1+", " ", text)
@@ -58,7 +58,7 @@ def _left(text: str, words: set[str]) -> int:
 
 
 def _without_rows(text: str) -> str:
-    """The text without what is four or more characters of a row, forwards or backwards; without three digits of one."""
+    """Remove four or more neighbours in a row of keys, in either direction, and three or more neighbouring digits."""
     rows = [*_ROWS, *(row[::-1] for row in _ROWS)]
     found, start = "", 0
     while start < len(text):

@@ -63,7 +63,7 @@ def read(text: str) -> tuple[Any, list[str]]:
     return profiles, [f"line {line}: {said}" for line, said in sorted(found)]
 
 
-# Settings of a profile that are amounts of memory, and what reads them.
+# Settings of a profile that are amounts of memory, and their parsers.
 _MEMORY: dict[str, Callable[[Any], int | None]] = {
     "mem_limit": limit,
     "mem_guarantee": guarantee,
@@ -72,7 +72,7 @@ _MEMORY: dict[str, Callable[[Any], int | None]] = {
 
 
 def overrides(node: Any, path: str = ROOT) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every docker_override in the profiles, with its path."""
+    """Yield every docker_override in the profiles, with its path."""
     if isinstance(node, dict):
         for name, value in node.items():
             if name == "docker_override" and isinstance(value, dict):
@@ -85,14 +85,14 @@ def overrides(node: Any, path: str = ROOT) -> Iterator[tuple[str, dict[str, Any]
 
 
 def _amounts(profiles: Any) -> Iterator[tuple[str, str]]:
-    """Path and complaint of amounts of memory that make no sense: they are read as MEM_LIMIT is.
+    """Yield path and error message of each invalid amount of memory, by the rules of MEM_LIMIT.
 
-    A number of bytes in quotes, which the spawner rejects, becomes a number.
+    The spawner rejects a number of bytes in quotes: this function replaces it with a number.
     """
     for path, override in overrides(profiles):
         for name, read in _MEMORY.items():
             value = override.get(name)
-            # A profile may remove a limit, or leave it to what the user writes.
+            # A profile may remove a limit, or contain a placeholder for the user's text.
             if value is None or not isinstance(value, str | int | float) or "{" in str(value):
                 continue
             try:

@@ -1,4 +1,4 @@
-"""Images that no registry has, so that no pull policy may ask for them: those that the kit builds."""
+"""Pull policies that ask a registry for an image that the kit builds, which no registry has."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _INSTEAD = "write ifnotpresent, or name an image of a registry"
 
 
 def mistakes(settings: Any, profiles: Any) -> Iterator[str]:
-    """What is wrong with PULL_POLICY, and with pull_policy in the profiles (as the spawner takes them), on one host."""
+    """Yield mistakes in PULL_POLICY and in pull_policy of the profiles, as the spawner takes them, on one host."""
 
     def is_own(image: str) -> bool:
         name = re.sub(r"^(docker\.io/)?(library/)?", "", canonical(image))
@@ -37,7 +37,7 @@ def mistakes(settings: Any, profiles: Any) -> Iterator[str]:
 
 
 def _chooses_the_image(profile: Any) -> bool:
-    """Has it an option of which each choice names an image?"""
+    """Whether a profile has an option whose choices all name an image."""
     options = (profile.get("profile_options") or {}).values()
     choices = [list((option.get("choices") or {}).values()) for option in options]
     return any(found and all("image" in (choice.get("docker_override") or {}) for choice in found) for found in choices)

@@ -15,7 +15,7 @@ from kinds import is_secret
 
 _PLACEHOLDER = re.compile(r"<.*>|change[-_ ]?me.*|replace[-_ ]?me.*|your[-_ ].*|x{3,}|todo|\.\.\.", re.IGNORECASE)
 
-# The type of an error whose message must not show the value: it has credentials in it.
+# The type of an error whose message must not show the value, because it contains credentials.
 HIDDEN: Final = "hidden"
 
 
@@ -96,5 +96,5 @@ _MAY_HOLD_PASSWORDS = {"home_driver_opts"}
 
 
 def _without_password(text: str) -> str:
-    """The text with *** in place of the user and the password of any URL in it."""
+    """Replace the user and the password of each URL in a text with ***."""
     return re.sub(r"//[^/\s]*@", "//***@", text)

@@ -1,4 +1,4 @@
-"""What settings have to be, by themselves and together. Each rule that is broken says how to mend it."""
+"""Rules for single settings and for their combinations. The message of each broken rule contains the fix."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 
 
 def overlays_of(compose_file: str) -> set[str]:
-    """Which overlays COMPOSE_FILE names: compose/compose.tls.yaml is tls."""
+    """Return the overlays that COMPOSE_FILE names: compose/compose.tls.yaml is tls."""
     return set(re.findall(r"(?:^|[:/])compose\.([\w-]+)\.yaml(?=:|$)", compose_file))
 
 
@@ -40,12 +40,12 @@ def on_one_host(info: ValidationInfo) -> bool:
 
 
 def is_this_machine(host: str) -> bool:
-    """Is it a name or an address by which a machine reaches itself?"""
+    """Whether a machine reaches itself with this name or address."""
     return ip_address(host).is_loopback if is_address(host) else f".{host}".endswith(".localhost")
 
 
 def reached_by(info: ValidationInfo) -> str:
-    """By which setting other machines reach the hub, empty where they do not."""
+    """Return the setting with which other machines reach the hub; empty if they do not."""
     address = info.data.get("bind_addr", "127.0.0.1")
     if not is_this_machine(address):
         return f"BIND_ADDR={address}"
@@ -69,8 +69,8 @@ class Rules(BaseSettings):
         if isinstance(value, str) and "@" in value:
             raise PydanticCustomError(
                 HIDDEN,
-                "contains a user name or password, which a build would show in `ps`, in the history of images, and to "
-                "users: name a mirror that needs none, such as a caching proxy in your network",
+                "contains a user name or password. A build would show it in `ps`, in the history of images, and to "
+                "users. Name a mirror that needs none, such as a caching proxy in your network",
             )
         return value
 
@@ -105,7 +105,7 @@ class Rules(BaseSettings):
         if is_guessable(value.get_secret_value(), (data.get("compose_project_name", ""), *host.split("."))):
             raise ValueError(
                 f"is easily guessed (common words, rows of keys, repetitions). With {others}, other machines reach "
-                "the hub: write another one (openssl rand -hex 20 makes one), or ALLOW_WEAK_PASSWORD=true"
+                "the hub: write another password (openssl rand -hex 20 creates one), or ALLOW_WEAK_PASSWORD=true"
             )
         return value
 
@@ -130,7 +130,7 @@ class Rules(BaseSettings):
     @classmethod
     def _can_be_done(cls, value: str, info: ValidationInfo) -> str:
         if value == "sleep" and on_swarm(info):
-            raise ValueError("is for one host, since what runs on a swarm can't be frozen: write CULL_ACTION=stop")
+            raise ValueError("is for one host, because a swarm can't pause servers: write CULL_ACTION=stop")
         return value
 
     @field_validator("network_isolation", check_fields=False)
@@ -145,8 +145,8 @@ class Rules(BaseSettings):
     def _can_be_kept_from(cls, value: bool, info: ValidationInfo) -> bool:
         if not value and info.data.get("network_isolation") == "shared":
             raise ValueError(
-                "can be false with networks of their own only, since the common one leads there: write "
-                "NETWORK_ISOLATION=per-user, or have the host's firewall (the chain DOCKER-USER) keep servers in"
+                "needs NETWORK_ISOLATION=per-user to be false, because the shared network leads to the internet: write "
+                "NETWORK_ISOLATION=per-user, or block servers with the host's firewall (chain DOCKER-USER)"
             )
         return value
 
@@ -155,7 +155,7 @@ class Rules(BaseSettings):
     def _can_be_asked(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         if (near := [text for text in value if ip_address(text).is_link_local]) and not info.data.get("allow_metadata"):
             raise ValueError(
-                f"has {near[0]}, and servers are kept from link-local addresses: name another, or write "
+                f"has {near[0]}, and servers do not reach link-local addresses: name another address, or write "
                 "ALLOW_METADATA=true"
             )
         return value
@@ -211,7 +211,7 @@ class Rules(BaseSettings):
         places: set[tuple[str, str]] = set()
         for one in map(sharing.parse, value):
             if one.path == info.data.get("home_path"):
-                raise ValueError(f"has a volume at {one.path}, which is HOME_PATH: give it another path")
+                raise ValueError(f"has a volume at {one.path}, which is HOME_PATH: give that volume another path")
             if {path: name for name, path in places}.get(one.path, one.name) != one.name:
                 raise ValueError(f"has two volumes at {one.path}: give each a path of its own")
             places.add((one.name, one.path))
@@ -219,7 +219,7 @@ class Rules(BaseSettings):
             home = info.data.get("home_volume", "").replace("{prefix}", str(info.data.get("compose_project_name")))
             if home and matched(filled(home), volume):
                 raise ValueError(
-                    f"has {one.name!r}, whose volume {volume} would be some user's home by HOME_VOLUME: write "
+                    f"has {one.name!r}, whose volume {volume} could be a user's home according to HOME_VOLUME: write "
                     "HOME_VOLUME={prefix}-home-{username}"
                 )
         return value
@@ -234,8 +234,8 @@ class Rules(BaseSettings):
     def _is_in_no_bind_path(cls, value: str, info: ValidationInfo) -> str:
         if inside := [entry for entry in info.data.get("bind_paths", ()) if holds(entry, value)]:
             raise ValueError(
-                f"is in {inside[0]}, which BIND_PATHS lets servers mount: who has that socket has the host. Remove "
-                "that path from BIND_PATHS"
+                f"is in {inside[0]}, which BIND_PATHS allows servers to mount: a server with that socket controls "
+                "the host. Remove that path from BIND_PATHS"
             )
         return value
 
@@ -251,7 +251,7 @@ class Rules(BaseSettings):
     @classmethod
     def _can_be_scheduled(cls, value: float | None) -> float | None:
         if value and value < 0.01:
-            raise ValueError("must be 0.01 or more, the least that the engine takes")
+            raise ValueError("must be 0.01 or more, the smallest value that the engine accepts")
         return value
 
     @field_validator("cpu_guarantee", check_fields=False)
@@ -277,8 +277,8 @@ class Rules(BaseSettings):
     def _is_everywhere(cls, value: str, info: ValidationInfo) -> str:
         if on_swarm(info) and value not in {"0.0.0.0", "::"}:
             raise ValueError(
-                "can't be kept to on a swarm, which publishes ports on all addresses of a node: write "
-                "BIND_ADDR=0.0.0.0, and have a firewall keep out who should not come in"
+                "has no effect on a swarm, which publishes ports on all addresses of a node: write "
+                "BIND_ADDR=0.0.0.0, and restrict access with a firewall"
             )
         return value
 
@@ -380,13 +380,13 @@ class Rules(BaseSettings):
     def _is_no_foreign_volume(cls, value: str, info: ValidationInfo) -> str:
         if not begins_with_a_name(value):
             raise ValueError(
-                "must begin with {prefix} or a name of your own, and a hyphen, before {username}: else a user could "
-                "have any volume of the engine as home. Write HOME_VOLUME={prefix}-home-{username}"
+                "must begin with {prefix} or your own text, and a hyphen, before {username}: otherwise a user could "
+                "get any volume of the engine as home. Write HOME_VOLUME={prefix}-home-{username}"
             )
         project = info.data.get("compose_project_name", "")
         if value.replace("{prefix}", project).partition("{")[0] == f"{project}_":
             raise ValueError(
-                f"begins as the kit's own volumes, such as {project}_hub-data, which a user could have as home: write "
+                f"begins like the kit's own volumes, such as {project}_hub-data. A user could get one as home: write "
                 "HOME_VOLUME={prefix}-home-{username}"
             )
         return value

@@ -1,4 +1,4 @@
-"""The tables of the hub's database: are they those of this JupyterHub?"""
+"""Check that the tables of the hub's database are those of this JupyterHub."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UPGRADE = "docker compose exec hub python3 -m start upgrade-db --config /srv/doc
 
 
 def mistake(url: str) -> str:
-    """Why JupyterHub can't use the tables, with the fix; empty if it can, or if there are none.
+    """Return why JupyterHub can't use the tables, with the fix; empty if it can, or if there are none.
 
     Raises SQLAlchemyError if the database can't be asked.
     """
@@ -38,9 +38,9 @@ def mistake(url: str) -> str:
     if found and found not in {revision.revision for revision in scripts.walk_revisions()}:
         return (
             f"a newer JupyterHub than {jupyterhub.__version__} has changed its tables (schema {found}). Start the "
-            "release of Dockyard that did so, or restore a backup from before"
+            "release of Dockyard that did so, or restore an older backup"
         )
     return (
-        f"an older JupyterHub made its tables, and {jupyterhub.__version__} needs them changed (schema "
+        f"an older JupyterHub created its tables, and {jupyterhub.__version__} needs other ones (schema "
         f"{found or 'unknown'} to {wanted}). Make a backup, then run: {UPGRADE}"
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 # Places that hold what the server itself needs.
 _OF_THE_SYSTEM = re.compile(r"/(bin|boot|dev|etc|lib|opt|proc|root|run|sbin|sys|tmp|usr|var)(/.*)?|/home(/jovyan)?")
-# Places at or below which no home is.
+# Folders that are not a home, nor contain one.
 _NO_HOME = re.compile(r"/(bin|boot|dev|etc|lib|lib64|proc|run|sbin|sys|tmp|usr)(/.*)?|/(home|opt|srv|var)")
 _FORM = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9_.-]*):(?P<path>/[^:@]+)(:(?P<mode>ro|rw))?(@(?P<group>.+))?")
 
@@ -37,7 +37,7 @@ def parse(text: str) -> Shared:
 
 
 def is_home(path: str) -> bool:
-    """Can a volume be mounted at this path as a user's home?"""
+    """Whether a volume can be mounted at this path as a user's home."""
     return posixpath.normpath(path) == path and not re.match("/(/|$)", path) and not _NO_HOME.fullmatch(path)
 
 

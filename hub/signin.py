@@ -128,8 +128,10 @@ def _password(settings: Settings, authenticator: type[Authenticator]) -> SignIn:
         if not traits[name]:
             mistakes.append(_empty(settings, name))
         elif not traits[name].isascii():
-            mistakes.append(f"{name.upper()} has a character that is not ASCII. No user could sign in: remove it")
-    # The edge is a proxy before the kit's, too.
+            mistakes.append(
+                f"{name.upper()} has a character that is not ASCII. No user could sign in: remove that character"
+            )
+    # The edge is a proxy in front of the kit's proxy, too.
     in_front = settings.proxies_in_front + ("tls" in overlays_of(settings.compose_file))
     guarded_forms = web.own_forms(throttled(authenticator, in_front))
     return SignIn(guarded_forms, traits, _keys(settings), mistakes)

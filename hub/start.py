@@ -1,10 +1,9 @@
-"""The hub's process: `python -m start ARGUMENT...` waits for the database, and is JupyterHub with ARGUMENT... then.
+"""The hub's process: `python -m start ARGUMENT...` waits for the database, then runs JupyterHub with ARGUMENT....
 
-The database of an older JupyterHub is upgraded by `python -m start upgrade-db --config FILE`.
+`python -m start upgrade-db --config FILE` upgrades the database of an older JupyterHub.
 
-On a swarm `.env` comes as one secret, whose values are the environment from here on.
-A database that is not up yet, or another hub's, is nothing to crash about: the reason is logged when it changes, and
-twice a minute.
+On a swarm, `.env` is one secret, whose values this process adds to its environment. If the database does not answer
+yet, or another hub uses it, the process does not exit. It logs the reason twice a minute, and when the reason changes.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ SHEET = Path("/run/secrets/env")
 
 MENDS = {
     "password authentication failed": "the password in DB_URL or POSTGRES_PASSWORD is not the one that the database "
-    "has; a database keeps the password that it was made with",
+    "has; a database keeps the password that it was created with",
     "resolve host": "no such host",
 }
 
@@ -51,7 +50,7 @@ def log(text: str) -> None:
 
 
 def wait(url: str, pause: float = 1, remind: float = 30) -> None:
-    """Return when the database can be used, and is ours alone; until then say why it can't."""
+    """Return when only this hub can use the database. Until then, log why it can't."""
     said, said_at = "", 0.0
     while why := database.why_not(url) or outdated(url) or others(url):
         now = time.monotonic()
@@ -62,9 +61,9 @@ def wait(url: str, pause: float = 1, remind: float = 30) -> None:
 
 
 def outdated(url: str) -> str:
-    """Why the tables of the database are not those of this JupyterHub; empty if they are, or for their upgrade.
+    """Return why this JupyterHub can't use the database's tables; empty if it can, or if this process upgrades them.
 
-    A hub that waits for the upgrade does not have the lock.
+    A hub that waits for the upgrade does not hold the lock.
     """
     if sys.argv[1:2] == ["upgrade-db"]:
         return ""
@@ -75,11 +74,11 @@ def outdated(url: str) -> str:
 
 
 def others(url: str) -> str:
-    """Have the lock of the database; why not, where another hub has it."""
+    """Take the lock of the database. Return why not, if another hub holds it; empty if this hub holds it."""
     lock = onehub.lock_of(url)
     try:
         if who := lock.take():
-            return f"{who} uses it, and it is for one hub"
+            return f"{who} uses it, and only one hub can use a database"
     except SQLAlchemyError as error:
         return str(error).splitlines()[0]
     lock.keep()
@@ -87,7 +86,7 @@ def others(url: str) -> str:
 
 
 def take(sheet: Path) -> None:
-    """Have the values of a sheet in the environment, where there is one. Mistakes where a line is not to be read."""
+    """Add the values of a `.env` file, if it exists, to the environment. Raises `Mistakes` with its wrong lines."""
     if sheet.exists():
         values, mistakes = envfile.read(sheet.read_text())
         if mistakes:
@@ -110,7 +109,7 @@ def main(arguments: list[str]) -> None:
     # On a swarm, hub and gate have the same config object, which is immutable.
     may_differ = settings.profiles_file and (settings.spawner, settings.engine_access) == ("docker", "gate")
     if may_differ and (why := gatelists.agree(profilesfile.MOUNTED)):
-        log(f"Starts may be refused: {why}. Run `make up`")
+        log(f"The gate may refuse to start servers: {why}. Run `make up`")
     # In this process, which has the lock.
     jupyterhub(arguments)
 

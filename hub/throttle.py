@@ -1,17 +1,18 @@
-"""Limits of password guessing: an attempt waits for its turn before the password is checked.
+"""Limits of password guessing: an attempt waits for its turn before the hub checks the password.
 
-- Account and address: five wrong passwords at once, then one check in ten seconds.
-- Address: a hundred wrong passwords at once, whatever the account, then one check in three seconds. All users have one
-  password, so that a name is easily changed. An account that has signed in from this address before, and has no
-  wrong password to wait for, does not wait for this.
+- Account and address: after five wrong passwords, one check every ten seconds.
+- Address: after a hundred wrong passwords for any accounts, one check every three seconds. All users have the same
+  password, so an attacker can easily change the name. If an account has signed in from this address before, and has no
+  wrong password to wait for, it does not wait for this limit.
 - Account and browser: a browser that has signed in to an account before has five wrong passwords of its own, and waits
-  for no others. So an attacker at the same address does not lock out the user. A signed cookie shows it. All such
-  browsers at one address have as many as an address has: an attacker may have collected cookies.
-- Account: after fifty wrong passwords from any addresses, each attempt takes up to five seconds longer. It is never
-  refused: else an attacker could lock out the user.
+  for no other account or browser. A signed cookie identifies it. So an attacker at the same address does not lock out the
+  user. All such browsers at one address share the limit of an address: an attacker may have collected cookies.
+- Account: after fifty wrong passwords from any addresses, each attempt takes up to five seconds longer. The hub never
+  refuses it: otherwise an attacker could lock out the user.
 
-Only wrong passwords count. An attempt that would wait longer than PATIENCE is refused unchecked, with the seconds. So
-is one that would wait where WAITING others do, since an attacker may send these. What need not wait is never refused.
+Only wrong passwords count. If an attempt would wait longer than PATIENCE, the hub refuses it without a check. If WAITING
+attempts already wait, possibly an attacker's, the hub also refuses an attempt that would wait. It never refuses an
+attempt that need not wait.
 """
 
 from __future__ import annotations
@@ -32,17 +33,17 @@ from jupyterhub.utils import maybe_future
 from tornado.httputil import HTTPServerRequest
 from tornado.web import HTTPError
 
-# Seconds that an attempt waits for its turn at most, and how many attempts wait at a time.
+# Maximum seconds that an attempt waits for its turn, and maximum number of attempts that wait at a time.
 PATIENCE = 30.0
 WAITING = 500
 # Seconds by which an attempt takes longer if its account is guessed at from many addresses.
 SLOWER = 5.0
-# Of each table. The entry that was used least recently goes first.
+# Maximum number of entries of each table. The least recently used entry is evicted first.
 ENTRIES = 20_000
-# Shows that a browser has signed in to an account before; for how many days.
+# The cookie of a browser that has signed in to an account, and its lifetime in days.
 COOKIE = "dockyard-known-browser"
 DAYS = 90
-# By these names, the hub reaches the kit's proxy.
+# Names with which the hub reaches the kit's proxy.
 PROXY = ("proxy-api", "proxy")
 _WITH_PORT = re.compile(r"\[([^]]*)\](?::\d+)?|([\d.]+):\d+", re.ASCII)
 
@@ -53,11 +54,11 @@ class Limit:
     def __init__(self, burst: int, interval: float) -> None:
         self._interval = interval
         self._credit = (burst - 1) * interval
-        # When all attempts so far are paid for.
+        # For each key, the time at which it has its whole burst again.
         self._paid: OrderedDict[Hashable, float] = OrderedDict()
 
     def wait(self, key: Hashable, now: float) -> float:
-        """Seconds until the key has its next attempt."""
+        """Return the seconds until the key has its next attempt."""
         return max(0.0, self._paid.get(key, now) - self._credit - now)
 
     def is_clear(self, key: Hashable, now: float) -> bool:
@@ -81,7 +82,7 @@ class Limit:
 
 
 class Throttle:
-    """How long attempts wait. `clock` counts seconds."""
+    """The waiting times of attempts. `clock` counts seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -92,10 +93,10 @@ class Throttle:
         self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     def admit(self, account: str, address: str, browser: str = "", is_full: bool = False) -> float:
-        """Seconds that an attempt has to wait before its password is checked; it counts as wrong from here on.
+        """Return the seconds that an attempt waits before its password is checked. Until then, it counts as wrong.
 
-        More than PATIENCE: it is refused, and does not count. `browser` is the id of one that is known to the account.
-        If `is_full`, no more attempts can wait.
+        If the result is above PATIENCE, the attempt is refused and does not count. `browser` is the id of a browser
+        that has signed in to the account before. If `is_full`, no more attempts can wait.
         """
         now, pair, place = self._clock(), (account, browser or address), (address, bool(browser))
         wait = self._pairs.wait(pair, now)
@@ -111,7 +112,7 @@ class Throttle:
         return max(wait, slower)
 
     def succeeded(self, account: str, address: str, browser: str = "") -> None:
-        """The password was right: the attempt does not count, nor do earlier ones of this account and address."""
+        """Record a right password: this attempt and earlier ones of this account and address no longer count."""
         self._pairs.forget((account, browser or address))
         self._addresses.give_back((address, bool(browser)))
         self._accounts.give_back(account)
@@ -121,7 +122,7 @@ class Throttle:
             self._known.popitem(last=False)
 
     def logs_refusal(self, address: str) -> bool:
-        """Whether one more refusal is logged: an attacker is not to fill the log."""
+        """Whether to log one more refusal: an attacker must not fill the log."""
         now = self._clock()
         if self._lines.wait(address, now):
             return False
@@ -130,7 +131,7 @@ class Throttle:
 
 
 class Proxies:
-    """Addresses of the kit's proxy, whose X-Forwarded-For counts. Others may write into it what they like."""
+    """Addresses of the kit's proxy. Only its X-Forwarded-For counts: other clients can write any text into it."""
 
     # Seconds that a look-up may take, and between two of them.
     TIMEOUT = 2.0
@@ -158,21 +159,21 @@ class Proxies:
 
 
 def peer(request: HTTPServerRequest) -> str:
-    """The address that a request's connection comes from. Tornado's `remote_ip` is what X-Real-Ip says."""
+    """Return the address of a request's connection. Tornado's `remote_ip` comes from X-Real-Ip instead."""
     return str(request.connection.context._orig_remote_ip)
 
 
 def client(forwarded: str, peer: str, in_front: int) -> str:
-    """The client's address, by the X-Forwarded-For of the kit's proxy, with `in_front` trusted proxies before it.
+    """Return the client's address from the X-Forwarded-For of the kit's proxy, which has `in_front` proxies before it.
 
-    Each proxy adds to the end the address that it was called from. What stands before that, the client has written.
+    Each proxy appends the address that called it. The client may have written everything before that.
     """
     hops = [text.strip() for text in forwarded.split(",")]
     return canonical(hops[-1 - in_front] if len(hops) > in_front else hops[0]) or canonical(peer) or "unknown"
 
 
 def is_of_a_proxy(forwarded: str, in_front: int) -> bool:
-    """Whether the client's address looks as if another proxy had that address: it is private, and forwards another."""
+    """Whether the client's address seems to be that of another proxy: it is private, and forwards an address."""
     hops = [text.strip() for text in forwarded.split(",")]
     try:
         return len(hops) > in_front + 1 and not ipaddress.ip_address(hops[-1 - in_front]).is_global
@@ -181,8 +182,8 @@ def is_of_a_proxy(forwarded: str, in_front: int) -> bool:
 
 
 def canonical(text: str) -> str:
-    """An address as it is counted: of IPv6, the network that one client has; empty if it is not an address."""
-    # Some proxies write the port, too.
+    """Return an address in the form that limits count: for IPv6 the client's /64 network; empty if it is none."""
+    # Some proxies add the port.
     with_port = _WITH_PORT.fullmatch(text)
     bare = with_port[1] or with_port[2] if with_port else text
     try:
@@ -197,7 +198,7 @@ def canonical(text: str) -> str:
 
 
 def shown(account: str) -> str:
-    """An account's name for the log, in one line of limited length."""
+    """Return an account's name for the log, in one line of limited length."""
     return ascii(account[:64]) + ("..." if len(account) > 64 else "")
 
 
@@ -206,7 +207,7 @@ def _digest(account: str) -> str:
 
 
 def throttled(authenticator: type[Authenticator], in_front: int) -> type[Authenticator]:
-    """`authenticator` with the limits of this module; its name and configuration stay."""
+    """Return a subclass of `authenticator` with the limits of this module, and the same name and configuration."""
     return type(authenticator.__name__, (_Throttled, authenticator), {"in_front": in_front})
 
 
@@ -248,19 +249,19 @@ class _Throttled(Authenticator):
         return user
 
     def _browser(self, handler: Any, account: str) -> str:
-        """Id of a browser that has signed in to the account before; empty for all others."""
+        """Return the id of a browser that has signed in to the account before; empty for all others."""
         found = handler.get_secure_cookie(COOKIE, max_age_days=DAYS) or b""
         whose, _, number = found.decode(errors="replace").partition(":")
         return f"browser {number}" if number and whose == _digest(account) else ""
 
     def _remember_browser(self, handler: Any, account: str) -> None:
-        # Programs that ask for a token are no browsers.
+        # A program that asks for a token is not a browser.
         if handler.request.path.endswith("/login"):
             value = f"{_digest(account)}:{secrets.token_hex(16)}"
             handler._set_cookie(COOKIE, value, path=handler.hub.base_url, expires_days=DAYS)
 
     async def authenticate(self, handler: Any, data: Any) -> Any:
-        # JupyterHub compares passwords by a function that raises an exception for other characters.
+        # JupyterHub's comparison of passwords raises an exception for other characters.
         if isinstance(data.get("password"), str) and not data["password"].isascii():
             return None
         return await maybe_future(super().authenticate(handler, data))
@@ -277,8 +278,8 @@ class _Throttled(Authenticator):
             if is_of_a_proxy(forwarded, self.in_front) and not self._has_warned:
                 self._has_warned = True
                 self.log.warning(
-                    "%s forwards a sign-in. If that is a reverse proxy of yours, add 1 to PROXIES_IN_FRONT in .env: "
-                    "else the limits of password guessing count all users as one address.",
+                    "%s forwards a sign-in. If that is a reverse proxy of yours, add 1 to PROXIES_IN_FRONT in .env. "
+                    "Otherwise the limits of password guessing count all users as one address.",
                     found,
                 )
             return found

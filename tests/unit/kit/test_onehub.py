@@ -20,7 +20,7 @@ def test_whoever_comes_second_is_told_who_has_it(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/hub.sqlite"
     first = onehub.lock_of(url)
     assert first.take() == ""
-    assert start.others(url) == f"{socket.gethostname()} uses it, and it is for one hub"
+    assert start.others(url) == f"{socket.gethostname()} uses it, and only one hub can use a database"
     # And nothing of it is lost by being asked.
     assert onehub.lock_of(url).take() == socket.gethostname()
 

@@ -47,7 +47,7 @@ def test_a_database_of_this_jupyterhub_and_an_empty_one_are_fine(url: str, tmp_p
 def test_a_database_of_an_older_jupyterhub_names_the_command(url: str, statement: str) -> None:
     change(url, statement)
     said = schema.mistake(url)
-    assert f"an older JupyterHub made its tables, and {jupyterhub.__version__} needs them changed" in said
+    assert f"an older JupyterHub created its tables, and {jupyterhub.__version__} needs other ones" in said
     assert said.endswith("Make a backup, then run: " + schema.UPGRADE)
 
 
@@ -55,7 +55,7 @@ def test_a_database_of_a_newer_jupyterhub_is_not_to_be_upgraded(url: str) -> Non
     change(url, "UPDATE alembic_version SET version_num = 'ffffffffffff'")
     said = schema.mistake(url)
     assert f"a newer JupyterHub than {jupyterhub.__version__} has changed its tables (schema ffffffffffff)" in said
-    assert "restore a backup" in said
+    assert "restore an older backup" in said
     assert schema.UPGRADE not in said
 
 
