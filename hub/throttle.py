@@ -4,15 +4,15 @@
 - Address: after a hundred wrong passwords for any accounts, one check every three seconds. All users have the same
   password, so an attacker can easily change the name. If an account has signed in from this address before, and has no
   wrong password to wait for, it does not wait for this limit.
-- Account and browser: a browser that has signed in to an account before has five wrong passwords of its own, and waits
-  for no other account or browser. A signed cookie identifies it. So an attacker at the same address does not lock out the
-  user. All such browsers at one address share the limit of an address: an attacker may have collected cookies.
+- Account and browser: a browser that has signed in to an account before has five wrong passwords of its own. A signed
+  cookie identifies it. So an attacker at the same address does not lock out the user. All such browsers at one address
+  share another limit of an address: an attacker may have collected cookies.
 - Account: after fifty wrong passwords from any addresses, each attempt takes up to five seconds longer. The hub never
   refuses it: otherwise an attacker could lock out the user.
 
-Only wrong passwords count. If an attempt would wait longer than PATIENCE, the hub refuses it without a check. If WAITING
-attempts already wait, possibly an attacker's, the hub also refuses an attempt that would wait. It never refuses an
-attempt that need not wait.
+Only wrong passwords count. If an attempt would wait longer than PATIENCE, the hub refuses it without a check. If
+WAITING attempts already wait, which may be an attacker's, the hub also refuses an attempt that would wait. It never
+refuses an attempt that need not wait.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""`python -m gate [SOCKET]`: listen for the hub until told to end.
+"""`python -m gate [SOCKET]`: listen for the hub until a signal ends the process.
 
-At SOCKET, which only the hub can open; without one at port 2375 of every address. That is for a swarm, where hub and
-gate may be on two nodes: on an overlay of the two, and only for requests with the token that the two have.
+The gate listens at SOCKET, which only the hub can open. Without SOCKET, it listens at port 2375 of every address. That
+is for a swarm, where hub and gate may be on two nodes of an overlay network. Requests then need the gate's token.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from reading import Mistakes
 
 SOCKET = "/var/run/docker.sock"
 PROFILES = Path("/srv/dockyard/profiles.yaml")
-# Seconds between two looks for repeated lines of the log that have to be counted.
+# Seconds between two checks for repeated lines of the log that are due.
 FLUSH_EVERY = 5.0
-# Seconds between two looks whether somebody listens at the socket.
+# Seconds between two checks whether a process listens at the socket.
 LOOK_EVERY = 2.0
 SETTINGS = (
     "compose_project_name",
@@ -63,7 +63,7 @@ def from_settings(settings: Any, profiles: bytes = b"") -> Allowed:
 
 
 async def abandoned(socket: str, pause: float = LOOK_EVERY) -> None:
-    """Return when nobody listens at the socket any more.
+    """Return when no process listens at the socket any more.
 
     An engine that is started again may make another one, while its containers go on (live-restore): the one that they
     have mounted then leads nowhere for good.
@@ -88,11 +88,11 @@ async def flushed(audit: Audit, pause: float = FLUSH_EVERY) -> None:
 
 
 async def ends_when_asked(folder: Path, ended: asyncio.Event) -> asyncio.Server:
-    """Listen for a hub that has read other profiles: the engine starts a gate that has ended, with those."""
+    """Exit when a hub that has read other profiles connects: the engine restarts the gate, which reads them, too."""
 
     async def heard(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.close()
-        print("The hub has other profiles: the gate ends, for the engine to start it again.", flush=True)
+        print("The hub has read other profiles: the gate exits, and the engine restarts it.", flush=True)
         ended.set()
 
     return await asyncio.start_unix_server(heard, folder / gatelists.AGAIN)
@@ -105,7 +105,10 @@ async def serve(settings: Any, path: str, known_by: str) -> None:
     watch = asyncio.create_task(abandoned(SOCKET))
     watch.add_done_callback(lambda _: ended.set())
     if settings.engine_access == "socket":
-        print("The gate is open: ENGINE_ACCESS=socket gives the hub, and whoever takes it over, the host.", flush=True)
+        print(
+            "The gate is off: with ENGINE_ACCESS=socket, an attacker who controls the hub controls the host.",
+            flush=True,
+        )
         joined = relay(SOCKET, known_by)
         async with await (asyncio.start_unix_server(joined, path) if path else asyncio.start_server(joined, port=PORT)):
             await ended.wait()

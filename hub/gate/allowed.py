@@ -19,9 +19,9 @@ log = logging.getLogger("gate")
 # What an escaped name of a user, of a server or of whatever else a template has in braces may consist of.
 _PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 _FILLED = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*"
-# How an entry of BIND_PATHS ends that servers may only read.
+# Suffix of an entry of BIND_PATHS that servers may only read.
 READ_ONLY = ":ro"
-# Folders with the sockets of engines, and these themselves.
+# Folders that contain sockets of engines, and the sockets.
 _SOCKETS = re.compile(
     r"(/var)?/run(/([^/]*\.sock|docker(/.*)?|containerd(/.*)?|podman(/.*)?|crio(/.*)?|user(/.*)?))?", re.ASCII
 )
@@ -48,9 +48,9 @@ def filled(template: str, **values: str) -> str:
 
 
 def begins_with_a_name(template: str) -> bool:
-    """Does a volume's name begin with the kit's name or with another of the operator's, and a separator?
+    """Whether a volume's name begins with the kit's name or the operator's own text, and a separator.
 
-    A name that begins with a user's text can be that of any volume of the engine. So can `x{username}`.
+    A name that begins with a user's text could be the name of any volume of the engine. So could `x{username}`.
     """
     before, braces, _ = re.sub(r"\{prefix\}", "kit", template).partition("{")
     return not braces or re.fullmatch(r"[A-Za-z0-9].*[-_.]", before) is not None
@@ -79,11 +79,14 @@ def _with_value(template: str) -> str:
 
 @dataclass(frozen=True)
 class Allowed:
-    """`images` and `volumes` are patterns of whole names; `labelled` those of the volumes that begin with a user's
-    text: one of them without the kit's label may be another program's. `binds` are absolute paths, or `/path/*` for
-    what is directly in a directory, with `:ro` where servers may only read. `drivers` has patterns of options by the
-    name of each volume driver but the engine's own. `typed` are images of which users write a part: a pattern in which
-    that is the group `value`, and what it has to match."""
+    """What servers may have.
+
+    `images` and `volumes` are patterns of whole names. `labelled` are those of volumes that begin with a user's text:
+    such a volume needs the kit's label, because it could belong to another program. `binds` are absolute paths,
+    or `/path/*` for the entries of a directory; `:ro` means read-only. `drivers` has patterns of options for each
+    volume driver except the engine's own. `typed` are images of which users write a part: a pattern that has this part
+    as the group `value`, and a pattern that the part must match.
+    """
 
     project: str
     images: tuple[str, ...]
@@ -102,7 +105,7 @@ class Allowed:
         return f"{self.project}_users"
 
     def image(self, reference: str) -> bool:
-        """May servers be made of it?"""
+        """Whether servers may have this image."""
         name = canonical(reference)
         spellings = {reference, name, name.removesuffix(":latest")}
         return any(matched(pattern, one) for pattern in self.images for one in spellings) or any(
@@ -113,11 +116,11 @@ class Allowed:
         )
 
     def volume(self, name: str) -> bool:
-        """Is it a name of a volume that servers may have? Whose the volume is, the engine has to say."""
+        """Whether servers may have a volume of this name. The caller has to ask the engine for its owner."""
         return any(matched(pattern, name) for pattern in (self._own, *self.volumes))
 
     def unlabelled_volume(self, name: str) -> bool:
-        """May a volume of this name that has no labels be one that the hub had before it labelled them?"""
+        """Whether a volume of this name without labels may be the hub's, which once created volumes without labels."""
         patterns = {self._own, *self.volumes}.difference(self.labelled)
         return any(matched(pattern, name) for pattern in patterns)
 
@@ -137,11 +140,11 @@ class Allowed:
         )
 
     def bind(self, path: str, read_only: bool = False) -> bool:
-        """May this path of the host be mounted, to write into it or read-only?
+        """Whether this path of the host may be mounted.
 
-        Never what is further down: who writes to a mounted directory could leave a link there that leads elsewhere.
-        Nor what a node of a swarm would read as a template, in which "/" and ".." can be had without being written,
-        or what is an entry and no path.
+        Never a path below an allowed one: a user could leave a link in a mounted directory that leads elsewhere. Nor a
+        path that a node of a swarm would fill in as a template, which could yield "/" and "..". Nor a path with a
+        colon, which could be an entry of BIND_PATHS.
         """
         if not path.startswith("/") or posixpath.normpath(path) != path or path == "/" or re.search("[{:]", path):
             return False
@@ -152,8 +155,10 @@ class Allowed:
 
 
 def bind_paths(entries: Iterable[str]) -> tuple[str, ...]:
-    """The entries of BIND_PATHS: /path, /path/*, /path:ro or /path/*:ro. ValueError where one is none of these, gives
-    away the host, or lies below another."""
+    """Normalize the entries of BIND_PATHS: /path, /path/*, /path:ro or /path/*:ro.
+
+    Raises ValueError if an entry has another form, gives control of the host, or is below another entry.
+    """
     found: list[str] = []
     seen: list[str] = []
     for entry in entries:
@@ -161,18 +166,18 @@ def bind_paths(entries: Iterable[str]) -> tuple[str, ...]:
         path = whole.rstrip("/").removesuffix("/*").rstrip("/")
         if whole.startswith("/") and path == "":
             raise ValueError(
-                f"has {entry!r}, which is no absolute path below the host's root: name the folders that servers need"
+                f"has {entry!r}, which is not an absolute path below the host's root: name folders that servers need"
             )
         # Of two slashes at the beginning, normpath keeps both.
         if not re.match("/[^/]", path) or posixpath.normpath(path) != path or re.search(r"[*:\s]", path):
             raise ValueError(
-                f"has {entry!r}, which is no absolute path, nor /path/* for what is directly in /path; either may "
+                f"has {entry!r}, which is not an absolute path, nor /path/* for the directories in /path. Both may "
                 f"end with {READ_ONLY}"
             )
         if _SOCKETS.fullmatch(path):
             raise ValueError(
-                f"has {entry!r}, where the engine's socket is: who has that socket has the host, even read-only. "
-                "Remove it"
+                f"has {entry!r}, which contains the engine's socket: a server with that socket controls the host, even "
+                "if it is read-only. Remove that entry"
             )
         for other in seen:
             if f"{path}/".startswith(f"{other}/") or f"{other}/".startswith(f"{path}/"):
@@ -183,7 +188,7 @@ def bind_paths(entries: Iterable[str]) -> tuple[str, ...]:
 
 
 def holds(entry: str, path: str) -> bool:
-    """Does a server that mounts what an entry of BIND_PATHS allows have this path of the host?"""
+    """Whether a server with a mount that an entry of BIND_PATHS allows has this path of the host."""
     return f"{path}/".startswith(f"{entry.removesuffix(READ_ONLY).removesuffix('/*')}/")
 
 

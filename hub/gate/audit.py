@@ -1,4 +1,4 @@
-"""What was ordered and what was refused: a JSON line each, on standard output and in files that outlive the gate."""
+"""The gate's log: a JSON line for each write call and each refusal, on standard output and in files on a volume."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from typing import Any, TextIO
 
 # A volume of the gate's own.
 FOLDER = Path("/var/log/gate")
-# Bytes of a file, and how many full ones are kept beside it. A flood of one kind does not evict the others.
+# Maximum bytes of each file, and number of older files. So many lines of one kind do not evict those of the others.
 FILES = {
     "created": (10 * 2**20, 4),
     "orders": (10 * 2**20, 4),
     "reads": (4 * 2**20, 2),
     "refused": (4 * 2**20, 2),
 }
-# Seconds for which identical lines are counted, and how many different refusals are logged in that time.
+# Seconds for which identical lines are counted, and number of different refusals that are logged in that time.
 WINDOW = 60.0
 MOST = 100
-# Of a sentence, which may quote what was asked for; and of the path of a refused request.
+# Characters of a sentence, which may quote the request, and of the path of a refused request.
 _LONGEST, _LONGEST_PATH = 300, 1000
 
 
 def reference(why: str) -> str:
-    """A short name of a reason, by which an administrator finds it in the log."""
+    """Return a short name of a reason, with which an administrator finds it in the log."""
     return hashlib.sha256(why.encode("utf-8", "backslashreplace")).hexdigest()[:8]
 
 
 class _File(RotatingFileHandler):
-    """A file that is not worth the gate: where it can't be written, one line on standard error says so."""
+    """A file without which the gate continues: if it can't be written, one line on standard error reports that."""
 
     is_broken = False
 
@@ -67,7 +67,7 @@ class Audit:
                 path = folder / f"{name}.jsonl"
                 self._files[name] = _File(path, maxBytes=size, backupCount=count, encoding="ascii", delay=True)
         self._repeated: dict[tuple[Any, ...], _Repeated] = {}
-        # Refusals that were one too many, and until when they are counted.
+        # Refusals above the limit, and the time until which they are counted.
         self._surplus, self._surplus_until = 0, 0.0
 
     def note(
@@ -75,9 +75,9 @@ class Audit:
     ) -> None:
         """Log a request. `verdict` is done, refused, failed or given up.
 
-        Bodies are never logged: they contain users' tokens. `about` describes what was asked for. The path of what was
-        done is logged whole, since what was read could be at its end. Where the engine did nothing, such as for a stop
-        of what has stopped, lines are counted as those of refusals.
+        Bodies are never logged: they contain users' tokens. `about` describes the request. The path of a call that was
+        carried out is never cut: its end may name the file that was read. If the engine did nothing, as for a stop of a
+        stopped container, repetitions are counted as those of refusals.
         """
         is_order = _is_order(verdict, status)
         entry = {
@@ -106,7 +106,7 @@ class Audit:
             self._surplus += 1
 
     def flush(self, at_end: bool = False) -> None:
-        """Log how often lines were repeated whose time is over; at the end of all."""
+        """Log the number of repetitions of each line whose time is over; `at_end`, of all lines."""
         now = self._clock()
         for key, known in list(self._repeated.items()):
             if at_end or known.until <= now:
@@ -124,7 +124,7 @@ class Audit:
             file.close()
 
     def _write(self, entry: dict[str, Any]) -> None:
-        # In ASCII, with all else escaped: a line can't be forged by what it quotes.
+        # In ASCII, with all other characters escaped: a quoted text can't forge a line.
         line = json.dumps({**entry, "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())})
         print(line, file=self._stream, flush=True)
         if self._files:
@@ -132,12 +132,12 @@ class Audit:
 
 
 def _is_order(verdict: str, status: int) -> bool:
-    """Has the engine done something, or may it have?"""
+    """Whether the engine has done something, or may have."""
     return verdict == "given up" or (verdict == "done" and not 300 <= status < 500)
 
 
 def _kind(entry: dict[str, Any]) -> str:
-    """The file of a line. Starting and stopping one server again and again leaves what was created."""
+    """Return the file of a line. Many starts and stops of a server evict no line about a created object."""
     if not _is_order(entry["gate"], entry.get("status", 0)):
         return "refused"
     if entry["method"] == "GET":

@@ -23,9 +23,9 @@ KEYS = {"key.pem", "cert.pem", "ca.pem"}
 
 @dataclass(frozen=True)
 class Call:
-    """A request as it was read: `names` are those in its path, `auth` is a registry's password.
+    """A parsed request: `names` are those in its path, `auth` is a registry's password.
 
-    `about` is what the log says of it beside its path.
+    `about` has further entries for the log.
     """
 
     version: str
@@ -145,7 +145,7 @@ class Calls:
             await self.owned.check_network(call.version, network)
         answer = await self._send(call, "POST", "/containers/create", {"name": name}, order.body)
         if answer.status == 400 and b"bind source path does not exist" in answer.body:
-            # The engine's sentence is not for users.
+            # Users must not read the engine's sentence, which contains the path.
             raise Refused(
                 f"A path of the host does not exist: create it. The engine's answer: {answer.json()['message']}", 400
             )
@@ -181,7 +181,7 @@ class Calls:
     async def stop(self, call: Call) -> Outcome:
         seconds = call.query.get("t")
         if seconds is not None and not re.fullmatch(r"-?[0-9]{1,9}", seconds):
-            raise Refused("The query's t is no number of seconds.", 400)
+            raise Refused("The query's t is not a number of seconds.", 400)
         query = {"t": _stop_seconds(int(seconds))} if seconds is not None else None
         return await self._send(call, "POST", f"{await self._container(call)}/stop", query)
 
@@ -273,7 +273,7 @@ class Calls:
         name = call.names["name"]
         _, found = await self.owned.volume(call.version, name)
         if not answers.is_ours(self.allowed, found.get("Labels")):
-            raise Refused(f"Volume {name} was not made by this hub: whoever made it removes it.")
+            raise Refused(f"Volume {name} does not have this hub's label, so the hub can't remove it.")
         return await self._send(call, "DELETE", f"/volumes/{name}")
 
     # Networks
@@ -343,7 +343,7 @@ class Calls:
 
 
 def _stop_seconds(asked: int) -> str:
-    """The seconds that a stop may take. The engine reads a negative number as: however long it takes."""
+    """Limit the seconds that a stop may take. For the engine, a negative number means no limit."""
     return str(asked if 0 <= asked <= models.LONGEST_STOP else models.LONGEST_STOP)
 
 

@@ -25,12 +25,12 @@ DEAD_OVERLAY = "dockyard-link-local"
 USERS_PREFIX, EGRESS_PREFIX = 29, 22
 
 Model = TypeVar("Model", bound=BaseModel)
-# How a bind may be written: of a volume, and of a path of the host. z and Z would change labels of the host's files.
+# Modes of a bind of a volume, and of a path of the host, where z and Z would change labels of the host's files.
 _MODES = {"rw", "ro", "z", "nocopy"}
 _MODES_OF_PATHS = {"rw", "ro"}
 _PROPAGATIONS = {"private", "rprivate", "slave", "rslave"}
-_NO_GPUS = "which servers have where GPUS or a profile says so."
-# The key of a web service.
+_NO_GPUS = "which servers have only if GPUS or a profile gives them."
+# Variables that NVIDIA's runtime ignores: the key of a web service.
 _NOT_OF_THE_RUNTIME = {"NVIDIA_API_KEY"}
 
 
@@ -45,7 +45,7 @@ class Order:
 
 
 def read(model: type[Model], given: Json) -> Model:
-    """`given` as a model. Refused, with the first field that is not as it has to be."""
+    """Parse `given` as a model. Raises Refused with the first invalid field."""
     try:
         return model.model_validate(given)
     except ValidationError as error:
@@ -64,8 +64,8 @@ def name(allowed: Allowed, text: str, what: str) -> str:
     """The name of something that the hub makes."""
     if not re.fullmatch(rf"{re.escape(allowed.project)}-[A-Za-z0-9_.-]{{1,200}}", text, re.ASCII):
         raise Refused(
-            f"A {what} can't be called {text[:255]!r}: names begin with {allowed.project}-, as COMPOSE_PROJECT_NAME "
-            "says, and 200 characters at most follow."
+            f"A {what} can't have the name {text[:255]!r}: a name must begin with COMPOSE_PROJECT_NAME and a "
+            f"hyphen ({allowed.project}-), and at most 200 characters may follow."
         )
     return text
 
@@ -183,7 +183,7 @@ def pulled(allowed: Allowed, repository: str, version: str) -> dict[str, str]:
 
 
 def _no_hidden_gpus(allowed: Allowed, environment: Iterable[str] | None) -> None:
-    """NVIDIA's runtime gives GPUs by the environment. `void` takes away those that an image asks for."""
+    """Refuse variables with which NVIDIA's runtime gives GPUs. `void` only removes those that an image asks for."""
     if allowed.gpus:
         return
     for text in environment or ():
@@ -261,11 +261,11 @@ def _host_path(allowed: Allowed, mount: models.Mount) -> None:
     if not allowed.bind(path, read_only=True):
         raise Refused(f"Path {path[:200]} of the host is not among BIND_PATHS: add it there.")
     if not mount.ReadOnly:
-        raise Refused(f"Path {path[:200]} of the host may only be read, as BIND_PATHS says: mount it with the mode ro.")
+        raise Refused(f"BIND_PATHS allows path {path[:200]} of the host read-only: mount it with the mode ro.")
     if mount.BindOptions and mount.BindOptions.Propagation not in (None, "rprivate"):
         raise Refused(
-            f"Path {path[:200]} of the host may only be read, as BIND_PATHS says. With the propagation "
-            f"{mount.BindOptions.Propagation}, what the host mounts there later could be written to: remove it."
+            f"BIND_PATHS allows path {path[:200]} of the host read-only. With the propagation "
+            f"{mount.BindOptions.Propagation}, later mounts of the host could be writable there: remove it."
         )
 
 
@@ -282,7 +282,7 @@ def _driver(allowed: Allowed, driver: str | None, options: Mapping[str, str] | N
     if not allowed.driver(driver or "", options or {}):
         raise Refused(
             f"A volume of driver {driver or 'local'} with options {', '.join(sorted(options or ())) or 'none'} is not "
-            "what settings say: they may lead to any file of the host."
+            "in HOME_DRIVER and HOME_DRIVER_OPTS: such a volume could contain any file of the host."
         )
 
 

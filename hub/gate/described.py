@@ -1,4 +1,4 @@
-"""What the log says of a body that may be sent. Environments are left out: they contain users' tokens."""
+"""Descriptions of request bodies for the gate's log. They omit environments, which contain users' tokens."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 from gate.strict import Json
 
-# Characters of a text, and how many mounts are listed.
+# Maximum characters of a text, and maximum number of mounts.
 _LONGEST, _MOST = 300, 50
 
 
 def container(body: Json) -> Json:
-    """A container's image, user, mounts and command."""
+    """Return a container's image, user, mounts and command."""
     host = body.get("HostConfig") or {}
     mounts = [
         *map(_mount, host.get("Mounts") or ()),
@@ -24,7 +24,7 @@ def container(body: Json) -> Json:
 
 
 def service(body: Json) -> Json:
-    """The same of a service, with its name."""
+    """Return the same of a service, with its name."""
     inside = body["TaskTemplate"]["ContainerSpec"]
     mounts = [
         *map(_mount, inside.get("Mounts") or ()),
@@ -35,17 +35,17 @@ def service(body: Json) -> Json:
 
 
 def command(body: Json) -> Json:
-    """What runs in a server: as which user, and the command's hash."""
+    """Return the user and the command's hash of a process in a server."""
     return _cut({"uid": body.get("User") or "", "command": digest([None, body.get("Cmd")])})
 
 
 def thing(body: Json) -> Json:
-    """A network, a volume or a secret."""
+    """Return the name and the user of a network, a volume or a secret."""
     return _cut({"name": body.get("Name") or "", "user": (body.get("Labels") or {}).get("dockyard.user", "")})
 
 
 def digest(command: list[Any]) -> str:
-    """SHA-256 of an entrypoint and its arguments, as a JSON array of the two: they may contain secrets."""
+    """Return the SHA-256 of a JSON array of entrypoint and arguments, which may contain secrets."""
     return hashlib.sha256(json.dumps(command).encode()).hexdigest()
 
 

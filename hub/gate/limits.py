@@ -1,4 +1,4 @@
-"""How much of the machine a server may ask for: no more than settings and profiles give."""
+"""The resources that a server may ask for: at most those of settings and profiles."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gate import models, services
 from gate.strict import Refused
 from kinds import in_bytes
 
-# What the engine takes for a server's period where it sends none, and the weight of a server that sends none.
+# The engine's default period of a CPU quota, and its default weight of a container.
 CPU_PERIOD = 100_000
 CPU_SHARES = 1024
 BILLION = 1_000_000_000
@@ -19,8 +19,11 @@ BILLION = 1_000_000_000
 
 @dataclass(frozen=True)
 class Limits:
-    """The most that one server may have; None is no limit. `memory` is in bytes. Without `swap`, the memory limit
-    includes swap. `unless` is a folder: as long as it has Python files, which may raise limits, all is allowed."""
+    """The most that one server may have; None means no limit.
+
+    `memory` is in bytes. Without `swap`, the memory limit includes swap. While the folder `unless` contains Python
+    files, which may raise limits, nothing is checked.
+    """
 
     memory: int | None = None
     cpus: float | None = None
@@ -30,7 +33,7 @@ class Limits:
     unless: Path | None = None
 
     def check_container(self, host: models.ServerHost) -> None:
-        """Refused if a container's HostConfig asks for more."""
+        """Raise Refused if a container's HostConfig asks for more."""
         if self._is_off():
             return
         period = host.CpuPeriod or CPU_PERIOD
@@ -44,7 +47,7 @@ class Limits:
         self._at_most("CpuShares", "CPU_GUARANTEE", host.CpuShares, self.shares)
 
     def check_service(self, sizes: services.Sizes | None) -> None:
-        """Refused if the resources of a service's task are more."""
+        """Raise Refused if a service's task asks for more."""
         if self._is_off():
             return
         most = (sizes and sizes.Limits) or services.Most()
@@ -61,9 +64,9 @@ class Limits:
         return self.unless is not None and any(self.unless.glob("*.py"))
 
     def _within(self, field: str, setting: str, asked: float | None, most: float | None) -> None:
-        # 0, -1 and nothing are no limit.
+        # 0, -1 and a missing field mean no limit.
         if most is not None and (asked is None or asked <= 0):
-            raise _refused(f"{field} is missing", setting, most)
+            raise _refused(f"{field} has no limit", setting, most)
         self._at_most(field, setting, asked, most)
 
     def _at_most(self, field: str, setting: str, asked: float | None, most: float | None) -> None:
@@ -74,7 +77,7 @@ class Limits:
 def _refused(what: str, setting: str, most: float) -> Refused:
     return Refused(
         f"{what}. {setting} and PROFILES_FILE give a server {_shown(most, setting)} at most. "
-        f"Raise {setting}, or see GATE_LIMITS in .env."
+        f"Ask for less, raise {setting}, or see GATE_LIMITS in .env."
     )
 
 
@@ -83,7 +86,7 @@ def _shown(amount: float, setting: str) -> str:
 
 
 def limits(settings: Any, overrides: Iterable[Mapping[str, Any]], operators: Path) -> Limits:
-    """The most that settings and profiles give; `operators` is the folder of operators' own configuration."""
+    """Return the most that settings and profiles give; `operators` is the folder of the operator's configuration."""
     if settings.gate_limits == "never":
         return Limits()
     given: dict[str, list[float | None]] = {
@@ -96,7 +99,7 @@ def limits(settings: Any, overrides: Iterable[Mapping[str, Any]], operators: Pat
     for override in overrides:
         for what, amount in _asked(override):
             given[what].append(amount)
-    # What is not known before a start, such as a text that users write, is no limit.
+    # An amount that only a start shows, such as a user's text, means no limit.
     most = {
         what: None if None in amounts else max(amount for amount in amounts if amount is not None)
         for what, amounts in given.items()
@@ -112,7 +115,7 @@ def limits(settings: Any, overrides: Iterable[Mapping[str, Any]], operators: Pat
 
 
 def _asked(override: Mapping[str, Any]) -> Iterator[tuple[str, float | None]]:
-    """What a docker_override gives; an amount is None where it is no limit."""
+    """Yield the amounts that a docker_override gives; None means no limit."""
     host, resources = (_mapping(override.get(name)) for name in ("extra_host_config", "extra_resources_spec"))
     for extra in (override, host, resources):
         if "mem_limit" in extra:
@@ -155,7 +158,7 @@ def _memory(value: Any) -> float | None:
 
 
 def _number(value: Any, unit: float = 1) -> float | None:
-    """A number in units, None for what is none and for 0 and -1, which are no limit."""
+    """Convert to a number of units; None for 0, -1 and what is not a number, which mean no limit."""
     try:
         number = float(value) / unit
     except (ValueError, TypeError):

@@ -14,21 +14,21 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 HELPER_SCRIPT = "7651a4fdcfe0188ce084f0e3afe627c4347bfe3a802fe75e1124cdd8896206a9"
 # Where it has that volume. Where an image has its programs, the volume's would be run with the helper's capabilities.
 HELPER_MOUNT = "/dockyard-volume"
-# Folders that the kernel fills, with what is the host's too.
+# The kernel's folders, which also show the host.
 KERNELS = ("/proc/", "/sys/", "/dev/")
 # Seconds that a container may take to stop: `make down` waits for each.
 LONGEST_STOP = 600
 
-# The kernel's own limit of open files (fs.nr_open), and a number for limits in bytes and processes.
+# The kernel's default limit of open files (fs.nr_open), and a bound for limits in bytes and processes.
 _MOST_OPEN_FILES = 2**20
 _MOST_OF_OTHERS = 2**40
 _LARGEST_LOG = 2**30
-# For what says nothing of its log, which by the engine's default may have no end, or go to another machine.
+# For a container without a log setting. The engine's default may have no limit, or send the log to another machine.
 LOG_DRIVER, LOG_OPTIONS = "json-file", {"max-size": "10m", "max-file": "2"}
 _LOG_SIZE = re.compile(r"([1-9]\d{0,9})([kmg]?)(?:i?b)?", re.ASCII)
 _LOG_FILES = re.compile(r"[1-9]\d{0,2}", re.ASCII)
 
-# Of a container, a network or a volume. The engine itself has no limit, and the log has each name.
+# The name of a container, a network or a volume. The engine has no limit of its length, and the log contains it.
 ENGINE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}", re.ASCII)
 
 
@@ -49,9 +49,9 @@ def container_path(value: str) -> str:
 
 
 def mount_target(value: str) -> str:
-    """A path where a container may have a mount, or its working directory: not the root, nor the kernel's folders.
+    """Check a path of a mount or working directory: not the root, nor the kernel's folders.
 
-    A working directory below /proc/self/fd has led to files of the host (CVE-2024-21626).
+    A working directory below /proc/self/fd gave access to the host's files (CVE-2024-21626).
     """
     container_path(value)
     path = posixpath.normpath("/" + value.lstrip("/"))
@@ -86,7 +86,7 @@ def _private(value: str) -> str:
     raise ValueError("is no private IPv4 network")
 
 
-# For what docker-py always sends, and nobody may set.
+# For fields that docker-py always sends, and that must not be set.
 Absent = Annotated[Any, AfterValidator(_absent)]
 Path = Annotated[str, AfterValidator(mount_target)]
 Folder = Annotated[str, AfterValidator(_working_dir)]
@@ -148,7 +148,7 @@ class Gpu(Strict):
 
 
 class Ulimit(Strict):
-    """Not rtprio and nice, by which a server would get processors before all others."""
+    """Without rtprio and nice, with which a server would get processors before all other programs."""
 
     Name: Literal["core", "fsize", "memlock", "nofile", "nproc", "stack"]
     Soft: Count
@@ -166,7 +166,7 @@ LogOptions = dict[Literal["max-size", "max-file", "compress"], str]
 
 
 def limited_log(driver: str, options: LogOptions | None) -> None:
-    """ValueError if a container's log may grow without a limit. The driver local has limits of its own."""
+    """Raise ValueError if a container's log has no limit or a large one. The driver local has default limits."""
     given = options or {}
     if driver == "json-file" and "max-size" not in given:
         raise ValueError("needs max-size, as in {'max-size': '10m', 'max-file': '2'}")
@@ -187,7 +187,7 @@ class LogTo(Strict):
 
 
 class NoCheck(Strict):
-    """No health check. One of the hub's choice would be a command that the engine runs again and again."""
+    """No health check: the engine would run its command again and again."""
 
     Test: Annotated[list[Literal["NONE"]], Field(min_length=1, max_length=1)]
     Interval: Absent = None

@@ -22,7 +22,7 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 async def _head(reader: asyncio.StreamReader, token: str) -> bytes | None:
-    """The head of the first request, where it has the token; None where it has not."""
+    """Return the head of the first request if it has the token, else None."""
     try:
         head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), _HEAD_TIMEOUT)
     except (OSError, asyncio.TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
@@ -33,9 +33,9 @@ async def _head(reader: asyncio.StreamReader, token: str) -> bytes | None:
 
 
 def relay(socket: str, token: str = "") -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
-    """What a server of asyncio does with each connection: join it with one of its own to `socket`.
+    """Return a handler for asyncio's server that joins each connection with a new one to `socket`.
 
-    With a `token`, only a connection whose first request has it.
+    With a `token`, it joins only connections whose first request has the token.
     """
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

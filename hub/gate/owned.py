@@ -26,11 +26,12 @@ class Told(Exception):
 
 
 class Owned:
-    """What is the hub's own. Others' things are told of as if they were not there.
+    """The hub's own objects. For third-party objects, the gate answers as if they did not exist.
 
-    Servers' containers and services are remembered by their full id: their labels never change. Networks by their
-    names until the hub removes them, with their ids, which are sent instead of the names from then on. Where a name is
-    sent, of a volume or of a new container's network, the engine is asked each time: a name can come to be another's.
+    The gate remembers containers and services by their full id, because their labels never change. It remembers
+    networks by name until the hub removes them, and then sends their ids instead of the names. If it has to send a
+    name, of a volume or of a new container's network, it asks the engine each time: the name may belong to another
+    object by now.
     """
 
     def __init__(self, engine: Engine, allowed: Allowed) -> None:
@@ -132,18 +133,18 @@ class Owned:
         return answer, found
 
     async def check_volume(self, version: str, name: str) -> None:
-        """Refused where it is somebody else's. One that is not there may be made."""
+        """Raise Refused if the volume belongs to another owner. A volume that does not exist may be created."""
         try:
             await self.volume(version, name)
         except Told as told:
             if told.answer.status != 404:
                 raise
         except Refused:
-            raise Refused(f"Volume {name} is somebody else's.") from None
+            raise Refused(f"Volume {name} does not belong to this hub.") from None
 
     def _may_have(self, name: str, labels: Any) -> bool:
-        nobodys = self._allowed.unlabelled_volume(name) and not answers.is_foreign(labels)
-        return nobodys or answers.is_ours(self._allowed, labels)
+        is_unowned = self._allowed.unlabelled_volume(name) and not answers.is_foreign(labels)
+        return is_unowned or answers.is_ours(self._allowed, labels)
 
     # Networks
 
@@ -155,7 +156,7 @@ class Owned:
         return answer, found
 
     async def check_network(self, version: str, name: str) -> None:
-        """Refused where servers may not be on it."""
+        """Raise Refused if servers may not be on the network."""
         if name != self._allowed.users_network:
             _, found = await self.network(version, name)
             self._remember_network(name, found)
@@ -165,7 +166,7 @@ class Owned:
         if name not in self._networks:
             _, found = await self.network(version, name)
             if found["Name"] == self._allowed.users_network:
-                raise Refused(f"Network {name} is the kit's: servers have it, nobody else is attached to it.")
+                raise Refused(f"Network {name} belongs to the kit: only servers are attached to it.")
             self._remember_network(name, found)
             return str(found["Id"])
         return self._networks[name]

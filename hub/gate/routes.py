@@ -52,7 +52,7 @@ def _everywhere(calls: type[SwarmCalls]) -> list[Route]:
         Route("GET", "/events", calls.events, _FILTERS | {"since", "until"}),
         Route("GET", "/images/{image}/json", calls.inspect_image),
         Route("POST", "/images/create", calls.pull, frozenset({"fromImage", "tag"})),
-        # On a swarm those of the manager, which may have been one host before.
+        # On a swarm, those of the manager, from a time as one host.
         Route("GET", "/volumes", calls.volumes, _FILTERS),
         Route("GET", "/volumes/{name}", calls.inspect_volume),
         Route("DELETE", "/volumes/{name}", calls.remove_volume),

@@ -25,7 +25,7 @@ from gate.upstream import Answer, NoAnswer, passed, whole
 BODY_TIMEOUT = 10.0
 # Seconds in which a new connection has to send the head of a request.
 HEAD_TIMEOUT = 10.0
-# Connections, calls under way and answers that come in pieces: a hub has some dozens, and each takes memory.
+# Maximum number of connections, concurrent calls and streamed answers. A hub has some dozens; each takes memory.
 MOST_CONNECTIONS, MOST_CALLS, MOST_STREAMS = 256, 64, 64
 # Seconds between the head of an upgraded connection and what comes on it.
 _AFTER_HEAD = 0.1
@@ -36,7 +36,7 @@ _REGISTRY_AUTH = re.compile(r"[A-Za-z0-9_=+/-]{0,16384}")
 
 
 class _Refusing(asyncio.Protocol):
-    """A connection that is one too many."""
+    """A connection above the limit."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -44,7 +44,7 @@ class _Refusing(asyncio.Protocol):
 
 
 class _Connections(web.Server):
-    """A server of so many connections, each of which soon has a request."""
+    """A server that limits its connections, and closes those that send no request."""
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
@@ -68,9 +68,9 @@ class _Connections(web.Server):
 
 
 class Server:
-    """Serves requests one by one. What was refused has not reached the engine.
+    """Serves requests one by one. A refused request has not reached the engine.
 
-    With a `token`, a request without it is refused unread.
+    With a `token`, the server refuses a request without it unread.
     """
 
     def __init__(self, calls: SwarmCalls, audit: Audit, body_timeout: float = BODY_TIMEOUT, token: str = "") -> None:
@@ -84,13 +84,13 @@ class Server:
     def runner(self) -> web.ServerRunner:
         server = self._server = _Connections(
             self._serve,
-            # Who hangs up calls off what was asked for.
+            # A client that disconnects cancels its request.
             handler_cancellation=True,
             lingering_time=0,
             # The client reuses connections, and must not find them closed.
             keepalive_timeout=3600,
             access_log=None,
-            # Requests that are no HTTP: each would be a traceback, on which a client decides.
+            # Otherwise a client could fill the log: each request that is not HTTP would be a traceback.
             logger=logging.Logger("gate.http", logging.CRITICAL + 1),
         )
         return web.ServerRunner(server, shutdown_timeout=1)
@@ -100,7 +100,7 @@ class Server:
         about: dict[str, Any] = {}
         try:
             self._check_token(request)
-            # Before its body is read, which is kept until it is answered.
+            # Before the body is read, which stays in memory until the answer.
             async with self._at_work:
                 route, call = await self._read(request)
                 about = call.about
@@ -115,7 +115,7 @@ class Server:
                 self._given_up(request, route, about)
                 raise
         except Refused as refused:
-            # Without the token nothing of a request is worth a line of its own.
+            # Without the path, so that the log counts all requests of one client as one line.
             path = "" if refused.status == 401 else request.raw_path
             return self._refused(request, path, refused, about)
         except NoAnswer as error:
@@ -136,7 +136,7 @@ class Server:
         return response
 
     def _given_up(self, request: web.BaseRequest, route: routes.Route, about: dict[str, Any]) -> None:
-        """The engine may carry out an order all the same; some of what was asked for may have been read."""
+        """Log a call that the client no longer waits for: the engine may have carried it out, or sent a part."""
         if route.is_order:
             self._audit.note("given up", request.method, request.raw_path, 0, about=about)
 
@@ -201,7 +201,7 @@ class Server:
             return await route.serve(self._calls, call)
         except Told as told:
             answer = told.answer
-            # The same text as for an object that belongs to another kit.
+            # The same text as for an object of another kit.
             return Answer(404, _JSON, json.dumps(answer.json()).encode()) if answer.status == 404 else answer
 
     async def _answer(self, request: web.BaseRequest, call: Call, outcome: Outcome) -> web.StreamResponse:
@@ -209,7 +209,7 @@ class Server:
             body = b"" if request.method == "HEAD" else outcome.body
             return web.Response(status=outcome.status, headers=outcome.headers, body=body)
         if self._streams >= MOST_STREAMS:
-            raise Refused(f"More than {MOST_STREAMS} answers are under way that come in pieces.", 503)
+            raise Refused(f"More than {MOST_STREAMS} streamed answers are open.", 503)
         self._streams += 1
         try:
             return await self._streamed(request, outcome, call)
@@ -267,7 +267,7 @@ def _is_same(given: str, token: str) -> bool:
 
 
 def _answered(refused: Refused) -> str:
-    """The answer to the hub, which may show it to users. For a missing object, it is the engine's own sentence."""
+    """Return the answer to the hub, which may show it to users. For a missing object, it is the engine's sentence."""
     why = str(refused)
     if refused.status == 404:
         return why

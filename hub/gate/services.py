@@ -27,7 +27,7 @@ _BILLION = 10**9
 
 
 def _secrets_file(value: str) -> str:
-    """A path where a secret may be; a node puts what is no absolute path below /run/secrets."""
+    """Check the path of a secret. A node puts a relative path below /run/secrets."""
     mount_target(value if value.startswith("/") else f"/run/secrets/{value}")
     return value
 

@@ -13,7 +13,7 @@ Json = dict[str, Any]
 # No call of the spawner's comes near: environment and command of one server.
 LARGEST_BODY = 2**20
 _LARGEST_NUMBER = 2**63
-# Earlier versions make less of a body: file systems below a read-only bind stay writable, and services lack limits.
+# Earlier versions ignore fields: file systems below a read-only bind stay writable, and services lack limits.
 _PATH = re.compile(r"(?P<version>/v1\.(?:4[4-9]|[5-9]\d))?(?P<path>(/[A-Za-z0-9_.:@%~+-]+)+)")
 
 SWITCHES = {"true": True, "1": True, "false": False, "0": False}
@@ -35,7 +35,7 @@ def split(raw_path: str) -> tuple[str, str, str]:
     target, _, query = raw_path.partition("?")
     match = _PATH.fullmatch(target)
     if not match or re.match(r"/v\d", match["path"]):
-        raise Refused("This is no path of the engine's API from version 1.44 on.")
+        raise Refused("This is not a path of the engine's API from version 1.44 on.")
     try:
         path = unquote(match["path"], errors="strict") if "%" in target else match["path"]
     except UnicodeDecodeError:

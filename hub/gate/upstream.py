@@ -16,7 +16,7 @@ from gate.strict import Json, Refused
 
 # Of what the engine says besides the body, docker-py reads these.
 _PASSED = ("Content-Type", "Api-Version", "Docker-Experimental", "Ostype", "Swarm", "X-Docker-Container-Path-Stat")
-# Bytes of an answer that is read as a whole: lists of thousands of servers have less.
+# Maximum bytes of an answer that is read as a whole. A list of thousands of servers is smaller.
 LARGEST_ANSWER = 64 * 2**20
 
 
@@ -62,7 +62,7 @@ class Engine:
     async def start(self) -> None:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
         connector = aiohttp.UnixConnector(self._socket, limit=0, keepalive_timeout=600)
-        # What is compressed could become larger than any limit.
+        # A compressed answer could become larger than any limit.
         self._session = aiohttp.ClientSession(
             connector=connector, timeout=timeout, read_bufsize=2**18, auto_decompress=False
         )
@@ -72,7 +72,7 @@ class Engine:
             await self._session.close()
 
     async def ask(self, request: Request, version: str = "") -> Answer:
-        """The whole answer. NoAnswer where there is none."""
+        """Return the whole answer. Raises NoAnswer if there is none."""
         async with self.open(request, version) as response:
             return Answer(response.status, passed(response), await whole(response))
 
@@ -99,7 +99,7 @@ class Engine:
 
 
 async def whole(response: aiohttp.ClientResponse) -> bytes:
-    """The body of an answer. Refused where it is too large, NoAnswer where it breaks off."""
+    """Return the body of an answer. Raises Refused if it is too large, NoAnswer if it breaks off."""
     chunks, size = [], 0
     try:
         async for chunk in response.content.iter_any():
