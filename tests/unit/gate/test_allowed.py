@@ -15,13 +15,13 @@ from dockerspawner._profiles import list as profile_list
 from dockerspawner._profiles import text_check
 from dockerspawner._records import ownership
 from dockerspawner._storage import preparation
-from gate import checks, models
-from gate.__main__ import SETTINGS as SETTINGS_READ
-from gate.__main__ import from_settings
-from gate.allowed import Allowed, allowed, bind_paths, canonical
-from gate.strict import Refused
-from loading import some
-from reading import Mistakes
+from dockyard.gate.__main__ import SETTINGS as SETTINGS_READ
+from dockyard.gate.__main__ import from_settings
+from dockyard.gate.policy import checks, models
+from dockyard.gate.policy.allowed import Allowed, allowed, bind_paths, canonical
+from dockyard.gate.strict import Refused
+from dockyard.settings.load import some
+from dockyard.settings.sources import Mistakes
 from support.bodies import networks
 
 SETTINGS = {

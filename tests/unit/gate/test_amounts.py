@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from gate import checks
-from gate.limits import Limits, limits
-from gate.strict import Refused
+from dockyard.gate.policy import checks
+from dockyard.gate.policy.limits import Limits, limits
+from dockyard.gate.strict import Refused
 from support.bodies import ALLOWED, server, service
 
 GIB = 2**30

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gate import checks
+from dockyard.gate.policy import checks
 from support.bodies import ALLOWED, FOREIGN, FOREIGN_SECRET, IMAGE, LABELS, SECRET, helping, server, service
 from support.gate import Gate
 

@@ -14,8 +14,7 @@ from sqlalchemy import Engine, Integer, create_engine, event, select, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-import database
-import start
+from dockyard.hub import database, start
 
 
 class Base(DeclarativeBase):

@@ -11,8 +11,8 @@ from threading import Thread
 
 import pytest
 
-import gatelists
-from gate.__main__ import ends_when_asked
+from dockyard.gate.__main__ import ends_when_asked
+from dockyard.hub import gatelists
 
 
 class Gate:

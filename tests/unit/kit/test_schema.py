@@ -11,8 +11,7 @@ import pytest
 from jupyterhub import orm
 from sqlalchemy import create_engine, text
 
-import onehub
-import schema
+from dockyard.hub import database_lock, schema
 from support.repo import ROOT
 
 # Of JupyterHub 5.
@@ -62,13 +61,13 @@ def test_a_database_of_a_newer_jupyterhub_is_not_to_be_upgraded(url: str) -> Non
 def test_the_hub_waits_for_the_upgrade_without_the_lock(url: str) -> None:
     head = version(url)
     change(url, f"UPDATE alembic_version SET version_num = '{OLD}'")
-    program = f"import start; start.line = lambda url, why: why; start.wait({url!r}, 0.05)"
+    program = f"from dockyard.hub import start; start.line = lambda url, why: why; start.wait({url!r}, 0.05)"
     hub = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT / "hub", stderr=subprocess.PIPE, text=True)
     with hub:
         assert hub.stderr
         assert schema.UPGRADE in hub.stderr.readline()
         # What upgrades the database has the lock meanwhile.
-        assert onehub.lock_of(url).take() == ""
+        assert database_lock.lock_of(url).take() == ""
         change(url, f"UPDATE alembic_version SET version_num = '{head}'")
         assert "uses it" in hub.stderr.readline()
         hub.kill()

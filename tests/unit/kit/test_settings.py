@@ -11,14 +11,13 @@ from urllib.parse import quote, unquote
 import pytest
 from sqlalchemy import make_url
 
-import database
-import kinds
-import passwords
 from dockerspawner import DockerSpawner
-from loading import load
-from reading import Mistakes
-from rules import overlays_of
-from settings import Settings
+from dockyard.hub import database
+from dockyard.settings import passwords, types
+from dockyard.settings.fields import Settings
+from dockyard.settings.load import load
+from dockyard.settings.rules import overlays_of
+from dockyard.settings.sources import Mistakes
 
 REQUIRED = {
     "USER_PASSWORD": "user-secret-value",
@@ -237,7 +236,7 @@ def test_memory_without_a_setting_has_the_default(environ: pytest.MonkeyPatch) -
     [(2**31, "2G"), (5 * 2**29, "2.5G"), (500 * 2**30, "500G"), (1023 * 2**20, "1023M"), (8, "8 bytes"), (2**40, "1T")],
 )
 def test_readable_memory(amount: int, text: str) -> None:
-    assert kinds.readable(amount) == text
+    assert types.readable(amount) == text
 
 
 def test_all_mistakes_come_at_once(environ: pytest.MonkeyPatch) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-import envfile
-import start
-from loading import load
-from reading import Mistakes
-from settings import Settings
+from dockyard.hub import start
+from dockyard.settings import envfile
+from dockyard.settings.fields import Settings
+from dockyard.settings.load import load
+from dockyard.settings.sources import Mistakes
 
 SHEET = {
     "BIND_ADDR": "0.0.0.0",
