@@ -4,18 +4,12 @@ import os
 import sys
 from urllib.parse import urlsplit
 
-import configcheck
-import culling
-import database
-import machine
-import operatorconfig
-import profilesfile
-import sharing
-import web
-from externalproxy import LAST_ADDRESS, own_address
-from loading import load
-from reading import Mistakes
-from signin import sign_in
+from dockyard.hub import configcheck, culling, database, operatorconfig, web
+from dockyard.hub.externalproxy import LAST_ADDRESS, own_address
+from dockyard.settings import machine, profilesfile, sharing
+from dockyard.settings.load import load
+from dockyard.settings.sources import Mistakes
+from dockyard.signin.choice import sign_in
 
 c = get_config()  # noqa: F821
 
@@ -45,7 +39,7 @@ c.JupyterHub.log_level = settings.log_level
 c.JupyterHub.cleanup_servers = False
 c.JupyterHub.last_activity_interval = culling.TABLE_READ_EVERY
 c.JupyterHub.allow_named_servers = settings.named_servers
-c.JupyterHub.proxy_class = "externalproxy.ExternalProxy"
+c.JupyterHub.proxy_class = "dockyard.hub.externalproxy.ExternalProxy"
 c.ExternalProxy.api_url = "http://proxy-api:8001"
 c.ExternalProxy.last_address = "" if settings.spawner == "swarm" else str(LAST_ADDRESS)
 c.ExternalProxy.auth_token = settings.proxy_auth_token.get_secret_value()

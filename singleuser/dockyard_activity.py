@@ -31,7 +31,7 @@ SHARE = 0.05
 # Share of the time in which a process runs or waits for a processor. On a busy machine, one that computes may get less
 # than SHARE; an idle kernel waited for 4 % of the time where thirty processes wanted two cores.
 WANTED = 0.25
-# Seconds between two reports if the hub sets no interval; the smallest CULL_IDLE_AFTER rests on it (hub/culling.py).
+# Seconds between two reports if the hub sets no interval; the smallest CULL_IDLE_AFTER rests on it (hub.culling).
 INTERVAL = 45
 # Seconds between two reports of a server that is idle.
 IDLE_INTERVAL = 270

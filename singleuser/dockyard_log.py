@@ -1,4 +1,4 @@
-"""A server extension that masks secrets of requests in the server's log, as `hub/logmask.py` does for the hub.
+"""A server extension that masks secrets of requests in the server's log, as `dockyard/hub/logmask.py` does for the hub.
 
 Tornado logs the whole URL of a failed request. JupyterHub logs all headers of a request that fails with 500.
 """

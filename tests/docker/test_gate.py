@@ -19,7 +19,7 @@ from docker.types import Mount
 
 from dockerspawner import DockerSpawner
 from dockerspawner._engine.watch import Word
-from gate.allowed import Allowed
+from dockyard.gate.policy.allowed import Allowed
 from support.gate import opened
 from support.pki import Authority
 from support.registry import Registry

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.needs("engine")
 SETTINGS = """
 import sys
 sys.path.insert(0, "{kit}")
-import web
+from dockyard.hub import web
 from jupyterhub.handlers import BaseHandler
 
 class Broken(BaseHandler):

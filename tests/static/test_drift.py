@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-import envfile
+from dockyard.settings import envfile
 from support.repo import ROOT
 
 COMPOSE = (ROOT / "compose/compose.yaml").read_text()
@@ -73,7 +73,7 @@ def test_the_logs_of_the_hub_and_of_servers_leave_out_the_same() -> None:
         named = {getattr(node, "name", None) or getattr(node, "targets", [node])[0]: node for node in body}
         return {key if isinstance(key, str) else ast.dump(key): ast.dump(node) for key, node in named.items()}
 
-    hub, server = code("hub/logmask.py"), code("singleuser/dockyard_log.py")
+    hub, server = code("hub/dockyard/hub/logmask.py"), code("singleuser/dockyard_log.py")
     shared = {name for name, node in hub.items() if not node.startswith(("Expr", "Import"))}
     assert {"mask", "Masked"} <= shared
     assert {name: server.get(name) for name in shared} == {name: hub[name] for name in shared}
@@ -87,7 +87,7 @@ def test_every_requirement_has_its_hashes() -> None:
 
 
 def test_every_image_of_others_has_its_digest() -> None:
-    sources = [ROOT / "hub/settings.py", *ROOT.glob("*/Dockerfile"), *(ROOT / "compose").glob("*.yaml")]
+    sources = [ROOT / "hub/dockyard/settings/fields.py", *ROOT.glob("*/Dockerfile"), *(ROOT / "compose").glob("*.yaml")]
     text = "\n".join(path.read_text() for path in sources)
     found = set(re.findall(r"\b(?:python|caddy|postgres):\d[^\s\"}]*", text))
     assert sorted(reference.partition(":")[0] for reference in found) == ["caddy", "postgres", "python"]

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from gate import __main__ as gate
+from dockyard.gate import __main__ as gate
 from support.repo import ROOT, tracked
 
 # Not the stand-ins for others' images: they are as those are.

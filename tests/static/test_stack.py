@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-import envfile
-from gate.__main__ import SETTINGS
+from dockyard.gate.__main__ import SETTINGS
+from dockyard.settings import envfile
 from support.repo import ROOT, tracked
 
 OVERLAYS = {"tls": "edge", "postgres": "postgres"}

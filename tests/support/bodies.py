@@ -14,7 +14,7 @@ from dockerspawner._networks.user_networks import egress_network, user_network
 from dockerspawner._start import specs
 from dockerspawner._storage.preparation import helper
 from dockerspawner._swarm import specs as service_specs
-from gate.allowed import Allowed
+from dockyard.gate.policy.allowed import Allowed
 
 Json = dict[str, Any]
 

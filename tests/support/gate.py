@@ -19,11 +19,11 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from gate.allowed import Allowed
-from gate.audit import Audit
-from gate.server import BODY_TIMEOUT, Server
-from gate.swarmcalls import SwarmCalls
-from gate.upstream import Engine
+from dockyard.gate.audit import Audit
+from dockyard.gate.calls.swarm import SwarmCalls
+from dockyard.gate.policy.allowed import Allowed
+from dockyard.gate.server import BODY_TIMEOUT, Server
+from dockyard.gate.upstream import Engine
 from support.recording import Recording
 from support.wait import until
 

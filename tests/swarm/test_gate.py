@@ -14,7 +14,7 @@ import pytest
 from docker.types import ContainerSpec, EndpointSpec, Mount, RestartPolicy, TaskTemplate
 
 from dockerspawner import SwarmSpawner
-from gate.allowed import Allowed
+from dockyard.gate.policy.allowed import Allowed
 from support.gate import opened
 from support.spawners import make_spawner
 from support.swarm import Swarm

@@ -95,7 +95,7 @@ class TestBadInput:
     def test_what_is_for_one_host(self, stack: Stack) -> None:
         stack.kit.write_env(BIND_ADDR="127.0.0.1", CULL_ACTION="sleep")
         try:
-            stack.refused("BIND_ADDR can't be kept to on a swarm", "CULL_ACTION is for one host", "make swarm-up")
+            stack.refused("BIND_ADDR has no effect on a swarm", "CULL_ACTION is for one host", "make swarm-up")
         finally:
             stack.kit.write_env(BIND_ADDR="0.0.0.0", CULL_ACTION=None)
 

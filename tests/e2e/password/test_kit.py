@@ -193,7 +193,7 @@ def test_odd_user_names(running: Kit, name: str) -> None:
 
 def test_a_second_hub_on_the_same_database_waits(running: Kit) -> None:
     with running.second_hub() as second:
-        says = f"{running.container('hub').id[:12]} uses it, and it is for one hub"
+        says = f"{running.container('hub').id[:12]} uses it, and only one hub can use a database"
         wait_until(lambda: says in second.logs().decode(), timeout=60, what="the second hub waits")
         running.user("hal").sign_in()
         assert "JupyterHub is now running" not in second.logs().decode()

@@ -77,7 +77,7 @@ def test_a_restart_of_the_database_is_not_noticed(running: Kit, ada: User) -> No
 
 def test_a_second_hub_waits_until_the_first_is_gone(running: Kit, ada: User) -> None:
     with running.second_hub() as second:
-        says = f"the hub in {running.container('hub').id[:12]} uses it, and it is for one hub"
+        says = f"the hub in {running.container('hub').id[:12]} uses it, and only one hub can use a database"
         wait_until(lambda: says in second.logs().decode(), timeout=60, what="the second hub waits")
         assert "JupyterHub is now running" not in second.logs().decode()
         assert ada.model()["servers"][""]["ready"]

@@ -45,8 +45,9 @@ c.JupyterHub.load_groups = {"staff": {"users": ["sam"]}, "testers": {"users": ["
 c.DockerSpawner.environment = {"FROM": "config.d", "JUPYTERHUB_ACTIVITY_INTERVAL": "2"}
 # Sooner than CULL_IDLE_AFTER may be, with reports that are as much sooner.
 import sys
+culler = [sys.executable, "-m", "dockyard.hub.culling", "5"]
 limits = ["--timeout=30", "--max-age=0", "--cull-every=5"]
-c.JupyterHub.services = [{"name": "idle-culler", "command": [sys.executable, "-m", "culling", "5", *limits]}]
+c.JupyterHub.services = [{"name": "idle-culler", "command": culler + limits}]
 c.JupyterHub.last_activity_interval = 2
 """
 

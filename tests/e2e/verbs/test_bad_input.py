@@ -225,7 +225,7 @@ class TestRegistry:
         tmp_path.chmod(0o755)
         (tmp_path / "config.json").write_text('{"auths": {}, "credsStore": "desktop"}')
         restored.write_env(REGISTRY_AUTH_FILE=str(tmp_path / "config.json"))
-        refused(restored, "REGISTRY_AUTH_FILE", "holds no credentials")
+        refused(restored, "REGISTRY_AUTH_FILE", "contains no credentials")
 
 
 def fill_up(path: Path) -> None:

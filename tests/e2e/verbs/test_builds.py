@@ -43,13 +43,14 @@ def test_a_base_that_is_pinned_is_built_on_whatever_the_tag_becomes(another: Kit
     with own_registry() as registry:
         first = registry.push(client.images.get(base_image()), name)
         # Here, the registry that is asked is this one.
-        for path in (another.folder / one for one in ("hub/settings.py", "compose/compose.yaml", ".env.example")):
+        named_in = ("hub/dockyard/settings/fields.py", "compose/compose.yaml", ".env.example")
+        for path in (another.folder / one for one in named_in):
             path.write_text(path.read_text().replace(name, first))
         (another.folder / ".venv").symlink_to(ROOT / ".venv")
         another.run("scripts/pin", first, env={"DEFAULTS": "1"})
         (pinned,) = re.findall(r"^#PYTHON_IMAGE=(.*)$", (another.folder / ".env.example").read_text(), re.MULTILINE)
         assert re.fullmatch(rf"{first}@sha256:[0-9a-f]{{64}}", pinned)
-        for path in ("hub/settings.py", "compose/compose.yaml", "hub/README.md"):
+        for path in ("hub/dockyard/settings/fields.py", "compose/compose.yaml", "hub/README.md"):
             assert pinned in (another.folder / path).read_text()
         # Not as the default, for which this machine may have a stand-in.
         shutil.copy(ROOT / ".env.example", another.folder)

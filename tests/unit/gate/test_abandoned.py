@@ -6,7 +6,7 @@ import asyncio
 import socket
 from pathlib import Path
 
-from gate.__main__ import abandoned
+from dockyard.gate.__main__ import abandoned
 
 
 async def test_a_socket_at_which_nobody_listens_any_more(tmp_path: Path) -> None:

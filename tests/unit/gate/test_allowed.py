@@ -15,13 +15,13 @@ from dockerspawner._profiles import list as profile_list
 from dockerspawner._profiles import text_check
 from dockerspawner._records import ownership
 from dockerspawner._storage import preparation
-from gate import checks, models
-from gate.__main__ import SETTINGS as SETTINGS_READ
-from gate.__main__ import from_settings
-from gate.allowed import Allowed, allowed, bind_paths, canonical
-from gate.strict import Refused
-from loading import some
-from reading import Mistakes
+from dockyard.gate.__main__ import SETTINGS as SETTINGS_READ
+from dockyard.gate.__main__ import from_settings
+from dockyard.gate.policy import checks, models
+from dockyard.gate.policy.allowed import Allowed, allowed, bind_paths, canonical
+from dockyard.gate.strict import Refused
+from dockyard.settings.load import some
+from dockyard.settings.sources import Mistakes
 from support.bodies import networks
 
 SETTINGS = {
@@ -228,14 +228,14 @@ def test_paths_that_may_only_be_read(path: str) -> None:
 @pytest.mark.parametrize(
     ("entries", "said"),
     [
-        (("srv",), "no absolute path"),
-        (("/srv/../etc",), "no absolute path"),
-        (("/srv/*/x",), "no absolute path"),
-        (("/",), "no absolute path"),
-        (("/:ro",), "no absolute path"),
-        (("/*",), "no absolute path"),
-        (("/srv/data:rw",), "no absolute path"),
-        (("/srv:ro/data",), "no absolute path"),
+        (("srv",), "not an absolute path"),
+        (("/srv/../etc",), "not an absolute path"),
+        (("/srv/*/x",), "not an absolute path"),
+        (("/",), "not an absolute path"),
+        (("/:ro",), "not an absolute path"),
+        (("/*",), "not an absolute path"),
+        (("/srv/data:rw",), "not an absolute path"),
+        (("/srv:ro/data",), "not an absolute path"),
         (("/run/docker.sock",), "the engine's socket"),
         (("/var/run/docker.sock:ro",), "the engine's socket"),
         (("/run",), "the engine's socket"),
@@ -331,5 +331,5 @@ def test_the_gate_reads_its_own_settings_and_no_others(monkeypatch: pytest.Monke
     assert given.volume("lab-home-ada")
     assert given.driver("local", {"type": "nfs", "device": ":/homes/ada"})
     environ["BIND_PATHS"] = "data"
-    with pytest.raises(Mistakes, match="BIND_PATHS has 'data', which is no absolute path"):
+    with pytest.raises(Mistakes, match="BIND_PATHS has 'data', which is not an absolute path"):
         some(*SETTINGS_READ)

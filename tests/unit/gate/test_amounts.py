@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from gate import checks
-from gate.limits import Limits, limits
-from gate.strict import Refused
+from dockyard.gate.policy import checks
+from dockyard.gate.policy.limits import Limits, limits
+from dockyard.gate.strict import Refused
 from support.bodies import ALLOWED, server, service
 
 GIB = 2**30
@@ -50,23 +50,23 @@ def test_what_the_spawner_sends_is_within_the_settings() -> None:
     ("asked", "field", "setting"),
     [
         ({"Memory": 2 * GIB + 1}, "Memory", "MEM_LIMIT"),
-        ({"Memory": 0}, "Memory is missing", "MEM_LIMIT"),
-        ({"Memory": None}, "Memory is missing", "MEM_LIMIT"),
-        ({"MemorySwap": -1}, "MemorySwap is missing", "MEM_LIMIT"),
-        ({"MemorySwap": 0}, "MemorySwap is missing", "MEM_LIMIT"),
-        ({"MemorySwap": None}, "MemorySwap is missing", "MEM_LIMIT"),
+        ({"Memory": 0}, "Memory has no limit", "MEM_LIMIT"),
+        ({"Memory": None}, "Memory has no limit", "MEM_LIMIT"),
+        ({"MemorySwap": -1}, "MemorySwap has no limit", "MEM_LIMIT"),
+        ({"MemorySwap": 0}, "MemorySwap has no limit", "MEM_LIMIT"),
+        ({"MemorySwap": None}, "MemorySwap has no limit", "MEM_LIMIT"),
         ({"MemorySwap": 4 * GIB}, "MemorySwap is 4096 MiB", "MEM_LIMIT"),
         ({"MemoryReservation": 3 * GIB}, "MemoryReservation", "MEM_LIMIT"),
         ({"CpuQuota": 60_000}, "CpuQuota is 0.6", "CPU_LIMIT"),
-        ({"CpuQuota": 0}, "CpuQuota is missing", "CPU_LIMIT"),
-        ({"CpuQuota": None, "CpuPeriod": None}, "CpuQuota is missing", "CPU_LIMIT"),
+        ({"CpuQuota": 0}, "CpuQuota has no limit", "CPU_LIMIT"),
+        ({"CpuQuota": None, "CpuPeriod": None}, "CpuQuota has no limit", "CPU_LIMIT"),
         ({"CpuPeriod": 1000, "CpuQuota": 1000}, "CpuQuota is 1,", "CPU_LIMIT"),
         ({"CpuPeriod": None, "CpuQuota": None, "NanoCpus": 10**9}, "NanoCpus or CpuQuota is 1", "CPU_LIMIT"),
         ({"CpuShares": 262_144}, "CpuShares", "CPU_GUARANTEE"),
         ({"PidsLimit": 1025}, "PidsLimit is 1025", "PIDS_LIMIT"),
-        ({"PidsLimit": -1}, "PidsLimit is missing", "PIDS_LIMIT"),
-        ({"PidsLimit": 0}, "PidsLimit is missing", "PIDS_LIMIT"),
-        ({"PidsLimit": None}, "PidsLimit is missing", "PIDS_LIMIT"),
+        ({"PidsLimit": -1}, "PidsLimit has no limit", "PIDS_LIMIT"),
+        ({"PidsLimit": 0}, "PidsLimit has no limit", "PIDS_LIMIT"),
+        ({"PidsLimit": None}, "PidsLimit has no limit", "PIDS_LIMIT"),
     ],
 )
 def test_a_container_that_asks_for_more_is_refused(asked: Any, field: str, setting: str) -> None:
@@ -84,10 +84,10 @@ def test_a_container_that_asks_for_more_is_refused(asked: Any, field: str, setti
         ({"Limits": {"MemoryBytes": 3 * GIB, "NanoCPUs": 1, "Pids": 1}}, "MemoryBytes is 3072 MiB"),
         ({"Limits": {"MemoryBytes": GIB, "NanoCPUs": 10**9, "Pids": 1}}, "NanoCPUs is 1"),
         ({"Limits": {"MemoryBytes": GIB, "NanoCPUs": 1, "Pids": 2000}}, "Pids is 2000"),
-        ({"Limits": {"MemoryBytes": GIB, "NanoCPUs": 1}}, "Pids is missing"),
-        ({"Limits": {"NanoCPUs": 1, "Pids": 1}}, "MemoryBytes is missing"),
-        ({"Limits": {"MemoryBytes": GIB, "Pids": 1}}, "NanoCPUs is missing"),
-        ({"Limits": None}, "MemoryBytes is missing"),
+        ({"Limits": {"MemoryBytes": GIB, "NanoCPUs": 1}}, "Pids has no limit"),
+        ({"Limits": {"NanoCPUs": 1, "Pids": 1}}, "MemoryBytes has no limit"),
+        ({"Limits": {"MemoryBytes": GIB, "Pids": 1}}, "NanoCPUs has no limit"),
+        ({"Limits": None}, "MemoryBytes has no limit"),
         ({"Reservations": {"MemoryBytes": 3 * GIB}}, "Reservations.MemoryBytes"),
         ({"Reservations": {"NanoCPUs": 64 * 10**9}}, "Reservations.NanoCPUs is 64"),
     ],
@@ -99,7 +99,7 @@ def test_a_service_that_asks_for_more_is_refused(asked: Any, field: str) -> None
 
 
 def test_a_service_without_resources_is_refused() -> None:
-    with pytest.raises(Refused, match="MemoryBytes is missing"):
+    with pytest.raises(Refused, match="MemoryBytes has no limit"):
         checks.service(replace(ALLOWED, limits=MOST), service(TaskTemplate__Resources=None))
 
 

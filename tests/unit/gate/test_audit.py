@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from gate import audit
-from gate.audit import MOST, WINDOW, Audit
+from dockyard.gate import audit
+from dockyard.gate.audit import MOST, WINDOW, Audit
 from support.bodies import IMAGE, OURS, networks, server, service
 from support.gate import Gate
 

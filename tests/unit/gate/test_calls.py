@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from gate import routes
+from dockyard.gate import routes
 from support.bodies import DATABASE, FOREIGN, FOREIGN_SECRET, HELPER, HUB, IMAGE, OURS
 from support.gate import Gate
 

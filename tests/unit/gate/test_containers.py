@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gate import checks
+from dockyard.gate.policy import checks
 from support.bodies import ALLOWED, FOREIGN, FOREIGN_SECRET, IMAGE, LABELS, SECRET, helping, server, service
 from support.gate import Gate
 
@@ -333,7 +333,7 @@ async def test_a_service_with(gate: Gate, body: Any) -> None:
     [
         (host(Privileged=True), "HostConfig.Privileged is not for users' servers."),
         (host(Binds=["/srv/x:/x"]), "Path /srv/x of the host is not among BIND_PATHS: add it there."),
-        (host(Binds=["/srv/manual:/x"]), "Path /srv/manual of the host may only be read, as BIND_PATHS says: mount it"),
+        (host(Binds=["/srv/manual:/x"]), "BIND_PATHS allows path /srv/manual of the host read-only: mount it"),
         (host(Binds=["/srv/data:/proc"]), "must not be /, nor in /proc, /sys or /dev"),
         (host(PidMode="host"), "HostConfig.PidMode is not among what a hub may ask for."),
     ],

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gate import health
+from dockyard.gate import health
 from support.recording import recording
 
 

@@ -13,8 +13,8 @@ import aiohttp
 import docker
 import pytest
 
-from gate import TOKEN_HEADER, token
-from gate.open import relay
+from dockyard.gate import TOKEN_HEADER, token
+from dockyard.gate.relay import relay
 from support.bodies import ALLOWED, OURS
 from support.gate import Gate, no_relay_left, opened
 from support.recording import recording
@@ -34,7 +34,7 @@ async def served(address: str, sent: bytes = PING) -> bool:
 
 
 async def test_connections_are_limited(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gate.server.MOST_CONNECTIONS", 3)
+    monkeypatch.setattr("dockyard.gate.server.MOST_CONNECTIONS", 3)
     kept = [await asyncio.open_connection(*gate.address.split(":")) for _ in range(3)]
     try:
         for reader, writer in kept:
@@ -51,12 +51,12 @@ async def test_connections_are_limited(gate: Gate, monkeypatch: pytest.MonkeyPat
 async def test_a_connection_without_a_request_is_closed(
     gate: Gate, monkeypatch: pytest.MonkeyPatch, begun: bytes
 ) -> None:
-    monkeypatch.setattr("gate.server.HEAD_TIMEOUT", 0.05)
+    monkeypatch.setattr("dockyard.gate.server.HEAD_TIMEOUT", 0.05)
     assert not await served(gate.address, begun)
 
 
 async def test_streams_are_limited(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gate.server.MOST_STREAMS", 2)
+    monkeypatch.setattr("dockyard.gate.server.MOST_STREAMS", 2)
     gate.engine.silent.add("/events")
     events = '/events?filters={"type":["container"]}'
     following = [asyncio.create_task(gate.send("GET", events)) for _ in range(2)]
@@ -79,7 +79,7 @@ async def test_streams_are_limited(gate: Gate, monkeypatch: pytest.MonkeyPatch) 
 
 
 async def test_an_answer_that_is_too_large_is_not_read(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gate.upstream.LARGEST_ANSWER", 1000)
+    monkeypatch.setattr("dockyard.gate.upstream.LARGEST_ANSWER", 1000)
     gate.engine.things["/containers/json"] = [{"Id": OURS, "Labels": {"x": "y" * 1000}}]
     status, said = await gate.send("GET", "/containers/json")
     assert (status, "Ask an administrator" in said["message"]) == (502, True)
@@ -98,7 +98,7 @@ async def test_an_answer_that_is_compressed_is_not_unpacked(gate: Gate) -> None:
 async def test_a_fault_of_the_gate_is_one_line_and_no_answer_of_the_engine(
     gate: Gate, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("gate.checks.container", lambda *_: 1 / 0)
+    monkeypatch.setattr("dockyard.gate.policy.checks.container", lambda *_: 1 / 0)
     status, said = await gate.send("POST", "/containers/create?name=kit-ada", {})
     assert (status, "ZeroDivision" in said["message"]) == (500, False)
     assert "ZeroDivisionError" in gate.notes()[-1]["why"]
@@ -157,7 +157,7 @@ async def test_the_token_goes_no_further(guarded: Gate) -> None:
 async def test_docker_py_sends_the_token_of_its_configuration(
     guarded: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gateaccess import use_token
+    from dockyard.hub.gateaccess import use_token
 
     environ = {"DOCKER_CONFIG": str(tmp_path / "given")}
     (tmp_path / "given").mkdir()

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dockerspawner._networks.link_local import OVERLAY
-from gate import checks, strict
-from gate.strict import Refused
+from dockyard.gate import strict
+from dockyard.gate.policy import checks
+from dockyard.gate.strict import Refused
 from support.bodies import ALLOWED, FOREIGN, IMAGE, helping, server, service
 from support.danger import HARMLESS_MODES, NEVER, NEVER_OF_A_SERVICE, dangers, dangers_of_a_service
 from unit.gate.test_containers import BODIES, SERVICES, TEMPLATE

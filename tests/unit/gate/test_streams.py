@@ -14,7 +14,7 @@ import docker
 import pytest
 import requests
 
-from gate.open import relay
+from dockyard.gate.relay import relay
 from support.bodies import OURS
 from support.gate import Gate, no_relay_left
 from support.recording import NEW, recording

@@ -13,8 +13,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-import certificates
-import envfile
+from dockyard.settings import certificates, envfile
 from support.pki import DAY, Authority
 
 

@@ -12,7 +12,7 @@ from jupyterhub.crypto import CryptKeeper
 from traitlets.config import Config
 
 from dockerspawner import DockerSpawner, SwarmSpawner
-from externalproxy import ExternalProxy
+from dockyard.hub.externalproxy import ExternalProxy
 from support.repo import ROOT
 
 ENVIRON = {
@@ -74,12 +74,12 @@ SWARM = {
 @pytest.fixture
 def given(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """The configuration of an environment."""
-    monkeypatch.setattr("externalproxy.own_address", lambda proxy: "10.7.0.2")
+    monkeypatch.setattr("dockyard.hub.externalproxy.own_address", lambda proxy: "10.7.0.2")
     # They would hold for all tests after this one.
-    monkeypatch.setattr("database.reconnect", lambda: None)
-    monkeypatch.setattr("web.limit_bodies", lambda: None)
-    monkeypatch.setattr("culling.accept_marked_reports", lambda: None)
-    monkeypatch.setattr("machine.open_files", lambda: 4096)
+    monkeypatch.setattr("dockyard.hub.database.reconnect", lambda: None)
+    monkeypatch.setattr("dockyard.hub.web.limit_bodies", lambda: None)
+    monkeypatch.setattr("dockyard.hub.culling.accept_marked_reports", lambda: None)
+    monkeypatch.setattr("dockyard.settings.machine.open_files", lambda: 4096)
 
     def given(environ: dict[str, str]) -> Any:
         monkeypatch.setattr("os.environ", dict(environ))

@@ -11,10 +11,8 @@ from jupyterhub.app import JupyterHub
 from jupyterhub.auth import DummyAuthenticator
 from traitlets.config import Config
 
-import configcheck
-import operatorconfig
-import web
 from dockerspawner import DockerSpawner, SwarmSpawner
+from dockyard.hub import configcheck, operatorconfig, web
 from support.repo import ROOT
 
 ENVIRON = {
@@ -38,12 +36,12 @@ SWARM = {"SPAWNER": "swarm", "BIND_ADDR": "0.0.0.0", "SHARED_VOLUMES": ""}
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
     """The hub's configuration with one file of the operator, and what the hub's log says of it."""
-    monkeypatch.setattr("externalproxy.own_address", lambda proxy: "10.7.0.2")
+    monkeypatch.setattr("dockyard.hub.externalproxy.own_address", lambda proxy: "10.7.0.2")
     # They would hold for all tests after this one.
-    monkeypatch.setattr("database.reconnect", lambda: None)
-    monkeypatch.setattr("database.explain", lambda: None)
-    monkeypatch.setattr("web.limit_bodies", lambda: None)
-    monkeypatch.setattr("culling.accept_marked_reports", lambda: None)
+    monkeypatch.setattr("dockyard.hub.database.reconnect", lambda: None)
+    monkeypatch.setattr("dockyard.hub.database.explain", lambda: None)
+    monkeypatch.setattr("dockyard.hub.web.limit_bodies", lambda: None)
+    monkeypatch.setattr("dockyard.hub.culling.accept_marked_reports", lambda: None)
     monkeypatch.setattr(operatorconfig, "FOLDER", tmp_path)
 
     def hub(own: str, **environ: str) -> tuple[Any, str]:

@@ -11,8 +11,8 @@ import pytest
 from jupyterhub import apihandlers
 from jupyterhub.scopes import scope_definitions
 
-import culling
-from settings import Settings
+from dockyard.hub import culling
+from dockyard.settings.fields import Settings
 from support.singleuser import module
 
 
@@ -34,7 +34,7 @@ def test_nothing_is_culled_unless_it_is_asked_for() -> None:
 )
 def test_the_limits_are_the_settings(idle: int, age: int, limits: list[str]) -> None:
     (service,) = culling.services(settings(cull_idle_after=idle, cull_max_age=age))
-    assert service == {"name": "idle-culler", "command": [sys.executable, "-m", "culling", "150", *limits]}
+    assert service == {"name": "idle-culler", "command": [sys.executable, "-m", "dockyard.hub.culling", "150", *limits]}
 
 
 def test_it_may_see_activity_and_stop_servers_and_nothing_else() -> None:

@@ -14,8 +14,7 @@ from sqlalchemy import Engine, Integer, create_engine, event, select, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-import database
-import start
+from dockyard.hub import database, start
 
 
 class Base(DeclarativeBase):
@@ -95,7 +94,7 @@ def test_waiting_says_why_once_and_no_password(monkeypatch: pytest.MonkeyPatch, 
     assert [line.split("start] ")[1] for line in lines] == [
         "Waiting for the database jupyter at db.test: connection refused",
         "Waiting for the database jupyter at db.test: the password in DB_URL or POSTGRES_PASSWORD is not the one that"
-        f" the database has; a database keeps the password that it was made with ({wrong})",
+        f" the database has; a database keeps the password that it was created with ({wrong})",
     ]
 
 

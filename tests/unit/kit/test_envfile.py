@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-import envfile
-from settings import Settings
+from dockyard.settings import envfile
+from dockyard.settings.fields import Settings
 
 GOOD = "\n".join(
     [

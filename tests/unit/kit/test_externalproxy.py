@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from externalproxy import ExternalProxy, own_address
+from dockyard.hub.externalproxy import ExternalProxy, own_address
 
 
 def test_on_the_network_of_the_proxy(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from threading import Thread
 
 import pytest
 
-import gatelists
-from gate.__main__ import ends_when_asked
+from dockyard.gate.__main__ import ends_when_asked
+from dockyard.hub import gatelists
 
 
 class Gate:
@@ -83,7 +83,7 @@ def test_agree_where_the_gate_has_another_file_gives_up_and_says_so(folder: Path
 def test_agree_does_not_wait_indefinitely(folder: Path) -> None:
     _, file = started(folder, "- display_name: A\n", deaf=True)
     file.write_text("- display_name: B\n")
-    assert "does not end" in gatelists.agree(file, folder, patience=0.3, pause=0.01)
+    assert "does not exit" in gatelists.agree(file, folder, patience=0.3, pause=0.01)
 
 
 def test_agree_without_a_gate_returns_at_once(folder: Path) -> None:

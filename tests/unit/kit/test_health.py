@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-import health
+from dockyard.hub import health
 from support.repo import ROOT
 
 
@@ -36,7 +36,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         servers.append(server)
-        monkeypatch.setattr("health.PORT", server.server_port)
+        monkeypatch.setattr("dockyard.hub.health.PORT", server.server_port)
 
     yield hub
     for server in servers:
@@ -67,12 +67,12 @@ def test_main_tells_no_way_from_no_answer_and_an_unhealthy_hub(
     assert health.main("127.0.0.1") == health.UNHEALTHY
     with socket.create_server(("127.0.0.1", 0)) as silent:
         closed = silent.getsockname()[1]
-    monkeypatch.setattr("health.PORT", closed)
+    monkeypatch.setattr("dockyard.hub.health.PORT", closed)
     assert health.main("127.0.0.1") == health.NO_ANSWER
     assert health.main("hub.invalid") == health.NO_WAY
 
 
 def test_it_runs_from_standard_input_without_packages() -> None:
-    with (ROOT / "hub/health.py").open() as code:
+    with (ROOT / "hub/dockyard/hub/health.py").open() as code:
         done = subprocess.run([sys.executable, "-I", "-", "hub.invalid"], stdin=code, capture_output=True, text=True)
     assert (done.returncode, "hub.invalid:8081" in done.stderr) == (health.NO_WAY, True), done.stderr

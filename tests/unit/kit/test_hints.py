@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import hints
-import profilesfile
+from dockyard.settings import hints, profilesfile
 
 
 @pytest.fixture(autouse=True)

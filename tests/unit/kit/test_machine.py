@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-import machine
+from dockyard.settings import machine
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from notebookimages import Named, attempt, named
+from dockyard.hub.notebookimages import Named, attempt, named
 from support.ports import free_port
 
 PROFILES = [

@@ -11,18 +11,17 @@ from pathlib import Path
 
 import pytest
 
-import onehub
-import start
+from dockyard.hub import database_lock, start
 from support.repo import ROOT
 
 
 def test_whoever_comes_second_is_told_who_has_it(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/hub.sqlite"
-    first = onehub.lock_of(url)
+    first = database_lock.lock_of(url)
     assert first.take() == ""
-    assert start.others(url) == f"{socket.gethostname()} uses it, and it is for one hub"
+    assert start.others(url) == f"{socket.gethostname()} uses it, and only one hub can use a database"
     # And nothing of it is lost by being asked.
-    assert onehub.lock_of(url).take() == socket.gethostname()
+    assert database_lock.lock_of(url).take() == socket.gethostname()
 
 
 def test_on_a_full_disk_it_holds_without_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,13 +31,14 @@ def test_on_a_full_disk_it_holds_without_a_name(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(os, "write", full)
     url = f"sqlite:///{tmp_path}/hub.sqlite"
     assert start.others(url) == ""
-    assert onehub.lock_of(url).take() == "another hub"
+    assert database_lock.lock_of(url).take() == "another hub"
 
 
 def test_it_is_held_until_the_process_ends(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/hub.sqlite"
+    program = f"import sys; from dockyard.hub import start; print(start.others({url!r}), flush=True); sys.stdin.read()"
     holder = subprocess.Popen(
-        [sys.executable, "-c", f"import start, sys; print(start.others({url!r}), flush=True); sys.stdin.read()"],
+        [sys.executable, "-c", program],
         cwd=ROOT / "hub", stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     with holder:
@@ -46,4 +46,4 @@ def test_it_is_held_until_the_process_ends(tmp_path: Path) -> None:
         assert holder.stdout.readline() == "\n"
         assert "uses it" in start.others(url)
         holder.kill()
-    assert onehub.lock_of(url).take() == ""
+    assert database_lock.lock_of(url).take() == ""

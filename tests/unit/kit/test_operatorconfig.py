@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from traitlets.config import Config
 
-import operatorconfig
-from reading import Mistakes
+from dockyard.hub import operatorconfig
+from dockyard.settings.sources import Mistakes
 
 
 def kit() -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from jupyterhub import orm
 
-from orphans import Known, known, told
+from dockyard.hub.orphans import Known, known, told
 
 LINES = [
     "server\tkit-ann\tann\t\n",

@@ -9,9 +9,9 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-import profilesfile
 from dockerspawner._profiles import list as profile_list
-from reading import Mistakes
+from dockyard.settings import profilesfile
+from dockyard.settings.sources import Mistakes
 from support.repo import ROOT
 
 GOOD = """

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-import pulling
+from dockyard.settings import pulling
 
 ALWAYS = {"pull_policy": "always"}
 R = {"docker_override": {"image": "quay.io/jupyter/r-notebook:1"}}

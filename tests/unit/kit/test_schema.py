@@ -11,8 +11,7 @@ import pytest
 from jupyterhub import orm
 from sqlalchemy import create_engine, text
 
-import onehub
-import schema
+from dockyard.hub import database_lock, schema
 from support.repo import ROOT
 
 # Of JupyterHub 5.
@@ -47,7 +46,7 @@ def test_a_database_of_this_jupyterhub_and_an_empty_one_are_fine(url: str, tmp_p
 def test_a_database_of_an_older_jupyterhub_names_the_command(url: str, statement: str) -> None:
     change(url, statement)
     said = schema.mistake(url)
-    assert f"an older JupyterHub made its tables, and {jupyterhub.__version__} needs them changed" in said
+    assert f"an older JupyterHub created its tables, and {jupyterhub.__version__} needs other ones" in said
     assert said.endswith("Make a backup, then run: " + schema.UPGRADE)
 
 
@@ -55,20 +54,20 @@ def test_a_database_of_a_newer_jupyterhub_is_not_to_be_upgraded(url: str) -> Non
     change(url, "UPDATE alembic_version SET version_num = 'ffffffffffff'")
     said = schema.mistake(url)
     assert f"a newer JupyterHub than {jupyterhub.__version__} has changed its tables (schema ffffffffffff)" in said
-    assert "restore a backup" in said
+    assert "restore an older backup" in said
     assert schema.UPGRADE not in said
 
 
 def test_the_hub_waits_for_the_upgrade_without_the_lock(url: str) -> None:
     head = version(url)
     change(url, f"UPDATE alembic_version SET version_num = '{OLD}'")
-    program = f"import start; start.line = lambda url, why: why; start.wait({url!r}, 0.05)"
+    program = f"from dockyard.hub import start; start.line = lambda url, why: why; start.wait({url!r}, 0.05)"
     hub = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT / "hub", stderr=subprocess.PIPE, text=True)
     with hub:
         assert hub.stderr
         assert schema.UPGRADE in hub.stderr.readline()
         # What upgrades the database has the lock meanwhile.
-        assert onehub.lock_of(url).take() == ""
+        assert database_lock.lock_of(url).take() == ""
         change(url, f"UPDATE alembic_version SET version_num = '{head}'")
         assert "uses it" in hub.stderr.readline()
         hub.kill()

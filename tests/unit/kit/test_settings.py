@@ -11,14 +11,13 @@ from urllib.parse import quote, unquote
 import pytest
 from sqlalchemy import make_url
 
-import database
-import kinds
-import passwords
 from dockerspawner import DockerSpawner
-from loading import load
-from reading import Mistakes
-from rules import overlays_of
-from settings import Settings
+from dockyard.hub import database
+from dockyard.settings import passwords, types
+from dockyard.settings.fields import Settings
+from dockyard.settings.load import load
+from dockyard.settings.rules import overlays_of
+from dockyard.settings.sources import Mistakes
 
 REQUIRED = {
     "USER_PASSWORD": "user-secret-value",
@@ -122,50 +121,54 @@ def test_an_empty_variable_counts_as_not_set(environ: pytest.MonkeyPatch) -> Non
         ("PROXIES_IN_FRONT", "-1", "PROXIES_IN_FRONT should be greater than or equal to 0"),
         ("CULL_ACTION", "freeze", "CULL_ACTION should be 'stop' or 'sleep'"),
         ("SHARED_VOLUMES", "data", "SHARED_VOLUMES has 'data', which is not of the form"),
-        ("BIND_PATHS", "data", "BIND_PATHS has 'data', which is no absolute path"),
+        ("BIND_PATHS", "data", "BIND_PATHS has 'data', which is not an absolute path"),
         ("BIND_PATHS", "/srv/*,/srv/data", "BIND_PATHS has /srv/data and /srv, one below the other"),
         ("BIND_PATHS", "/srv/data:ro,/srv/data", "BIND_PATHS has /srv/data and /srv/data, one below the other"),
-        ("BIND_PATHS", "/srv/data:rw", "BIND_PATHS has '/srv/data:rw', which is no absolute path"),
-        ("BIND_PATHS", "//run/docker.sock", "BIND_PATHS has '//run/docker.sock', which is no absolute path"),
-        ("BIND_PATHS", "/:ro", "BIND_PATHS has '/:ro', which is no absolute path below the host's root"),
-        ("BIND_PATHS", "/*", "BIND_PATHS has '/*', which is no absolute path below the host's root"),
-        ("BIND_PATHS", "/run/docker.sock:ro", "BIND_PATHS has '/run/docker.sock:ro', where the engine's socket is"),
-        ("BIND_PATHS", "/var/run/*", "BIND_PATHS has '/var/run/*', where the engine's socket is"),
+        ("BIND_PATHS", "/srv/data:rw", "BIND_PATHS has '/srv/data:rw', which is not an absolute path"),
+        ("BIND_PATHS", "//run/docker.sock", "BIND_PATHS has '//run/docker.sock', which is not an absolute path"),
+        ("BIND_PATHS", "/:ro", "BIND_PATHS has '/:ro', which is not an absolute path below the host's root"),
+        ("BIND_PATHS", "/*", "BIND_PATHS has '/*', which is not an absolute path below the host's root"),
+        (
+            "BIND_PATHS",
+            "/run/docker.sock:ro",
+            "BIND_PATHS has '/run/docker.sock:ro', which contains the engine's socket",
+        ),
+        ("BIND_PATHS", "/var/run/*", "BIND_PATHS has '/var/run/*', which contains the engine's socket"),
         ("ENGINE_ACCESS", "none", "ENGINE_ACCESS should be 'gate' or 'socket'"),
         ("NETWORK_ISOLATION", "all", "NETWORK_ISOLATION should be 'shared' or 'per-user'"),
         ("USER_SUBNET_POOL", "10.9.0.0", "USER_SUBNET_POOL has 10.9.0.0: private addresses are wanted, eight or more"),
         ("USER_SUBNET_POOL", "10.9.0.1/24", "USER_SUBNET_POOL must be an IPv4 network"),
         ("USER_DNS", "dns.example.org", "USER_DNS has 'dns.example.org', which is no IP address, such as 10.0.0.2"),
-        ("USER_DNS", "10.0.0.2,169.254.169.254", "USER_DNS has 169.254.169.254, and servers are kept from link-local"),
+        ("USER_DNS", "10.0.0.2,169.254.169.254", "USER_DNS has 169.254.169.254, and servers do not reach link-"),
         ("USER_SUBNET_POOL", "8.8.0.0/16", "USER_SUBNET_POOL has 8.8.0.0/16: private addresses"),
         ("USER_SUBNET_POOL", "169.254.0.0/20", "USER_SUBNET_POOL has 169.254.0.0/20: private addresses"),
-        ("ALLOW_INTERNET", "false", "ALLOW_INTERNET can be false with networks of their own only"),
+        ("ALLOW_INTERNET", "false", "ALLOW_INTERNET needs NETWORK_ISOLATION=per-user to be false"),
         ("GPUS", "some", "GPUS is not of the form"),
         ("HOME_PATH", "home", "HOME_PATH is not of the form"),
         ("HOME_PATH", "/usr/lib", "HOME_PATH must be a user's home, such as /home/jovyan"),
         ("SHARED_VOLUMES", "a:/home/jovyan/", "SHARED_VOLUMES has 'a:/home/jovyan/', but"),
         ("HOME_VOLUME", "home", "HOME_VOLUME is not of the form"),
         ("HOME_VOLUME", "{username}-{user}", "HOME_VOLUME knows {prefix}"),
-        ("HOME_VOLUME", "{username}", "HOME_VOLUME must begin with {prefix} or a name of your own, and a hyphen"),
-        ("HOME_VOLUME", "{username}-home", "HOME_VOLUME must begin with {prefix} or a name of your own, and a hyphen"),
-        ("HOME_VOLUME", "{servername}-{username}", "HOME_VOLUME must begin with {prefix} or a name of your"),
+        ("HOME_VOLUME", "{username}", "HOME_VOLUME must begin with {prefix} or your own text, and a hyphen"),
+        ("HOME_VOLUME", "{username}-home", "HOME_VOLUME must begin with {prefix} or your own text, and a hyphen"),
+        ("HOME_VOLUME", "{servername}-{username}", "HOME_VOLUME must begin with {prefix} or your own text"),
         (
             "HOME_VOLUME",
             "{servername}{prefix}-{username}",
-            "HOME_VOLUME must begin with {prefix} or a name of your",
+            "HOME_VOLUME must begin with {prefix} or your own text",
         ),
-        ("HOME_VOLUME", "x{username}", "HOME_VOLUME must begin with {prefix} or a name of your own, and a hyphen"),
-        ("HOME_VOLUME", "{prefix}{username}", "HOME_VOLUME must begin with {prefix} or a name of your own, and a"),
-        ("HOME_VOLUME", "-{username}", "HOME_VOLUME must begin with {prefix} or a name of your own, and a hyphen"),
+        ("HOME_VOLUME", "x{username}", "HOME_VOLUME must begin with {prefix} or your own text, and a hyphen"),
+        ("HOME_VOLUME", "{prefix}{username}", "HOME_VOLUME must begin with {prefix} or your own text, and a"),
+        ("HOME_VOLUME", "-{username}", "HOME_VOLUME must begin with {prefix} or your own text, and a hyphen"),
         (
             "HOME_VOLUME",
             "{prefix}_{username}",
-            "HOME_VOLUME begins as the kit's own volumes, such as dockyard_hub-",
+            "HOME_VOLUME begins like the kit's own volumes, such as dockyard_hub-",
         ),
         (
             "HOME_VOLUME",
             "dockyard_{username}",
-            "HOME_VOLUME begins as the kit's own volumes, such as dockyard_hub-",
+            "HOME_VOLUME begins like the kit's own volumes, such as dockyard_hub-",
         ),
         ("COMPOSE_PROJECT_NAME", "Dock Yard", "COMPOSE_PROJECT_NAME is not of the form"),
         ("EXTRA_CA_FILE", "certs/ca.pem", "EXTRA_CA_FILE must be an absolute path"),
@@ -175,10 +178,10 @@ def test_an_empty_variable_counts_as_not_set(environ: pytest.MonkeyPatch) -> Non
         ("USER_PASSWORD", "CHANGE_ME_please", "USER_PASSWORD is still a placeholder"),
         ("COOKIE_SECRET", "<hex>", "COOKIE_SECRET is still a placeholder"),
         ("ADMIN_PASSWORD", "admin", "ADMIN_PASSWORD is too short"),
-        ("DB_URL", "mysql://zq:zq@db.test/hub", "DB_URL begins with mysql://, and the hub knows postgresql:// and"),
-        ("DB_URL", "db.test/hub", "DB_URL is no address of a database, such as postgresql://user"),
-        ("DB_URL", "postgresql://zq:zq@db.test:port/hub", "DB_URL is no address of a database"),
-        ("DB_URL", "postgresql://db.test", "DB_URL lacks its user, host or name"),
+        ("DB_URL", "mysql://zq:zq@db.test/hub", "DB_URL begins with mysql://, but the hub supports only postgresql://"),
+        ("DB_URL", "db.test/hub", "DB_URL is not a database URL, such as postgresql://user"),
+        ("DB_URL", "postgresql://zq:zq@db.test:port/hub", "DB_URL is not a database URL"),
+        ("DB_URL", "postgresql://db.test", "DB_URL lacks the user, the host or the database name"),
         ("HTTP_PORT", "8080", "HTTP_PORT is for HTTPS: name compose/compose.tls.yaml in COMPOSE_FILE, or remove it"),
         ("HTTPS_PORT", "8443", "HTTPS_PORT is for HTTPS: name compose/compose.tls.yaml in COMPOSE_FILE, or remove it"),
         ("PORT_FILE", "/etc/port", "PORT is not a secret: write PORT="),
@@ -233,7 +236,7 @@ def test_memory_without_a_setting_has_the_default(environ: pytest.MonkeyPatch) -
     [(2**31, "2G"), (5 * 2**29, "2.5G"), (500 * 2**30, "500G"), (1023 * 2**20, "1023M"), (8, "8 bytes"), (2**40, "1T")],
 )
 def test_readable_memory(amount: int, text: str) -> None:
-    assert kinds.readable(amount) == text
+    assert types.readable(amount) == text
 
 
 def test_all_mistakes_come_at_once(environ: pytest.MonkeyPatch) -> None:
@@ -262,18 +265,18 @@ ADDRESSES = [
     (f"postgresql://hub:{PASSWORD}/{PASSWORD}@db.test/hub", "encode the user and the password"),
     (f"postgresql://hub:a/{PASSWORD}@x/{PASSWORD}@db.test/hub", "encode the user and the password"),
     (f"postgresql://hub:{PASSWORD}%@db.test/hub", "encode the user and the password"),
-    (f"postgresql://hub:x@{PASSWORD} x/hub", "has a host that can't be one"),
+    (f"postgresql://hub:x@{PASSWORD} x/hub", "has an invalid host"),
     (f"postgresql://hub:a/{PASSWORD}", "encode the user and the password"),
     (f"postgresql://hub:{PASSWORD}", "encode the user and the password"),
-    (f"hub:{PASSWORD}@db.test/hub", "is no address of a database"),
+    (f"hub:{PASSWORD}@db.test/hub", "is not a database URL"),
     (f"{PASSWORD}://hub@db.test/hub", "begins with another scheme://"),
     (f"postgresql+{PASSWORD}://hub@db.test/hub", "begins with postgresql+://"),
     (f"postgresql://hub@db.test/hub?password={PASSWORD}", "has password after the ?"),
     (f"postgresql://hub:{PASSWORD}@/hub?host=/var/run/postgresql", "names a socket, which the hub"),
     ("postgresql:///hub?host=/var/run/postgresql", "names a socket, which the hub"),
     (f"postgresql://hub:{PASSWORD}@%2Fvar%2Frun%2Fpostgresql/hub", "names a socket, which the hub"),
-    (f"postgresql://hub:{PASSWORD}@/hub", "lacks its user, host or name"),
-    (f"sqlite:///{PASSWORD}", "is a file that the hub does not keep"),
+    (f"postgresql://hub:{PASSWORD}@/hub", "lacks the user, the host or the database name"),
+    (f"sqlite:///{PASSWORD}", "is a file outside the hub's volume"),
 ]
 
 
@@ -397,14 +400,14 @@ def test_a_shared_volume_is_no_users_home(environ: pytest.MonkeyPatch) -> None:
     environ.setenv("SHARED_VOLUMES", "data:/data")
     environ.setenv("HOME_VOLUME", "dockyard-{username}")
     (line,) = mistakes()
-    assert line.startswith("SHARED_VOLUMES has 'data', whose volume dockyard-shared-data would be some user's home")
+    assert line.startswith("SHARED_VOLUMES has 'data', whose volume dockyard-shared-data could be a user's home")
 
 
 def test_the_engines_socket_is_in_no_path_for_servers(environ: pytest.MonkeyPatch) -> None:
     environ.setenv("DOCKER_SOCKET", "/opt/engine/docker.sock")
     environ.setenv("BIND_PATHS", "/opt/data,/opt/engine/*:ro")
     (line,) = mistakes()
-    assert line.startswith("DOCKER_SOCKET is in /opt/engine/*:ro, which BIND_PATHS lets servers mount")
+    assert line.startswith("DOCKER_SOCKET is in /opt/engine/*:ro, which BIND_PATHS allows servers to mount")
 
 
 class TestSecretInAFile:

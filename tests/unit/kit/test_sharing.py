@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sharing import Shared, is_home, parse, volumes
+from dockyard.settings.sharing import Shared, is_home, parse, volumes
 
 
 @pytest.mark.parametrize(

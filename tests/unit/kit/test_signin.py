@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-import signin
-from loading import load
-from oauth import teams
-from reading import Mistakes
-from settings import Settings
+from dockyard.settings.fields import Settings
+from dockyard.settings.load import load
+from dockyard.settings.sources import Mistakes
+from dockyard.signin import choice
+from dockyard.signin.oauth import teams
 
 BASE = {"COOKIE_SECRET": "ab" * 32, "PROXY_AUTH_TOKEN": "p" * 40, "DOCKER_GID": "0", "CRYPT_KEY": "cd" * 32}
 PASSWORD = {**BASE, "USER_PASSWORD": "u" * 12, "ADMIN_PASSWORD": "a" * 40}
@@ -62,7 +62,7 @@ def environ(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 def traits(environ: dict[str, str], values: dict[str, str], **more: str) -> dict[str, Any]:
     environ.update(values | more)
-    way = signin.sign_in(load(), environ)
+    way = choice.sign_in(load(), environ)
     assert way.mistakes == []
     return way.traits
 
@@ -204,9 +204,9 @@ def test_a_mistake_is_said(environ: dict[str, str], base: dict[str, str], more: 
 def test_every_name_that_is_offered_can_be_loaded_or_says_why(environ: dict[str, str]) -> None:
     environ.update(OIDC)
     settings = load()
-    assert {"password", "github", "oidc", "gitlab", "google", "azuread", "cilogon", "globus"} <= {*signin.known()}
-    for name in signin.known():
-        way = signin.sign_in(settings.model_copy(update={"auth": name}), environ)
+    assert {"password", "github", "oidc", "gitlab", "google", "azuread", "cilogon", "globus"} <= {*choice.known()}
+    for name in choice.known():
+        way = choice.sign_in(settings.model_copy(update={"auth": name}), environ)
         # What these want besides, in words of their own.
         known = (
             "AUTH=auth0 with its AUTH_... settings: Configuring",
@@ -218,7 +218,7 @@ def test_every_name_that_is_offered_can_be_loaded_or_says_why(environ: dict[str,
 
 def test_several_keys(environ: dict[str, str]) -> None:
     environ.update(GITHUB | {"CRYPT_KEY": f"{'ab' * 32};{'cd' * 32}"})
-    assert signin.sign_in(load(), environ).crypt_keys == [bytes.fromhex("ab" * 32), bytes.fromhex("cd" * 32)]
+    assert choice.sign_in(load(), environ).crypt_keys == [bytes.fromhex("ab" * 32), bytes.fromhex("cd" * 32)]
 
 
 def test_secrets_are_settings() -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-import envfile
-import start
-from loading import load
-from reading import Mistakes
-from settings import Settings
+from dockyard.hub import start
+from dockyard.settings import envfile
+from dockyard.settings.fields import Settings
+from dockyard.settings.load import load
+from dockyard.settings.sources import Mistakes
 
 SHEET = {
     "BIND_ADDR": "0.0.0.0",
@@ -48,9 +48,9 @@ def test_one_sheet_serves_both(environ: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"BIND_ADDR": "127.0.0.1"}, "BIND_ADDR can't be kept to on a swarm, which publishes ports on all addresses"),
-        ({"BIND_ADDR": ""}, "BIND_ADDR can't be kept to on a swarm"),
-        ({"CULL_ACTION": "sleep"}, "CULL_ACTION is for one host, since what runs on a swarm can't be frozen"),
+        ({"BIND_ADDR": "127.0.0.1"}, "BIND_ADDR has no effect on a swarm, which publishes ports on all addresses"),
+        ({"BIND_ADDR": ""}, "BIND_ADDR has no effect on a swarm"),
+        ({"CULL_ACTION": "sleep"}, "CULL_ACTION is for one host, because a swarm can't pause servers"),
         ({"NETWORK_ISOLATION": "per-user"}, "NETWORK_ISOLATION is for one host, where networks are made in no time"),
         ({"SHARED_VOLUMES": "data:/data"}, "SHARED_VOLUMES would be other volumes on each node of a swarm"),
         ({"HOME_DRIVER_OPTS": "type=nfs"}, "HOME_DRIVER_OPTS are options of HOME_DRIVER, which is not set"),
@@ -143,7 +143,7 @@ def test_credentials_have_to_be_in_the_file(
 ) -> None:
     (tmp_path / "registry_auth").write_text(text)
     environ["SPAWNER"] = place
-    said = [] if is_good else ["REGISTRY_AUTH_FILE /etc/lab/auth.json holds no credentials"]
+    said = [] if is_good else ["REGISTRY_AUTH_FILE /etc/lab/auth.json contains no credentials"]
     assert [line.split(":")[0] for line in envfile.check(PRIVATE)] == said
 
 
@@ -152,7 +152,7 @@ def test_credentials_have_to_be_in_the_file(
     [
         (AUTHS[:-1] + ', "credsStore": "desktop"}', "names credsStore, a program that the hub lacks"),
         (AUTHS[:-1] + ', "credHelpers": {"gcr.io": "gcloud"}}', "names credHelpers, a program that the hub lacks"),
-        (AUTHS[:-1] + ', "proxies": {"default": {}}}', "has proxies, which users' servers would get"),
+        (AUTHS[:-1] + ', "proxies": {"default": {}}}', "contains proxies, which users' servers would get"),
         (None, "cannot be read by the hub's user (No such file or directory)"),
     ],
 )

@@ -13,8 +13,8 @@ from jupyterhub.authenticators.shared import SharedPasswordAuthenticator
 from tornado.httputil import HTTPHeaders
 from tornado.web import HTTPError
 
-import throttle
-from throttle import PATIENCE, Throttle
+from dockyard.signin import throttle
+from dockyard.signin.throttle import PATIENCE, Throttle
 
 PASSWORD, ADMIN = "the-right-one", "a" * 32
 

@@ -10,8 +10,7 @@ from urllib.parse import urlparse
 import pytest
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 
-import logmask
-import web
+from dockyard.hub import logmask, web
 
 
 def request(**headers: str) -> HTTPServerRequest:

@@ -1,0 +1,1 @@
+"""The calls that the gate passes on, and what it shows of the engine's answers."""

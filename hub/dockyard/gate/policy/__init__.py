@@ -1,0 +1,1 @@
+"""What the gate lets pass: what settings and profiles allow, and the models of what the spawner sends."""

@@ -1,0 +1,1 @@
+"""The hub's process, and what it runs beside JupyterHub's own."""

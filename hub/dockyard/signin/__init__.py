@@ -1,0 +1,1 @@
+"""How users sign in: the authenticator that the settings choose, with its limits."""
