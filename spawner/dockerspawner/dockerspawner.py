@@ -13,13 +13,14 @@ from jupyterhub.utils import fmt_ip_url, maybe_future
 from dockerspawner._compat import OldNames, old_name
 from dockerspawner._core import Spawner
 from dockerspawner._engine import metrics
-from dockerspawner._engine.client import EngineAccess, impatient
+from dockerspawner._engine.client import EngineAccess, impatient, perform
 from dockerspawner._engine.watch import Watch, watch_of
-from dockerspawner._errors.failures import Died
+from dockerspawner._errors.failures import Died, failure
 from dockerspawner._errors.masking import sentence
 from dockerspawner._errors.translation import (
     EngineError,
     Gone,
+    NameTaken,
     NoSuchImage,
     Refused,
     Unavailable,
@@ -32,20 +33,24 @@ from dockerspawner._networks.link_local import LinkLocal
 from dockerspawner._networks.networking import Networking
 from dockerspawner._profiles.overrides import Overrides
 from dockerspawner._profiles.profiles import Profiles
-from dockerspawner._records.database import forget_tokens
+from dockerspawner._records import ownership
+from dockerspawner._records.database import forget_tokens, replace_state
 from dockerspawner._records.instance import Instance
+from dockerspawner._records.ownership import Owner
 from dockerspawner._records.volume_history import VolumeHistory
-from dockerspawner._settings.deprecations import Deprecations, takes
+from dockerspawner._settings.deprecations import Deprecations, is_replaced, takes
 from dockerspawner._settings.limits import Limits
 from dockerspawner._settings.naming import Naming
 from dockerspawner._settings.operator_code import operator_code
-from dockerspawner._start.adoption import Leftovers
+from dockerspawner._start.adoption import Adoption
 from dockerspawner._start.attempt import StartAttempt
 from dockerspawner._start.cancelling import end
 from dockerspawner._start.certificates import Certs
+from dockerspawner._start.cleanup import Cleanup
 from dockerspawner._start.container import Container
 from dockerspawner._start.failures import Failures
 from dockerspawner._start.gpus import Gpus, GpuSettings
+from dockerspawner._start.home_files import HomeFiles
 from dockerspawner._start.post_start import PostStart, PostStartSettings
 from dockerspawner._start.progress import Event, Story
 from dockerspawner._start.ready_check import ReadyCheck, ReadySettings
@@ -59,6 +64,8 @@ from dockerspawner._storage.volumes import Volumes
 
 # Seconds that a cancelled start waits for its cleanup.
 UNDO_CANCELLED = 10.0
+# Number of times that a start creates its container, if another container takes the name meanwhile.
+NAME_RETRIES = 5
 SLOW_START = 10.0
 CHECK_EVERY = 0.5
 
@@ -71,7 +78,6 @@ class DockerSpawner(
     LinkLocal,
     Isolation,
     HostNetwork,
-    Leftovers,
     HomeCheck,
     ReadySettings,
     PostStartSettings,
@@ -102,6 +108,9 @@ class DockerSpawner(
     # What is different on a swarm.
     _failures_type = Failures
     _certs_type = Certs
+    _home_files_type = HomeFiles
+    # Maximum seconds that a failed start waits for its cleanup.
+    _undo_within = 10.0
 
     _engine_silent = False
     # The container whose end is in the log already.
@@ -124,6 +133,9 @@ class DockerSpawner(
         self._certs = self._certs_type(self)
         self._gpus = Gpus(self, lambda: bool(self._sleep.paused_at))
         self._sleep = Sleep(self, self._gpus)
+        self._home_files = self._home_files_type(self)
+        self._cleanup = Cleanup(self, self._certs, self._gpus, self._sleep, self._undo_within)
+        self._adoption = Adoption(self, self._home_files, self._sleep, self._cleanup, self._resume)
         self._ready = ReadyCheck(self, self._certs, self._failures)
         self._post_start = PostStart(self, self._reporting, self._failures)
 
@@ -146,7 +158,7 @@ class DockerSpawner(
         self.object_id = state.get("object_id") or state.get("container_id") or ""
         if state.get("object_name"):
             self.object_name = state["object_name"]
-        self._known_name = self.object_name
+        self._adoption.known_name = self.object_name
         self._history = VolumeHistory.of(state)
         self.last_end = state.get("last_end") or ""
         for part in (self._gpus, self._sleep):
@@ -182,7 +194,7 @@ class DockerSpawner(
         self.last_end = ""
         try:
             address = await self._start_in_time(attempt)
-            self._known_name = self.object_name
+            self._adoption.known_name = self.object_name
             self._sleep.forget_fresh()
             await self._forget_volumes()
             if self.will_resume:
@@ -256,13 +268,87 @@ class DockerSpawner(
             attempt.is_queueing, attempt.clock.queued = False, time.monotonic() - began
             self._enter(1, 60, f"Creating the server's {self.object_type}")
             with metrics.phase("create"):
-                await self._obtain()
+                await self._ensure_container(attempt)
             self._listen()
             self._enter(2, 70, "Starting the server")
             # One that runs already has no event to come.
             attempt.start_event_due = not attempt.runs
             with metrics.phase("start"):
                 await understood("start", self.start_object())
+
+    async def _ensure_container(self, attempt: StartAttempt) -> None:
+        """Adopt a container of this server that still fits, or create one.
+
+        There is no lookup before: if a container has the name, the engine rejects the creation.
+        """
+        async with self._sleep.lock():
+            await self._check_isolation()
+            self._forget_former_name()
+            if await self._adoption.remove_duplicates(attempt):
+                return
+            if is_replaced(self, "get_object"):
+                existing = await understood("inspect_container", self.get_object())
+                if existing:
+                    await self._adoption.know_spec()
+                    if await self._adoption.adopt_or_remove(attempt, existing):
+                        return
+            for _ in range(NAME_RETRIES):
+                try:
+                    await self._create(attempt)
+                    return
+                except NameTaken:
+                    existing = await self._inspect(self.object_name)
+                    if existing and await self._adoption.adopt_or_remove(attempt, existing):
+                        return
+        raise failure(f"The {self.object_type} name {self.object_name} is taken again and again.", reason="conflict")
+
+    async def _create(self, attempt: StartAttempt) -> None:
+        """Create the container, its network, volumes and certificates."""
+        if not self._is_isolated:
+            await self._create_container(attempt)
+            await self._drop_network()
+            return
+        await self._have_networks(self.object_name)
+        # Meanwhile, the hub joins the server's own network.
+        for outcome in await asyncio.gather(self._create_container(attempt), self._reach(), return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    async def _create_container(self, attempt: StartAttempt) -> None:
+        attempt.creating = asyncio.ensure_future(understood("create_container", self.create_object()))
+        created = await asyncio.shield(attempt.creating)
+        self.object_id = created[self.object_id_key]
+        self._record_owner(self._owner)
+        self._sleep.unpaused(attempt.known_id)
+        await self._check_home_is_kept(self.container_id)
+        await self._prepare_volumes()
+        await self._certs.place()
+        await self._connect_networks(self.container_id)
+
+    async def _resume(self, attempt: StartAttempt, container: dict[str, Any]) -> None:
+        """Adopt a kept container: lease its devices, use its network, port, environment and token, unpause it."""
+        fresh = self._sleep.force_recreate
+        await self._use_network_of(container)
+        self._gpus.check_devices(container)
+        self.object_id, attempt.resumed = container[self.object_id_key], True
+        labels = container["Config"].get("Labels") or {}
+        if ownership.INSTANCE in labels:
+            self._record_owner(Owner.of(labels))
+        self._record_owner(self._owner)
+        attempt.environment = ownership.environment_of(container)
+        self._use_port_of(container)
+        if token := ownership.token_of(container):
+            self.api_token = token
+        self._sleep.unpaused(self.container_id)
+        attempt.runs = container["State"]["Running"] and not fresh
+        if fresh:
+            await understood("stop", self.stop_object())
+        elif container["State"].get("Paused"):
+            await self._suspend_restarts(container, runs=True)
+            await perform(self.docker, "unpause", self.object_id)
+            return
+        await self._suspend_restarts(container, attempt.runs)
+        await self._certs.place()
 
     async def _monitor_startup(self) -> None:
         """Raise Died when the server has ended; tell once that it takes its time."""
@@ -301,9 +387,9 @@ class DockerSpawner(
             await end([starting])
 
     async def _start_after_undoing(self, attempt: StartAttempt) -> tuple[str, int]:
-        if self._is_undoing:
+        if self._cleanup.is_running:
             self._report_progress(0, "Cleaning up after the previous start")
-            await self._until_undone()
+            await self._cleanup.wait()
         # The cleanup of the previous start may remove its container, and needs the data of its volumes.
         attempt.known_id = self.object_id or ""
         self._begin_volumes()
@@ -325,7 +411,7 @@ class DockerSpawner(
             metrics.failed(failed)
             attempt.is_queueing = False
             seconds = attempt.clock.undoing() if isinstance(error, Exception) else UNDO_CANCELLED
-            await self._undo_start(attempt, seconds)
+            await self._cleanup.undo(attempt, seconds)
         self._story.end(getattr(failed, "jupyterhub_message", ""))
         return failed
 
@@ -384,7 +470,7 @@ class DockerSpawner(
         """None while it runs, is starting, or nobody can tell; else its exit code, 0 where it is gone."""
         if self._attempt.is_running:
             return None
-        if not self.object_id or self._sleep.paused_at or self._is_undoing:
+        if not self.object_id or self._sleep.paused_at or self._cleanup.is_running:
             return 0
         await self._recall_profile()
         self._listen()
@@ -412,7 +498,7 @@ class DockerSpawner(
 
     async def _known_to_run(self) -> bool:
         """Does the watch say that it runs? Whatever else it says is asked."""
-        if self._overrides("get_object"):
+        if is_replaced(self, "get_object"):
             return False
         try:
             word = await self._watch.word(self.object_id)
@@ -471,7 +557,7 @@ class DockerSpawner(
         """Remove the container of a server that ended by itself, and its API token; then run the post_stop_hook."""
         if not self.will_resume:
             forget_tokens(self)
-        if self._is_undoing:
+        if self._cleanup.is_running:
             # The cleanup of a failed start removes the container.
             await maybe_future(super().run_post_stop_hook())
             return
@@ -481,7 +567,8 @@ class DockerSpawner(
                 await self._remove_if_wanted()
         except EngineError as error:
             self.log.warning("Container %s can't be removed now: %s", self.object_name, error)
-            self._sweeping = asyncio.ensure_future(self._remove_later(self.object_id)) if self.remove else None
+            if self.remove:
+                self._cleanup.remove_later(self.object_id or "")
         await maybe_future(super().run_post_stop_hook())
 
     async def _remove_if_wanted(self) -> None:
@@ -490,6 +577,32 @@ class DockerSpawner(
             self.object_id = ""
         self._gpus.give_back()
         await self._leave_network()
+
+    def _home(self) -> str:
+        """The path of the user's files in the container, as far as settings name it."""
+        return self.format_string(self.notebook_dir) if self.notebook_dir else ""
+
+    # A server that gets another name
+
+    async def rename(self, old_name: str, new_name: str) -> None:
+        """Remove the kept container, which is for the old name; volumes are found again under the names they have.
+
+        Fails where the container holds its user's files: they would go with it.
+        """
+        container = await self._inspect(self.object_id) if self.object_id else None
+        if container is not None:
+            if await self._home_files.are_in(container):
+                raise failure(
+                    f"Server {old_name} can't be renamed: its files are inside its container.",
+                    reason="name",
+                    status=409,
+                )
+            await self._end_and_remove(container["Id"], container["State"]["Running"])
+        self._sleep.unpaused(self.object_id)
+        self._gpus.give_back()
+        self.object_id = ""
+        await self._leave_network()
+        replace_state(self)
 
 
 def __getattr__(name: str) -> Any:

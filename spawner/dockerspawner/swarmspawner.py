@@ -14,6 +14,7 @@ from dockerspawner._errors.masking import sentence
 from dockerspawner._errors.translation import Gone
 from dockerspawner._networks.isolation import PER_USER
 from dockerspawner._records.volume_history import VolumeHistory
+from dockerspawner._start.home_files import HomeFiles
 from dockerspawner._swarm.certificates import SwarmCerts
 from dockerspawner._swarm.failures import SwarmFailures
 from dockerspawner._swarm.homes import SwarmHomes
@@ -89,6 +90,13 @@ class NotForSwarms(SwarmCore):
         return ""
 
 
+class NoHomeFiles(HomeFiles):
+    """Files that no volume holds end with each task."""
+
+    async def are_in(self, container: dict[str, Any]) -> bool:
+        return False
+
+
 class SwarmSpawner(NotForSwarms, SwarmHomes, Service, DockerSpawner):
     """A user's server as a service of a Docker Swarm, on whatever node the swarm chooses.
 
@@ -100,6 +108,7 @@ class SwarmSpawner(NotForSwarms, SwarmHomes, Service, DockerSpawner):
 
     _failures_type = SwarmFailures
     _certs_type = SwarmCerts
+    _home_files_type = NoHomeFiles
 
     # A task may take long to end.
     _undo_within = 0.5

@@ -204,5 +204,5 @@ async def test_home_is_where_the_server_has_it(
     )
     client.api.put_archive(mounted.id, "/", packed({"etc/passwd": passwd.encode()}, 0, 0, 0o644))
     described = client.api.inspect_container(mounted.id)
-    assert (await spawner._home_in(described)).rstrip("/") == target
-    assert await spawner._holds_home(described) is False
+    assert (await spawner._home_files.path(described)).rstrip("/") == target
+    assert await spawner._home_files.are_in(described) is False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -112,14 +112,11 @@ class Isolation(Core):
 
     # Start
 
-    async def _obtain(self) -> None:
-        if self._is_isolated:
-            self._observe()
-            await self._check_isolation()
-        await super()._obtain()
-
     async def _check_isolation(self) -> None:
         """A failure where the hub or the proxy could not be reached."""
+        if not self._is_isolated:
+            return
+        self._observe()
         if not self.use_internal_ip:
             raise failure("network_isolation 'per-user' needs use_internal_ip, which is False.", reason="settings")
         attachments = self._networks.attachments
@@ -151,16 +148,6 @@ class Isolation(Core):
                 reason="settings",
             )
 
-    async def _create(self) -> None:
-        if not self._is_isolated:
-            await super()._create()
-            await self._drop_network()
-            return
-        await self._have_networks(self.object_name)
-        for outcome in await asyncio.gather(super()._create(), self._reach(), return_exceptions=True):
-            if isinstance(outcome, BaseException):
-                raise outcome
-
     async def _have_networks(self, name: str, anew: bool = False) -> None:
         await self._networks.make(name, self._owner, self._owners)
         # From now on a start that fails removes it.
@@ -168,7 +155,8 @@ class Isolation(Core):
         if self.allow_internet:
             await self._networks.have_egress(anew)
 
-    async def _resume(self, container: dict[str, Any]) -> None:
+    async def _use_network_of(self, container: Mapping[str, Any]) -> None:
+        """Have the hub on the network of a container that the start adopts."""
         mode = container["HostConfig"]["NetworkMode"]
         if mode in (self.object_name, self._own_network):
             self._own_network = mode
@@ -176,7 +164,6 @@ class Isolation(Core):
         else:
             # Made for a shared network, and kept for what is in it.
             await self._drop_network()
-        await super()._resume(container)
 
     async def _mend_networks(self) -> bool:
         """Somebody has removed what was without a running container: made anew, under the old names."""

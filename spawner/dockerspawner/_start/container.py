@@ -255,10 +255,6 @@ class Container(Core):
         if not is_shared(str(host.get("NetworkMode") or "")) and "JUPYTERHUB_API_URL" not in command:
             self._ready.check_hub_url(self._attempt.environment, host.get("ExtraHosts") or ())
 
-    def _overrides(self, name: str) -> bool:
-        """Has a subclass, or somebody for this spawner alone, replaced a method of this class?"""
-        return name in vars(self) or getattr(type(self), name) is not getattr(Container, name)
-
     async def get_object(self) -> dict[str, Any] | None:
         """The container as the engine describes it, None where there is none.
 

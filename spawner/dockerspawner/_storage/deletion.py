@@ -93,19 +93,19 @@ class Deletion(Core):
         for container_id in dict.fromkeys([*found, *([self.object_id] if self.object_id else [])]):
             container = await self._inspect(container_id)
             if container is None:
-                self._note_removed(container_id)
+                self._cleanup.note_removed(container_id)
                 continue
             if not (container_id in found or owner.owns(container, container_id)):
                 continue
             name = container["Name"].lstrip("/")
             try:
-                if self.delete_policy == "keep" and await self._holds_home(container):
+                if self.delete_policy == "keep" and await self._home_files.are_in(container):
                     await self._end(container_id)
                     self._sleep.unpaused(container_id)
                     self.log.warning("Container %s stays: its user's files are in no volume", name)
                 else:
                     await self._remove(container_id, volumes=self.remove or self.delete_policy == "delete")
-                    self._note_removed(container_id)
+                    self._cleanup.note_removed(container_id)
                     self.log.info("Removed container %s, whose server is deleted", name)
             except EngineError as error:
                 left.append(f"{self.object_type} {name}: {error}")

@@ -55,6 +55,6 @@ class HomeCheck(Core):
         if not home:
             key = (str(container["Image"]), str(container["Config"].get("User") or ""))
             if key not in _homes:
-                _homes[key] = await self._home_of(container)
+                _homes[key] = await self._home_files.of_user(container)
             home = _homes[key]
         return "/" + posixpath.normpath(home).strip("/")

@@ -210,7 +210,7 @@ class NewVolumes(Core):
         skeleton = ""
         if self.skeleton:
             container = await perform(self.docker, "inspect_container", container_id)
-            home = await self._home_in(container)
+            home = await self._home_files.path(container)
             skeleton = self.skeleton if bind.target.rstrip("/") == home.rstrip("/") else ""
         if entry is None:
             return "", ""

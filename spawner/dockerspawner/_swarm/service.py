@@ -114,13 +114,6 @@ class Service(SwarmCore):
     def service_name(self) -> str:
         return self.object_name
 
-    def _overrides(self, name: str) -> bool:
-        return name in vars(self) or getattr(type(self), name) is not getattr(Service, name)
-
-    async def _holds_home(self, container: Mapping[str, Any]) -> bool:
-        # Where no volume holds its files, they end with each task.
-        return False
-
     # What it is made of
 
     async def _image_command(self) -> list[str]:

@@ -449,7 +449,7 @@ async def test_a_kept_container_outlives_any_failure(port: int) -> None:
     client.fail = {"start": [requests.ConnectionError("down")], "stop": [requests.ConnectionError("down")] * 9}
     with pytest.raises(Exception, match="does not answer"):
         await second.start()
-    assert second._sweeping is None
+    assert second._cleanup.sweeping is None
     assert second.get_state() == first.get_state()
     assert "remove_container" not in client.calls
     client.fail.clear()

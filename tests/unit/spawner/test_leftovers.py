@@ -130,7 +130,7 @@ async def test_a_start_keeps_its_network_while_what_the_last_one_left_is_removed
     client.fail = {method: [requests.ConnectionError("down")] for method in ("start", "remove_container")}
     with pytest.raises(Exception, match="does not answer"):
         await spawner.start()
-    await spawner._sweeping
+    await spawner._cleanup.sweeping
     assert (client.existing, left) == ({}, [])
 
 
@@ -146,7 +146,7 @@ async def test_what_could_not_be_stopped_goes_as_soon_as_the_engine_lets_us(port
     await spawner.run_post_stop_hook()
     spawner.clear_state()
     assert client.existing
-    await spawner._sweeping
+    await spawner._cleanup.sweeping
     assert (client.existing, spawner.object_id) == ({}, "")
     assert await spawner.start() == ("127.0.0.1", port)
 
@@ -161,7 +161,7 @@ async def test_a_start_has_the_container_that_a_stop_has_left(port: int) -> None
         await spawner.stop()
     await spawner.run_post_stop_hook()
     await spawner.start()
-    await spawner._sweeping
+    await spawner._cleanup.sweeping
     assert list(client.existing) == [spawner.object_name]
     assert spawner.object_id == client.existing[spawner.object_name]["Id"]
 
@@ -210,14 +210,14 @@ async def test_holds_home_without_notebook_dir_asks_for_working_directory_and_ho
     config = {"WorkingDir": working_dir, "User": user, "Env": [f"HOME={home}"] if home else []}
     mounts = [{**NAMED, "Destination": target} for target in targets]
     container = {"Id": "x", "Config": config, "Mounts": mounts}
-    assert await spawner_on(PasswdClient())._holds_home(container) is holds
+    assert await spawner_on(PasswdClient())._home_files.are_in(container) is holds
 
 
 async def test_holds_home_of_a_system_user_asks_for_the_home_alone() -> None:
     spawner = spawner_on(PasswdClient(), cls=SystemUserSpawner, user_id=1000)
     mounts = [{**NAMED, "Destination": "/home/ann"}]
     config = {"WorkingDir": "/opt/app", "User": "1000", "Env": []}
-    assert await spawner._holds_home({"Id": "x", "Config": config, "Mounts": mounts}) is False
+    assert await spawner._home_files.are_in({"Id": "x", "Config": config, "Mounts": mounts}) is False
 
 
 @pytest.mark.parametrize("refusal", [api_error(403, "not allowed"), api_error(404, "no such file")])
@@ -230,7 +230,7 @@ async def test_holds_home_where_passwd_can_not_be_read_goes_by_what_is_known(
     spawner = spawner_on(client, notebook_dir=notebook_dir)
     config = {"WorkingDir": "/opt/app", "User": "jovyan", "Env": []}
     mounts = [{**NAMED, "Destination": target} for target in ("/opt/app", "/work")]
-    assert await spawner._holds_home({"Id": "x", "Config": config, "Mounts": mounts}) is holds
+    assert await spawner._home_files.are_in({"Id": "x", "Config": config, "Mounts": mounts}) is holds
     client.existing["x"] = {"Id": "x", "Config": {**config, "User": "7"}}
     assert await spawner._runs_as("x") == (7, 0)
 

@@ -76,7 +76,7 @@ def shown(error: BaseException) -> str:
 def assert_nothing_is_left(spawner: DockerSpawner, client: FakeClient) -> None:
     assert client.existing == {}
     # Otherwise the spawner would search for containers for ten minutes.
-    assert spawner._sweeping is None
+    assert spawner._cleanup.sweeping is None
 
 
 # A KeyError of format_volume_name is a placeholder of a template, and is named with that template.
