@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from docker.types import Mount
@@ -44,6 +44,7 @@ from dockerspawner._settings.naming import Naming
 from dockerspawner._settings.operator_code import operator_code
 from dockerspawner._start.adoption import Adoption
 from dockerspawner._start.attempt import StartAttempt
+from dockerspawner._start.calls import Calls, ContainerCalls
 from dockerspawner._start.cancelling import end
 from dockerspawner._start.certificates import Certs
 from dockerspawner._start.cleanup import Cleanup
@@ -106,6 +107,7 @@ class DockerSpawner(
     """
 
     # What is different on a swarm.
+    _calls_type: Callable[[Any], Calls] = ContainerCalls
     _failures_type = Failures
     _certs_type = Certs
     _home_files_type = HomeFiles
@@ -128,16 +130,17 @@ class DockerSpawner(
 
     def _build(self) -> None:
         """Construct what the spawner is made of, each part with those that it needs."""
-        self._failures = self._failures_type(self)
+        self._calls = self._calls_type(self)
+        self._failures = self._failures_type(self, self._calls)
         self._reporting = Reporting(self)
         self._certs = self._certs_type(self)
         self._gpus = Gpus(self, lambda: bool(self._sleep.paused_at))
         self._sleep = Sleep(self, self._gpus)
         self._home_files = self._home_files_type(self)
-        self._cleanup = Cleanup(self, self._certs, self._gpus, self._sleep, self._undo_within)
-        self._adoption = Adoption(self, self._home_files, self._sleep, self._cleanup, self._resume)
+        self._cleanup = Cleanup(self, self._calls, self._certs, self._gpus, self._sleep, self._undo_within)
+        self._adoption = Adoption(self, self._calls, self._home_files, self._sleep, self._cleanup, self._resume)
         self._ready = ReadyCheck(self, self._certs, self._failures)
-        self._post_start = PostStart(self, self._reporting, self._failures)
+        self._post_start = PostStart(self, self._calls, self._reporting, self._failures)
 
     def _env_keep_default(self) -> list[str]:
         return []
@@ -297,7 +300,7 @@ class DockerSpawner(
                     await self._create(attempt)
                     return
                 except NameTaken:
-                    existing = await self._inspect(self.object_name)
+                    existing = await self._calls.inspect(self.object_name)
                     if existing and await self._adoption.adopt_or_remove(attempt, existing):
                         return
         raise failure(f"The {self.object_type} name {self.object_name} is taken again and again.", reason="conflict")
@@ -365,7 +368,7 @@ class DockerSpawner(
                     continue
             ended.clear()
             try:
-                self._reporting.fail_if_dead(await self._existing())
+                self._reporting.fail_if_dead(await self._calls.existing())
             except Unavailable:
                 self.log.debug("State of %s is unknown: the Docker engine does not answer", self.object_name)
 
@@ -589,7 +592,7 @@ class DockerSpawner(
 
         Fails where the container holds its user's files: they would go with it.
         """
-        container = await self._inspect(self.object_id) if self.object_id else None
+        container = await self._calls.inspect(self.object_id) if self.object_id else None
         if container is not None:
             if await self._home_files.are_in(container):
                 raise failure(
@@ -597,7 +600,7 @@ class DockerSpawner(
                     reason="name",
                     status=409,
                 )
-            await self._end_and_remove(container["Id"], container["State"]["Running"])
+            await self._calls.end_and_remove(container["Id"], container["State"]["Running"])
         self._sleep.unpaused(self.object_id)
         self._gpus.give_back()
         self.object_id = ""

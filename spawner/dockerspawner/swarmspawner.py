@@ -15,6 +15,7 @@ from dockerspawner._errors.translation import Gone
 from dockerspawner._networks.isolation import PER_USER
 from dockerspawner._records.volume_history import VolumeHistory
 from dockerspawner._start.home_files import HomeFiles
+from dockerspawner._swarm.calls import ServiceCalls
 from dockerspawner._swarm.certificates import SwarmCerts
 from dockerspawner._swarm.failures import SwarmFailures
 from dockerspawner._swarm.homes import SwarmHomes
@@ -106,6 +107,7 @@ class SwarmSpawner(NotForSwarms, SwarmHomes, Service, DockerSpawner):
     - A server whose node is lost is shown stopped; where it may start again, see SwarmHomes.
     """
 
+    _calls_type = ServiceCalls
     _failures_type = SwarmFailures
     _certs_type = SwarmCerts
     _home_files_type = NoHomeFiles
@@ -131,7 +133,7 @@ class SwarmSpawner(NotForSwarms, SwarmHomes, Service, DockerSpawner):
             task = await self._look()
             now = time.monotonic()
             if task is not None:
-                await self._fail_if_ended(task)
+                await self._calls.fail_if_ended(task)
                 if task.running:
                     await self._remember_node(task)
                     return
@@ -141,7 +143,7 @@ class SwarmSpawner(NotForSwarms, SwarmHomes, Service, DockerSpawner):
                     raise self._no_node(task)
                 if task.state != state:
                     state, slow = task.state, now + SLOW_START
-                    node = node or (await self._named(task.node) if task.node else "")
+                    node = node or (await self._calls.node_name(task.node) if task.node else "")
                     self._report_progress(*self._told(state, node))
             if now > self._attempt.clock.ready_end:
                 raise failure(
@@ -174,7 +176,7 @@ class SwarmSpawner(NotForSwarms, SwarmHomes, Service, DockerSpawner):
         while True:
             task = await self._look()
             if task is not None:
-                await self._fail_if_ended(task)
+                await self._calls.fail_if_ended(task)
             if time.monotonic() > slow:
                 self._report_progress(85, "The server is running, but takes its time to answer")
                 slow = float("inf")

@@ -237,4 +237,4 @@ class Networking(Core):
             word = await self._watch.word(self.object_id)
             if word is not None and word.described is not None:
                 return dict(word.described)
-        return await self._existing()
+        return await self._calls.existing()

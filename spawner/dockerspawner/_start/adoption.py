@@ -17,6 +17,7 @@ from dockerspawner._records.ownership import Owner
 from dockerspawner._settings.deprecations import is_replaced
 from dockerspawner._settings.naming import DNS_LABEL, fit
 from dockerspawner._start.attempt import StartAttempt
+from dockerspawner._start.calls import Calls
 from dockerspawner._start.cleanup import Cleanup
 from dockerspawner._start.home_files import HomeFiles
 from dockerspawner._start.ready_check import JUPYTERHUB
@@ -33,8 +34,11 @@ class Adoption:
     - No other container of this server runs beside the one that starts.
     """
 
-    def __init__(self, server: Core, home_files: HomeFiles, sleep: Sleep, cleanup: Cleanup, resume: Resume) -> None:
+    def __init__(
+        self, server: Core, calls: Calls, home_files: HomeFiles, sleep: Sleep, cleanup: Cleanup, resume: Resume
+    ) -> None:
         self._server = server
+        self._calls = calls
         self._home_files = home_files
         self._sleep = sleep
         self._cleanup = cleanup
@@ -54,10 +58,10 @@ class Adoption:
                 continue
             if self._server.remove:
                 self._server.log.info("Removing container %s, which an earlier start has left", word.name)
-                await self._server._end_and_remove(word.id, word.running)
+                await self._calls.end_and_remove(word.id, word.running)
                 self._cleanup.note_removed(word.id)
             elif self._is_to_be_adopted(attempt, word):
-                container = await self._server._inspect(word.id)
+                container = await self._calls.inspect(word.id)
                 if container:
                     self._server._learn_volumes(container)
                     await self.know_spec()
@@ -68,7 +72,7 @@ class Adoption:
                 self._server.log.warning(
                     "Stopping container %s, which runs beside %s", word.name, self._server.object_name
                 )
-                await self._server._end(word.id)
+                await self._calls.end(word.id)
         return False
 
     async def _own_containers(self, attempt: StartAttempt) -> list[Word]:
@@ -84,7 +88,7 @@ class Adoption:
             found = [word for word in found if word.id == attempt.known_id or word.id not in theirs]
         if attempt.known_id and attempt.known_id not in (word.id for word in found):
             # With labels of a former name or instance, or without labels.
-            container = await self._server._inspect(attempt.known_id)
+            container = await self._calls.inspect(attempt.known_id)
             if container:
                 owner, name = ownership.made_for(container, self._server._owner), container["Name"].lstrip("/")
                 if owner != self._server._owner:
@@ -108,7 +112,7 @@ class Adoption:
             await perform(self._server.docker, "rename", container_id, self._server.object_name)
         except Conflict:
             # Another container has the name, and is not removed.
-            container = await self._server._inspect(container_id)
+            container = await self._calls.inspect(container_id)
             if container:
                 self._server._rename(container["Name"].lstrip("/"))
             self._server.log.warning(
@@ -147,7 +151,7 @@ class Adoption:
         if container["Id"] == self._server.object_id and is_replaced(self._server, "remove_object"):
             await understood("remove_container", self._server.remove_object())
         else:
-            await self._server._end_and_remove(container["Id"], container["State"]["Running"])
+            await self._calls.end_and_remove(container["Id"], container["State"]["Running"])
         self._cleanup.note_removed(container["Id"])
         return False
 

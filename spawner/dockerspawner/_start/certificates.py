@@ -76,11 +76,6 @@ class Certs:
     async def remove(self) -> None:
         """Nothing: the certificates go with the container's volume."""
 
-    async def volume_of(self, container_id: str) -> str:
-        container = await self._server._inspect(container_id) or {}
-        mounts = (mount for mount in container.get("Mounts") or () if mount["Destination"] == FOLDER)
-        return next((str(mount["Name"]) for mount in mounts if mount["Type"] == "volume"), "")
-
     def tls_context(self) -> ssl.SSLContext | None:
         """For a handshake that shows that the server answers: with the hub's certificate, else the server complains.
 
@@ -98,3 +93,9 @@ class Certs:
 
 def _read(paths: Mapping[str, str]) -> dict[str, bytes]:
     return {file: Path(paths[name]).read_bytes() for name, file in FILES.items()}
+
+
+def volume_of_certs(container: Mapping[str, Any]) -> str:
+    """Return the name of the volume that an inspected container has for its certificates, empty if it has none."""
+    mounts = (mount for mount in container.get("Mounts") or () if mount["Destination"] == FOLDER)
+    return next((str(mount["Name"]) for mount in mounts if mount["Type"] == "volume"), "")

@@ -11,6 +11,7 @@ from dockerspawner._engine.retry import Retry
 from dockerspawner._errors.translation import EngineError, Unavailable, understood
 from dockerspawner._records import ownership
 from dockerspawner._start.attempt import StartAttempt
+from dockerspawner._start.calls import Calls
 from dockerspawner._start.certificates import Certs
 from dockerspawner._start.gpus import Gpus
 from dockerspawner._start.sleep import Sleep
@@ -27,8 +28,9 @@ class Cleanup:
     - The next start waits for the cleanup of the failed one, and ends the retries: it removes duplicates itself.
     """
 
-    def __init__(self, server: Core, certs: Certs, gpus: Gpus, sleep: Sleep, patience: float) -> None:
+    def __init__(self, server: Core, calls: Calls, certs: Certs, gpus: Gpus, sleep: Sleep, patience: float) -> None:
         self._server = server
+        self._calls = calls
         self._certs = certs
         self._gpus = gpus
         self._sleep = sleep
@@ -110,7 +112,7 @@ class Cleanup:
             return server.object_id == container_id and server._attempt is attempt
 
         async def remove() -> bool:
-            await server._remove(container_id, volumes=True)
+            await self._calls.remove(container_id, volumes=True)
             if is_due():
                 self.note_removed(container_id)
                 await self._release()
@@ -131,9 +133,9 @@ class Cleanup:
 
         async def remove() -> bool:
             for container_id in [made] if made else [word.id for word in await server._watch.of(server._owner)]:
-                container = await server._inspect(container_id) if container_id != server.object_id else None
+                container = await self._calls.inspect(container_id) if container_id != server.object_id else None
                 if container and ownership.token_of(container) == token:
-                    await server._remove(container_id, volumes=True)
+                    await self._calls.remove(container_id, volumes=True)
                     if is_due():
                         await self._release()
                     server.log.info("Removed container %s, which a failed start had left", container_id[:12])

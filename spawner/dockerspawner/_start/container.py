@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,12 +11,11 @@ from jupyterhub.utils import maybe_future
 from traitlets import Bool, Dict, Integer, Unicode, Union
 
 from dockerspawner._core import Core
-from dockerspawner._engine.client import described, perform
+from dockerspawner._engine.client import perform
 from dockerspawner._errors.failures import misconfigured
 from dockerspawner._errors.translation import BeingRemoved, EngineError, Gone, NoSuchNetwork, Refused, Unavailable
 from dockerspawner._networks.host import HOST, is_shared, mode_of, network_mode
 from dockerspawner._networks.networking import MENDS
-from dockerspawner._records.ownership import token_of
 from dockerspawner._settings import sdk_keys, templates
 from dockerspawner._settings.operator_code import operator_code
 from dockerspawner._start import specs
@@ -260,22 +256,7 @@ class Container(Core):
 
         Unavailable where nobody can tell.
         """
-        return await self._inspect(self.object_id or self.object_name)
-
-    async def _inspect(self, name: str) -> dict[str, Any] | None:
-        return await described(self.docker, "inspect_container", name)
-
-    async def _existing(self) -> dict[str, Any]:
-        """The container in use; Gone where there is none."""
-        found = await self._inspect(self.object_id)
-        if found is None:
-            raise Gone(f"No such {self.object_type}: {self.object_name}")
-        return found
-
-    async def _ids(self, labels: Mapping[str, str]) -> list[str]:
-        """Ids of all containers with these labels, running or not."""
-        filters = {"label": [f"{name}={value}" for name, value in labels.items()]}
-        return [found["Id"] for found in await perform(self.docker, "containers", all=True, filters=filters)]
+        return await self._calls.inspect(self.object_id or self.object_name)
 
     async def create_object(self) -> dict[str, Any]:
         """Create the container; returns at least its Id. NameTaken where there is one of that name."""
@@ -285,23 +266,13 @@ class Container(Core):
         try:
             created: dict[str, Any] = await perform(self.docker, "create_container", **spec)
         except Unavailable as error:
-            made = await self._made_after_all() if error.timed_out else None
+            made = await self._calls.find_after_timeout() if error.timed_out else None
             if made is None:
                 raise
             return made
         except Refused as error:
             raise self._refused(error) from error
         return created
-
-    async def _made_after_all(self) -> dict[str, Any] | None:
-        """The container of a create that was not answered in time: the engine may have made it."""
-        deadline = time.monotonic() + self.quick_timeout
-        while time.monotonic() < deadline:
-            if container := await self._inspect(self.object_name):
-                ours = self._owner.owns(container) and token_of(container) == self.api_token
-                return container if ours else None
-            await asyncio.sleep(0.5)
-        return None
 
     async def start_object(self) -> None:
         for mends_left in reversed(range(MENDS + 1)):
@@ -332,76 +303,14 @@ class Container(Core):
         except EngineError as error:
             self.log.warning("The restart policy of %s could not be set: %s", self.object_name, error)
 
-    async def _end(self, container_id: str) -> None:
-        """Stop a container, which stays."""
-        with contextlib.suppress(Gone, BeingRemoved):
-            await self._stop_container(container_id, self.stop_timeout)
-
-    async def _stop_container(self, container_id: str, seconds: int | None) -> None:
-        """Return when the container has stopped. `seconds` is its grace period; None means its own stop timeout."""
-        began = time.monotonic()
-        try:
-            await perform(self.docker, "stop", container_id, timeout=seconds)
-        except Unavailable as error:
-            # The SDK waits for slow_timeout plus `seconds`. If `seconds` is None, it adds 10 seconds.
-            if not error.timed_out or not await self._stops_late(container_id, seconds, began):
-                raise
-
-    async def _stops_late(self, container_id: str, seconds: int | None, began: float) -> bool:
-        """Wait for a container whose stop call timed out; False if it exceeds its grace period."""
-        while True:
-            container = await self._inspect(container_id)
-            if container is None or not container["State"]["Running"]:
-                return True
-            allowed = container["Config"].get("StopTimeout") if seconds is None else seconds
-            if allowed is None:
-                return False
-            # For the engine, a negative number means no limit.
-            left = began + allowed + KILLED_WITHIN - time.monotonic() if allowed >= 0 else self.slow_timeout
-            if left <= 0:
-                return False
-            try:
-                await perform(self.docker, "wait", container_id, timeout=min(left, self.slow_timeout))
-            except EngineError:
-                # A timeout, or a rejection by a proxy. The next inspection decides whether to continue.
-                await asyncio.sleep(STOP_PAUSE)
-
-    async def _end_and_remove(self, container_id: str, running: bool) -> None:
-        """Stop a container with its grace period, then remove it with its anonymous volumes."""
-        if running:
-            await self._end(container_id)
-        await self._remove(container_id, volumes=True)
-
     async def stop_object(self, timeout: int | None = None) -> None:
         """End the server's processes; they are killed after `timeout` seconds (default: stop_timeout)."""
         seconds = self.stop_timeout if timeout is None else timeout
         try:
-            await self._stop_container(self.object_id, seconds)
+            await self._calls.stop(self.object_id, seconds)
         except (Gone, BeingRemoved):
             self.log.debug("%s is gone already", self.object_name)
 
     async def remove_object(self) -> None:
         """Remove the container with the volumes that have no name; return when its own name is free."""
-        await self._remove(self.container_id, volumes=True)
-
-    async def _remove(self, container_id: str, volumes: bool) -> None:
-        """Remove a container; without `volumes`, its anonymous volumes stay, but not the one with its keys."""
-        keys = "" if volumes else await self._certs.volume_of(container_id)
-        await self._remove_container(container_id, volumes)
-        if keys:
-            with contextlib.suppress(Gone):
-                await perform(self.docker, "remove_volume", keys)
-
-    async def _remove_container(self, container_id: str, volumes: bool) -> None:
-        try:
-            await perform(self.docker, "remove_container", container_id, v=volumes, force=True)
-            return
-        except Gone:
-            return
-        except BeingRemoved:
-            self.log.debug("%s is being removed already", self.object_name)
-        deadline = time.monotonic() + self.quick_timeout
-        while await self._inspect(container_id):
-            if time.monotonic() > deadline:
-                raise Unavailable(f"container {container_id[:12]} has not gone in {self.quick_timeout:g} s")
-            await asyncio.sleep(0.1)
+        await self._calls.remove(self.container_id, volumes=True)

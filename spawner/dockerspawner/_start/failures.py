@@ -14,6 +14,7 @@ from dockerspawner._errors.masking import excerpt, secrets_of, sentence
 from dockerspawner._errors.translation import EngineError, meaning, meaning_outside
 from dockerspawner._settings.operator_code import blame
 from dockerspawner._start.attempt import StartAttempt
+from dockerspawner._start.calls import Calls
 from dockerspawner._start.capabilities import lacks_capabilities
 
 # Log entries to request: a traceback of a hundred lines is shown as one line.
@@ -23,8 +24,9 @@ LOG_ENTRIES = 150
 class Failures:
     """Explains the failures of one server's starts, and shows texts of its processes without secrets."""
 
-    def __init__(self, server: Core) -> None:
+    def __init__(self, server: Core, calls: Calls) -> None:
         self._server = server
+        self._calls = calls
 
     async def explained(self, error: Exception) -> Exception:
         """Return the failure to raise in place of `error`; if its explanation fails, keep the original reason."""
@@ -92,7 +94,7 @@ class Failures:
     async def _blame_capabilities(self, log: str) -> str:
         """Return a sentence if the server runs as root, and its log shows that it lacks root's capabilities."""
         server = self._server
-        container = await server._inspect(server.container_id)
+        container = await self._calls.inspect(server.container_id)
         if container is None or not lacks_capabilities(container, log):
             return ""
         server.log.error(

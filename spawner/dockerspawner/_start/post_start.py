@@ -15,6 +15,7 @@ from dockerspawner._core import Core
 from dockerspawner._engine.client import perform
 from dockerspawner._errors.failures import failure
 from dockerspawner._errors.translation import EngineError, Unavailable
+from dockerspawner._start.calls import Calls
 from dockerspawner._start.cancelling import end
 from dockerspawner._start.failures import Failures
 from dockerspawner._start.reporting import Reporting
@@ -59,8 +60,9 @@ class PostStartSettings(Core):
 class PostStart:
     """Runs post_start_cmd in a container that has started."""
 
-    def __init__(self, server: PostStartSettings, reporting: Reporting, failures: Failures) -> None:
+    def __init__(self, server: PostStartSettings, calls: Calls, reporting: Reporting, failures: Failures) -> None:
         self._server = server
+        self._calls = calls
         self._reporting = reporting
         self._failures = failures
 
@@ -130,7 +132,7 @@ class PostStart:
                 return
         finally:
             await end([running])
-        self._reporting.fail_if_dead(await self._server._existing())
+        self._reporting.fail_if_dead(await self._calls.existing())
         seconds = time.monotonic() - began
         self._server.log.error(
             "post_start_cmd of %s was still running after %.0f s: %s. Raise start_timeout, or shorten the command.",
@@ -149,5 +151,5 @@ class PostStart:
             running.result()
         except EngineError:
             # The engine runs no command in a stopped container: the container's exit code says more.
-            self._reporting.fail_if_dead(await self._server._existing())
+            self._reporting.fail_if_dead(await self._calls.existing())
             raise

@@ -91,7 +91,7 @@ class Deletion(Core):
         owner = self._owner
         found = await self._containers_of_user()
         for container_id in dict.fromkeys([*found, *([self.object_id] if self.object_id else [])]):
-            container = await self._inspect(container_id)
+            container = await self._calls.inspect(container_id)
             if container is None:
                 self._cleanup.note_removed(container_id)
                 continue
@@ -100,11 +100,11 @@ class Deletion(Core):
             name = container["Name"].lstrip("/")
             try:
                 if self.delete_policy == "keep" and await self._home_files.are_in(container):
-                    await self._end(container_id)
+                    await self._calls.end(container_id)
                     self._sleep.unpaused(container_id)
                     self.log.warning("Container %s stays: its user's files are in no volume", name)
                 else:
-                    await self._remove(container_id, volumes=self.remove or self.delete_policy == "delete")
+                    await self._calls.remove(container_id, volumes=self.remove or self.delete_policy == "delete")
                     self._cleanup.note_removed(container_id)
                     self.log.info("Removed container %s, whose server is deleted", name)
             except EngineError as error:
@@ -122,7 +122,7 @@ class Deletion(Core):
             if self.name:
                 labels[ownership.SERVER] = self.name
             try:
-                found += await self._ids(labels)
+                found += await self._calls.ids(labels)
             except (Gone, Refused) as error:
                 # A proxy rejects lists. The container on record can be removed without a list.
                 self.log.debug("Containers of %s can't be listed: %s", self.user.name, error)

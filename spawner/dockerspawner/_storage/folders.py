@@ -227,7 +227,7 @@ class Folders(Core):
         }
 
     async def _give_folders(self, container_id: str, named: Mapping[str, bool]) -> None:
-        container = await self._inspect(container_id)
+        container = await self._calls.inspect(container_id)
         for mount in (container or {}).get("Mounts") or ():
             target = normal(mount["Destination"])
             if mount["Type"] == "bind" and mount.get("RW") and target in named:

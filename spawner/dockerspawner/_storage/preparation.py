@@ -274,7 +274,7 @@ class NewVolumes(Core):
 
     async def _remove_helper(self, helper_id: str) -> None:
         try:
-            await self._remove(helper_id, volumes=True)
+            await self._calls.remove(helper_id, volumes=True)
         except EngineError as error:
             self.log.warning("Container %s has to be removed by hand: %s", helper_id[:12], error)
 
@@ -348,7 +348,7 @@ class NewVolumes(Core):
     async def _not_writable(self) -> str:
         """A sentence on each mount of the container that its server can't write to, where settings say it may."""
         try:
-            container = await self._inspect(self.container_id)
+            container = await self._calls.inspect(self.container_id)
             who = await self._runs_as(self.container_id) if container else None
             if container is None or who is None:
                 return ""

@@ -117,7 +117,7 @@ class SwarmHomes(SwarmCore):
 
     async def _remember_node(self, task: Task) -> None:
         if self._scope == NODE and not self._home_node:
-            self._home_node = {"id": task.node, "name": await self._named(task.node)}
+            self._home_node = {"id": task.node, "name": await self._calls.node_name(task.node)}
 
     async def _find_home(self) -> None:
         """Files that are on the hub's own node and not on record: of a hub that was on one host, or lost its state."""
@@ -125,7 +125,7 @@ class SwarmHomes(SwarmCore):
             return
         if any([await self._volume(name) for name in sorted(self._own_volumes())]):
             here = (await perform(self.docker, "info"))["Swarm"]["NodeID"]
-            self._home_node = {"id": here, "name": await self._named(here)}
+            self._home_node = {"id": here, "name": await self._calls.node_name(here)}
             self.log.info("The files of %s are on this node, %s", self.user.name, self._home_node["name"])
 
     async def _check_home(self) -> None:
@@ -135,11 +135,11 @@ class SwarmHomes(SwarmCore):
         await self._find_home()
         if not self._wanted_node():
             return
-        name, node = self._home_node["name"], await self._node(self._home_node["id"])
+        name, node = self._home_node["name"], await self._calls.node(self._home_node["id"])
         why = ""
         if node is None:
             why = "has left the swarm. An administrator has to bring it back, or to bring the files elsewhere"
-        elif not self._is_ready(node):
+        elif not self._calls.is_ready(node):
             why = "is down. Please try again when it is back"
         elif node["Spec"]["Availability"] != "active":
             why = f"takes no servers now (it is set to {node['Spec']['Availability']}). Please try again later"
@@ -152,8 +152,8 @@ class SwarmHomes(SwarmCore):
         """Keep what has to be known of a task before its service is removed: is it out of reach?"""
         if not task.occupies or self._scope != SWARM:
             return
-        node = await self._node(task.node)
-        if node is None or self._is_ready(node):
+        node = await self._calls.node(task.node)
+        if node is None or self._calls.is_ready(node):
             return
         self._lost = {"task": task.id, "node": task.node, "name": node["Description"]["Hostname"], "since": time.time()}
         if self.server:
@@ -175,12 +175,12 @@ class SwarmHomes(SwarmCore):
         task = await described(self.docker, "inspect_task", self._lost["task"])
         if task is None or not Task.of(task).occupies:
             return ""
-        node = await self._node(self._lost["node"])
+        node = await self._calls.node(self._lost["node"])
         if node is None:
             # Whoever removed it knows that it is off.
             return ""
         name = self._lost["name"]
-        if self._is_ready(node):
+        if self._calls.is_ready(node):
             return f"Your earlier server on node {name} is being ended."
         # A node that was back for a moment has begun anew.
         left = max(self._lost["since"], _seconds(node["UpdatedAt"])) + self.fence_after - time.time()

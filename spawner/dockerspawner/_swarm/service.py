@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import re
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,12 +12,10 @@ from jupyterhub.utils import maybe_future
 from traitlets import Bool, Dict, Unicode, Union, validate
 
 from dockerspawner._core import SwarmCore
-from dockerspawner._engine.client import described, perform
+from dockerspawner._engine.client import perform
 from dockerspawner._errors.failures import failure, misconfigured
-from dockerspawner._errors.masking import sentence
-from dockerspawner._errors.translation import EngineError, Gone, NoSuchImage, Refused, Unavailable
+from dockerspawner._errors.translation import Gone, Refused, Unavailable
 from dockerspawner._networks import link_local
-from dockerspawner._records.ownership import token_of
 from dockerspawner._settings import sdk_keys
 from dockerspawner._start import specs
 from dockerspawner._storage.mounts import Mounted, is_host_path, subpath_of
@@ -229,50 +224,11 @@ class Service(SwarmCore):
 
     # Calls
 
-    async def _inspect(self, name: str) -> dict[str, Any] | None:
-        """The service, with what an inspected container has, too; None where there is none."""
-        service = await described(self.docker, "inspect_service", name)
-        if service is None:
-            return None
-        task = await self._task_of(service["ID"])
-        spec = service["Spec"]
-        container = spec["TaskTemplate"]["ContainerSpec"]
-        seen: dict[str, Any] = {"State": {"Status": "new", "Running": False}}
-        if task is not None:
-            address = await self._node_address(task.node) if task.ports else ""
-            seen = task.as_inspected(service["ID"], address)
-        return {
-            **service,
-            **seen,
-            "Id": service["ID"],
-            "Name": spec["Name"],
-            "Config": {"Labels": spec.get("Labels") or {}, "Env": container.get("Env") or []},
-        }
-
-    async def _tasks_of(self, service: str) -> dict[str, dict[str, Any]]:
-        """The tasks of a service as `GET /tasks` has them, by their ids."""
-        try:
-            return {
-                answer["ID"]: answer for answer in await perform(self.docker, "tasks", filters={"service": service})
-            }
-        except Gone:
-            return {}
-
-    async def _task_of(self, service: str) -> Task | None:
-        return current(Task.of(answer) for answer in (await self._tasks_of(service)).values())
-
     async def get_task(self) -> dict[str, Any] | None:
         """The task of the server as `GET /tasks` has it, None where there is none."""
-        tasks = await self._tasks_of(self.service_id or self.service_name)
+        tasks = await self._calls.tasks_of(self.service_id or self.service_name)
         task = current(Task.of(answer) for answer in tasks.values())
         return tasks[task.id] if task else None
-
-    async def _node(self, node_id: str) -> dict[str, Any] | None:
-        return await described(self.docker, "inspect_node", node_id) if node_id else None
-
-    async def _node_address(self, node_id: str) -> str:
-        node = await self._node(node_id)
-        return str(((node or {}).get("Status") or {}).get("Addr") or "")
 
     async def get_object(self) -> dict[str, Any] | None:
         """The service as the engine describes it, with state and addresses of its task where an inspected container
@@ -280,7 +236,7 @@ class Service(SwarmCore):
 
         Unavailable where nobody can tell.
         """
-        return await self._inspect(self.object_id or self.object_name)
+        return await self._calls.inspect(self.object_id or self.object_name)
 
     async def create_object(self) -> dict[str, Any]:
         """Create the service; returns at least its ID. NameTaken where there is one of that name."""
@@ -291,7 +247,7 @@ class Service(SwarmCore):
         try:
             created: dict[str, Any] = await perform(self.docker, "create_service", **spec)
         except Unavailable as error:
-            made = await self._made_after_all() if error.timed_out else None
+            made = await self._calls.find_after_timeout() if error.timed_out else None
             if made is None:
                 raise
             created = made
@@ -299,18 +255,6 @@ class Service(SwarmCore):
             raise self._refused(error) from error
         self._watch.made(created["ID"], self.object_name, self._owner)
         return created
-
-    async def _made_after_all(self) -> dict[str, Any] | None:
-        """The service of a create whose manager was lost: the swarm may have made it.
-
-        None also where nobody can tell in time: a service that shows later is removed then.
-        """
-        try:
-            service = await asyncio.wait_for(self._inspect(self.object_name), LOOK_UP)
-        except (Unavailable, asyncio.TimeoutError):
-            return None
-        ours = service and self._owner.owns(service) and token_of(service) == self.api_token
-        return service if ours else None
 
     async def start_object(self) -> None:
         """Nothing: the swarm starts a service when it is created."""
@@ -320,77 +264,4 @@ class Service(SwarmCore):
 
     async def remove_object(self) -> None:
         """Remove the service; return when its name is free and its task has ended, as far as its node tells."""
-        await self._remove(self.service_id, volumes=True)
-
-    async def _remove(self, container_id: str, volumes: bool) -> None:
-        task = await self._task_of(container_id)
-        grace = float(_STOP_TIMEOUT)
-        if task is not None:
-            await self._note_end(task)
-            grace = await self._grace(container_id)
-        with contextlib.suppress(Gone):
-            await perform(self.docker, "remove_service", container_id)
-        self._watch.stopped(container_id)
-        if task is not None and task.alive:
-            await self._until_ended(task, grace)
-        await self._certs.remove()
-
-    async def _grace(self, service_id: str) -> float:
-        """Seconds of grace that the swarm gives the service's task to stop."""
-        service = await described(self.docker, "inspect_service", service_id)
-        container = service["Spec"]["TaskTemplate"]["ContainerSpec"] if service else {}
-        period = container.get("StopGracePeriod")
-        return float(_STOP_TIMEOUT) if period is None else period / service_specs.BILLION
-
-    async def _until_ended(self, task: Task, seconds: float) -> None:
-        """Wait for the task of a removed service: its server may still write. Not for one that nobody hears of."""
-        deadline, pause = time.monotonic() + seconds + GRACE, 0.05
-        while time.monotonic() < deadline:
-            try:
-                answer = await described(self.docker, "inspect_task", task.id)
-            except EngineError as error:
-                self.log.warning("Whether the server of %s has ended can't be asked: %s", self.object_name, error)
-                return
-            if answer is None or not Task.of(answer).occupies:
-                return
-            if not self._is_ready(await self._node(task.node)):
-                return
-            await asyncio.sleep(pause)
-            pause = min(1.5 * pause, 0.5)
-        self.log.warning("The server of %s has not ended in %g s", self.object_name, seconds + GRACE)
-
-    async def _ids(self, labels: Mapping[str, str]) -> list[str]:
-        listed = await perform(self.docker, "services", filters=self._labels(labels))
-        return [service["ID"] for service in listed]
-
-    async def _end(self, container_id: str) -> None:
-        await self._remove(container_id, volumes=True)
-
-    async def _end_and_remove(self, container_id: str, running: bool) -> None:
-        await self._remove(container_id, volumes=True)
-
-    # Why a task does not run
-
-    async def _fail_if_ended(self, task: Task) -> None:
-        """Raise what its user is told of a task that will never run, or runs no more."""
-        if task.alive:
-            return
-        why = sentence(task.error, self._failures.secrets())
-        if task.state == "rejected":
-            where = await self._named(task.node)
-            if "o such image" in task.error:
-                raise NoSuchImage(f"Image {self.image} is not on node {where}, which could not pull it: {why}")
-            raise failure(f"Node {where} of the swarm rejected the server: {why}", reason="rejected")
-        if task.state not in ("complete", "failed"):
-            where = await self._named(task.node)
-            raise failure(f"The server on node {where} was lost: {why or task.state}.", reason="lost")
-        self._reporting.fail_if_dead(task.as_inspected())
-
-    async def _named(self, node_id: str) -> str:
-        """What an operator calls a node."""
-        node = await self._node(node_id)
-        return str(node["Description"]["Hostname"]) if node else node_id or "?"
-
-    @staticmethod
-    def _is_ready(node: Mapping[str, Any] | None) -> bool:
-        return bool(node) and node["Status"]["State"] == "ready"  # type: ignore[index]
+        await self._calls.remove(self.service_id, volumes=True)

@@ -11,6 +11,7 @@ import requests
 from dockerspawner import DockerSpawner, SystemUserSpawner
 from dockerspawner._engine.archive import packed
 from dockerspawner._start.attempt import StartAttempt
+from dockerspawner._start.calls import ContainerCalls
 from support.fake_engine import FakeClient, api_error, fake_engine
 from support.spawners import make_spawner
 
@@ -116,11 +117,14 @@ async def test_a_container_on_other_networks_than_it_should_be_is_replaced(port:
 
 
 async def test_a_start_keeps_its_network_while_what_the_last_one_left_is_removed() -> None:
-    class Custom(DockerSpawner):
-        async def _remove(self, container_id: str, volumes: bool) -> None:
-            await super()._remove(container_id, volumes)
+    class Removing(ContainerCalls):
+        async def remove(self, container_id: str, volumes: bool) -> None:
+            await super().remove(container_id, volumes)
             # Another start begins.
-            self._attempt = StartAttempt()
+            self._server._attempt = StartAttempt()
+
+    class Custom(DockerSpawner):
+        _calls_type = Removing
 
         async def _leave_network(self) -> None:
             left.append(self.object_name)

@@ -12,7 +12,7 @@ import pytest
 
 import dockerspawner
 from dockerspawner import SwarmSpawner, SwarmSystemUserSpawner, swarmspawner
-from dockerspawner._swarm import service
+from dockerspawner._swarm import calls
 from support.fake_engine import api_error, fake_engine
 from support.fake_swarm import FakeSwarm
 from support.spawners import make_spawner
@@ -257,7 +257,7 @@ async def test_a_create_whose_leader_was_lost_may_have_happened(port: int, made:
 
 
 async def test_a_create_without_an_answer_is_not_looked_up_for_long(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "LOOK_UP", 0.1)
+    monkeypatch.setattr(calls, "LOOK_UP", 0.1)
     swarm, released = FakeSwarm(), threading.Event()
 
     def lost(**_: Any) -> Any:
@@ -341,4 +341,4 @@ async def test_progress_tells_where_it_runs(port: int) -> None:
 async def test_stop_of_a_service_waits_as_long_as_its_task_may_take(port: int, settings: Any, seconds: float) -> None:
     spawner = spawner_on(FakeSwarm(), port, **settings)
     await spawner.start()
-    assert await spawner._grace(spawner.object_id) == seconds
+    assert await spawner._calls._grace(spawner.object_id) == seconds
