@@ -439,8 +439,7 @@ class DockerSpawner(
 
     @property
     def _watch(self) -> Watch:
-        watch: Watch = watch_of(self.engine, self.instance, self.log)
-        return watch
+        return watch_of(self.engine, self.instance, self.log)
 
     def _listen(self) -> None:
         """Hear of the container in use, of the hub's own container, and of paused servers that expire."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from dockerspawner._compat import old_name
 from dockerspawner._core import SwarmCore
-from dockerspawner._engine.watch import watch_of
+from dockerspawner._engine.watch import shared_watch
 from dockerspawner._errors.failures import failure
 from dockerspawner._errors.masking import sentence
 from dockerspawner._errors.translation import Gone
@@ -117,7 +117,7 @@ class SwarmSpawner(NotForSwarms, SwarmHomes, Service, DockerSpawner):
 
     @property
     def _watch(self) -> Any:
-        return watch_of(self.engine, self.instance, self.log, SwarmWatch)
+        return shared_watch(SwarmWatch, self.engine, self.instance, self.log)
 
     async def get_ip_and_port(self) -> tuple[str, int]:
         """Where the hub reaches the server; during a start, once it runs. Gone where there is no such address."""

@@ -22,6 +22,7 @@ import pytest
 from docker.types import IPAMConfig, IPAMPool
 
 from dockerspawner import DockerSpawner
+from dockerspawner._engine.watch import Watch
 from support.engine import clean
 from support.jupyterhub import Hub
 from support.missing import missing
@@ -94,7 +95,7 @@ class Isolated:
         """The spawner of a hub that was started anew, with the state that the one before has saved."""
         spawner.engine.networks.clear()
         spawner._watch._follower.cancel()
-        spawner.engine.watches.clear()
+        spawner.engine.forget(Watch, spawner.instance)
         another = self.make(spawner.user.name, **{"remove": spawner.remove, **traits})
         another.load_state(spawner.get_state())
         return another

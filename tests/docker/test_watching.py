@@ -11,7 +11,7 @@ from docker.utils import kwargs_from_env
 
 from dockerspawner import DockerSpawner
 from dockerspawner._engine import watch as watching
-from dockerspawner._engine.watch import watch_of
+from dockerspawner._engine.watch import shared_watch
 from dockerspawner._swarm.watch import SwarmWatch
 from support.relay import Relay
 from support.wait import until
@@ -41,7 +41,7 @@ async def test_five_instances_of_one_engine_hear_of_every_end(
     for spawner in spawners:
         await spawner.start()
     # In addition to a swarm's watch, even if the engine is not a swarm manager.
-    swarm = watch_of(spawners[0].engine, instance, spawners[0].log, SwarmWatch)
+    swarm = shared_watch(SwarmWatch, spawners[0].engine, instance, spawners[0].log)
     await seen(lambda: swarm._stream and swarm._stream.is_open, "the swarm's events are followed")
     await seen(lambda: all(spawner._watch.following for spawner in spawners), "all are followed")
     streams = [spawner._watch._stream for spawner in spawners]

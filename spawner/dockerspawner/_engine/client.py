@@ -7,10 +7,9 @@ import heapq
 import itertools
 import json
 import os
-import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -26,6 +25,7 @@ from traitlets import Dict, Float, Integer
 
 from dockerspawner._core import Core
 from dockerspawner._engine import metrics
+from dockerspawner._engine.retry import Retry
 from dockerspawner._errors.failures import misconfigured
 from dockerspawner._errors.translation import (
     QUESTIONS,
@@ -67,12 +67,12 @@ _STREAMS = 8
 # Seconds for which unsent calls are retried if the engine is unreachable, for example during a restart. They count
 # from the first failed call to the engine, so that a start does not wait again for each of its calls.
 RETRY_FOR = 10.0
-# Seconds between two tries to send a call.
+# Seconds between two tries to send a call: the first pause, and the longest.
 _SOON, _LATER = 0.1, 1.0
 _impatient: ContextVar[bool] = ContextVar("impatient", default=False)
 
-# Seconds between the tries of a question that nobody answered.
-_PAUSES = (0.1, 0.4)
+# Tries of a question that was not answered, and the first pause between them in seconds.
+_TRIES, _PAUSE = 3, 0.1
 
 
 async def perform(docker: Callable[..., Any], method: str, *args: Any, **kwargs: Any) -> Any:
@@ -81,14 +81,16 @@ async def perform(docker: Callable[..., Any], method: str, *args: Any, **kwargs:
     A question that could not be put is put again twice, within a second; orders and time-outs are never
     repeated.
     """
-    for pause in (*_PAUSES, None) if method in QUESTIONS else (None,):
+    retry = Retry(_PAUSE, growth=4, spread=(0.5, 1.5))
+    tries_left = _TRIES if method in QUESTIONS else 1
+    while True:
+        tries_left -= 1
         try:
             return await understood(method, docker(method, *args, **kwargs))
         except Unavailable as error:
-            if pause is None or error.timed_out:
+            if not tries_left or error.timed_out:
                 raise
-        await asyncio.sleep(pause * random.uniform(0.5, 1.5))
-    raise AssertionError("the last try returns or raises")
+        await retry.pause()
 
 
 async def described(docker: Callable[..., Any], question: str, name: str) -> dict[str, Any] | None:
@@ -239,9 +241,6 @@ class Engine:
         self._starts_at_once = starts_at_once
         self._admissions: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
         self.pulls: dict[str, Any] = {}
-        self.watches: dict[Any, Any] = {}
-        self.sleepers: dict[str, Any] = {}
-        self.leases: dict[str, Any] = {}
         self.preparing: dict[str, asyncio.Event] = {}
         self.sweeps: dict[str, asyncio.Task[None]] = {}
         # Calls whose rejection is logged already.
@@ -250,6 +249,26 @@ class Engine:
         # Reserved host ports, each with the spawner whose start chose it.
         self.reserved_ports: dict[int, Any] = {}
         self.outage = Outage()
+        self._shared: dict[tuple[type[Any], Hashable], Any] = {}
+
+    def shared(self, kind: type[T], key: Hashable, make: Callable[[], T]) -> T:
+        """Return the object of type `kind` that all spawners of this engine share for `key`; the first call makes it.
+
+        `key` is the instance of the hub for what one hub's spawners share.
+        """
+        found = self.known(kind, key)
+        if found is None:
+            found = self._shared[kind, key] = make()
+        return found
+
+    def known(self, kind: type[T], key: Hashable) -> T | None:
+        """Return the shared object; None if no spawner has used it yet."""
+        found: T | None = self._shared.get((kind, key))
+        return found
+
+    def forget(self, kind: type[Any], key: Hashable) -> None:
+        """Have the next call of shared() make another object."""
+        self._shared.pop((kind, key), None)
 
     def admission(self) -> asyncio.Semaphore:
         """To be held from the creation of a container until it is started."""
@@ -277,7 +296,7 @@ class Engine:
         return asyncio.ensure_future(self._sent(first, lambda: self.call(method, args, kwargs, rank)))
 
     async def _sent(self, sending: asyncio.Future[T], again: Callable[[], Future[T]]) -> T:
-        pause, end = _SOON, time.monotonic() + RETRY_FOR
+        retry, end = Retry(_SOON, _LATER, growth=2, spread=(0.5, 1.0)), time.monotonic() + RETRY_FOR
         while True:
             try:
                 return await sending
@@ -285,8 +304,7 @@ class Engine:
                 left = min(self.outage.left(), end - time.monotonic())
                 if _impatient.get() or left <= 0 or not never_sent(error):
                     raise
-            await asyncio.sleep(min(left, pause * random.uniform(0.5, 1.0)))
-            pause = min(2 * pause, _LATER)
+            await retry.pause(at_most=left)
             sending = asyncio.wrap_future(again())
 
     def _note(self, done: Future[Any]) -> None:

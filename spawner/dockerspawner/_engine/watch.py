@@ -6,16 +6,16 @@ import asyncio
 import contextlib
 import itertools
 import logging
-import random
 import time
 import weakref
 from collections.abc import Callable, Collection, Mapping, Set
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from dockerspawner._engine import metrics
 from dockerspawner._engine.client import Engine
 from dockerspawner._engine.events import Event, Stream
+from dockerspawner._engine.retry import Retry
 from dockerspawner._errors.translation import EngineError, Gone, Refused, Unavailable, translating
 from dockerspawner._records.ownership import INSTANCE, Owner
 
@@ -72,7 +72,8 @@ class Word:
 class Words:
     """Last words, by what they are on, and who listens to them."""
 
-    def __init__(self, instance: str, log: logging.Logger) -> None:
+    def __init__(self, engine: Engine, instance: str, log: logging.Logger) -> None:
+        self._engine = engine
         self._words: dict[str, Word] = {}
         # Ids in the hub's own states: watched regardless of the containers' labels.
         self._expected: set[str] = set()
@@ -137,6 +138,9 @@ class Words:
             self._expected.discard(word.id)
 
 
+W = TypeVar("W", bound=Words)
+
+
 class Watch(Words):
     """The containers of one instance on one engine.
 
@@ -146,8 +150,7 @@ class Watch(Words):
     """
 
     def __init__(self, engine: Engine, instance: str, log: logging.Logger) -> None:
-        super().__init__(instance, log)
-        self._engine = engine
+        super().__init__(engine, instance, log)
         self._label = f"{INSTANCE}={instance}"
         self._patience = min(PATIENCE, engine.quick_timeout)
         # What events, and orders, have told of since the list was asked for: the list is older than that.
@@ -227,7 +230,7 @@ class Watch(Words):
     # Following
 
     async def _follow(self) -> None:
-        pause = _FIRST_PAUSE
+        retry = Retry(_FIRST_PAUSE, _LONGEST_PAUSE, growth=2, spread=(0.5, 1.5))
         try:
             while True:
                 with contextlib.suppress(EngineError):
@@ -236,12 +239,11 @@ class Watch(Words):
                     doubt = self._doubt = self._loop.create_future()
                     await asyncio.wait({self._stream.ended, doubt}, timeout=RESYNC, return_when=asyncio.FIRST_COMPLETED)
                     if not self._stream.ended.done():
-                        pause = _FIRST_PAUSE
+                        retry.reset()
                         if doubt.done():
                             await asyncio.sleep(_FIRST_PAUSE)
                         continue
-                await asyncio.sleep(pause * random.uniform(0.5, 1.5))
-                pause = min(2 * pause, _LONGEST_PAUSE)
+                await retry.pause()
         finally:
             if self._stream is not None:
                 self._stream.close()
@@ -561,10 +563,16 @@ def _addresses(word: Word) -> Any:
     return networks, settings["Ports"]
 
 
-def watch_of(engine: Engine, instance: str, log: logging.Logger, kind: Callable[..., Any] = Watch) -> Any:
+def shared_watch(kind: type[W], engine: Engine, instance: str, log: logging.Logger) -> W:
     """The watch of an instance on an engine: one of each kind for all spawners of this event loop."""
-    watch = engine.watches.get((kind, instance))
-    if watch is None or not watch.is_of_this_loop():
-        watch = engine.watches[kind, instance] = kind(engine, instance, log)
+    watch = engine.shared(kind, instance, lambda: kind(engine, instance, log))
+    if not watch.is_of_this_loop():
+        engine.forget(kind, instance)
+        watch = engine.shared(kind, instance, lambda: kind(engine, instance, log))
     watch.keep_following()
     return watch
+
+
+def watch_of(engine: Engine, instance: str, log: logging.Logger) -> Watch:
+    """The watch of an instance's containers on an engine."""
+    return shared_watch(Watch, engine, instance, log)

@@ -105,7 +105,7 @@ class Gpus:
     @property
     def pool(self) -> Pool:
         """The leases of this hub, as the states have them that it keeps."""
-        pool: Pool = self._server.engine.leases.setdefault(self._server.instance, Pool())
+        pool: Pool = self._server.engine.shared(Pool, self._server.instance, Pool)
         if not pool.loaded:
             pool.loaded = True
             for holder, state in servers_on_record(session_of(self._server)):

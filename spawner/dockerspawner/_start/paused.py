@@ -15,6 +15,7 @@ from dockerspawner._engine.client import Engine, perform
 from dockerspawner._engine.watch import watch_of
 from dockerspawner._errors.translation import BeingRemoved, EngineError, Gone
 from dockerspawner._records.database import forget_sleep, servers_on_record
+from dockerspawner._start.gpus import Pool
 
 # Seconds between two looks for sleepers that have slept too long.
 _LOOK_EVERY = 60.0
@@ -139,7 +140,7 @@ class Sleepers:
             await perform(self.docker, "stop", container_id, timeout=sleeper.stop_timeout)
         watch.stopped(container_id)
         self.asleep.pop(container_id, None)
-        if pool := self._engine.leases.get(self._instance):
+        if pool := self._engine.known(Pool, self._instance):
             pool.give_back(sleeper.holder)
         forget_sleep(self._session, container_id)
         networks = self._engine.networks.get(self._instance)

@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs, urljoin, urlsplit
 
+from dockerspawner._engine.retry import Retry
 from dockerspawner._start.cancelling import end
 
 FIRST_PAUSE = 0.025
@@ -163,7 +164,7 @@ class Probe:
 
         WrongServer if all answers of WRONG_FOR seconds come from a wrong server.
         """
-        pause, wrong_since = FIRST_PAUSE, 0.0
+        retry, wrong_since = Retry(FIRST_PAUSE, LONGEST_PAUSE, GROWTH), 0.0
         while True:
             self.answer = await self._try()
             verdict = self._judge(self.answer)
@@ -173,8 +174,7 @@ class Probe:
             wrong_since = (wrong_since or now) if verdict in WRONG else 0.0
             if wrong_since and now - wrong_since >= WRONG_FOR:
                 self.fail_if_wrong()
-            await asyncio.sleep(pause)
-            pause = min(pause * GROWTH, LONGEST_PAUSE)
+            await retry.pause()
 
     def fail_if_wrong(self) -> None:
         if self.answer is not None and (verdict := self._judge(self.answer)) in WRONG:

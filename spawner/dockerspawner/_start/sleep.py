@@ -10,7 +10,7 @@ from typing import Any
 from traitlets import CaselessStrEnum, Float, Integer, validate
 
 from dockerspawner._core import Core
-from dockerspawner._engine.client import perform
+from dockerspawner._engine.client import Engine, perform
 from dockerspawner._errors.failures import failure
 from dockerspawner._errors.translation import Conflict, Failed, Gone, Refused
 from dockerspawner._records.database import save_options, session_of
@@ -61,11 +61,13 @@ class Sleep:
 
     @property
     def sleepers(self) -> Sleepers:
-        sleepers: Sleepers | None = self._server.engine.sleepers.get(self._server.instance)
-        if sleepers is None:
-            sleepers = Sleepers(self._server.engine, self._server.instance, session_of(self._server), self._server.log)
-            self._server.engine.sleepers[self._server.instance] = sleepers
-        return sleepers
+        server = self._server
+
+        def make() -> Sleepers:
+            return Sleepers(server.engine, server.instance, session_of(server), server.log)
+
+        engine: Engine = server.engine
+        return engine.shared(Sleepers, server.instance, make)
 
     def keep_limits(self) -> None:
         """Have the paused servers of this hub end by the limits that this server's settings have."""

@@ -38,8 +38,7 @@ class SwarmWatch(Words):
     """
 
     def __init__(self, engine: Engine, instance: str, log: logging.Logger) -> None:
-        super().__init__(instance, log)
-        self._engine = engine
+        super().__init__(engine, instance, log)
         self._label = f"{INSTANCE}={instance}"
         # When all was listed; before the first list, long ago.
         self._listed_at = float("-inf")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import requests
 
-from dockerspawner._engine.watch import Watch, Word, watch_of
+from dockerspawner._engine.watch import Watch, Word, shared_watch, watch_of
 from dockerspawner._errors.translation import Gone, Unavailable
 from dockerspawner._records.ownership import Owner
 from dockerspawner._swarm import watch as swarm_watch
@@ -220,8 +220,8 @@ async def test_a_manager_that_can_not_tell(monkeypatch: pytest.MonkeyPatch, slow
 
 async def test_one_watch_of_each_kind() -> None:
     engine = fake_engine(FakeSwarm())
-    watch = watch_of(engine, "hub", LOG, SwarmWatch)
-    assert watch_of(engine, "hub", LOG, SwarmWatch) is watch
+    watch = shared_watch(SwarmWatch, engine, "hub", LOG)
+    assert shared_watch(SwarmWatch, engine, "hub", LOG) is watch
     assert isinstance(watch_of(engine, "hub", LOG), Watch)
 
 
@@ -325,7 +325,7 @@ async def test_docker_and_swarm_watches_of_one_engine_both_follow() -> None:
     swarm = Both()
     engine = fake_engine(swarm)
     one = add(swarm, "one")
-    watches = [watch_of(engine, "hub", LOG, kind) for kind in (Watch, SwarmWatch)]
+    watches = [shared_watch(kind, engine, "hub", LOG) for kind in (Watch, SwarmWatch)]
     assert await watches[0].word(one) is None
     assert (await watches[1].word(one)).running
     await seen(lambda: len(swarm.streams) == 2)
