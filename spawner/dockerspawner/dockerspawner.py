@@ -29,6 +29,7 @@ from dockerspawner._errors.translation import (
 from dockerspawner._images.images import Images
 from dockerspawner._networks.host import HostNetwork
 from dockerspawner._networks.isolation import Isolation
+from dockerspawner._networks.link_local import NETWORK as LINK_LOCAL
 from dockerspawner._networks.link_local import LinkLocal
 from dockerspawner._networks.networking import Networking
 from dockerspawner._profiles.overrides import Overrides
@@ -37,7 +38,6 @@ from dockerspawner._records import ownership
 from dockerspawner._records.database import forget_tokens, replace_state
 from dockerspawner._records.instance import Instance
 from dockerspawner._records.ownership import Owner
-from dockerspawner._records.volume_history import VolumeHistory
 from dockerspawner._settings.deprecations import Deprecations, is_replaced, takes
 from dockerspawner._settings.limits import Limits
 from dockerspawner._settings.naming import Naming
@@ -160,9 +160,9 @@ class DockerSpawner(
         super().load_state(state)
         self.object_id = state.get("object_id") or state.get("container_id") or ""
         if state.get("object_name"):
-            self.object_name = state["object_name"]
+            self._rename(state["object_name"])
         self._adoption.known_name = self.object_name
-        self._history = VolumeHistory.of(state)
+        self._load_history(state)
         self.last_end = state.get("last_end") or ""
         for part in (self._gpus, self._sleep):
             part.load(state)
@@ -181,7 +181,7 @@ class DockerSpawner(
         super().clear_state()
         self._forget_former_name()
         if not self.object_id:
-            self.object_name = self._object_name_default()
+            self._rename()
         self._image_at_hand = ""
         self._begin_story()
 
@@ -324,9 +324,16 @@ class DockerSpawner(
         self._record_owner(self._owner)
         self._sleep.unpaused(attempt.known_id)
         await self._check_home_is_kept(self.container_id)
-        await self._prepare_volumes()
+        await self._prepare_storage()
         await self._certs.place()
         await self._connect_networks(self.container_id)
+
+    async def _prepare_storage(self) -> None:
+        """Have what the new container mounts: subpaths, owners of new volumes, owners of new folders of the host."""
+        # First: while a subpath is missing, no file of the container can be read.
+        await self._make_subpaths()
+        await self._prepare_volumes()
+        await self._give_named_folders()
 
     async def _resume(self, attempt: StartAttempt, container: dict[str, Any]) -> None:
         """Adopt a kept container: lease its devices, use its network, port, environment and token, unpause it."""
@@ -436,6 +443,22 @@ class DockerSpawner(
     @property
     def mount_binds(self) -> list[Mount]:
         return [*super().mount_binds, *self._certs.mounts()]
+
+    @property
+    def _wanted_network(self) -> str:
+        """The network of a container that is created now."""
+        return self.object_name if self._is_isolated else str(self.network_name)
+
+    def _side_networks(self) -> list[str]:
+        """What the container is on from the beginning besides that one."""
+        return [*self._egress_networks(), *([LINK_LOCAL] if self.block_link_local else [])]
+
+    async def _recreate_networks(self) -> bool:
+        """Re-create networks of the container that were removed; False if none of them belongs to this hub."""
+        recreated = await self._recreate_own_network()
+        if self.block_link_local:
+            await self._make_dead_end()
+        return recreated or self.block_link_local
 
     @property
     def _watch(self) -> Watch:

@@ -13,7 +13,6 @@ from dockerspawner._errors.failures import failure
 from dockerspawner._errors.masking import sentence
 from dockerspawner._errors.translation import Gone
 from dockerspawner._networks.isolation import PER_USER
-from dockerspawner._records.volume_history import VolumeHistory
 from dockerspawner._start.home_files import HomeFiles
 from dockerspawner._swarm.calls import ServiceCalls
 from dockerspawner._swarm.certificates import SwarmCerts
@@ -64,20 +63,14 @@ class NotForSwarms(SwarmCore):
         if self.skeleton or self.volume_owner:
             self.log.warning("skeleton and volume_owner are for one host: nodes make new volumes as the image has them")
 
-    _history: VolumeHistory
-
-    def _note_volumes(self) -> None:
-        """Volumes are made by the node; what is in use is kept in the state."""
-        self._history = self._history.after(self._volumes_in_use(), self._profile_slug)
-
     async def _find_volumes(self) -> None:
         """Volumes are on nodes: only the state knows volumes with a former name."""
-        self._older_names = {}
+        self._use_former_names({})
         found = self._named_volumes()
         formers = [bind for bind in found if bind.former and bind.former in self._history.names]
-        self._older_names = {bind.source: bind.former for bind in formers}
+        self._use_former_names({bind.source: bind.former for bind in formers})
 
-    async def _prepare_volumes(self) -> None:
+    async def _prepare_storage(self) -> None:
         pass
 
     async def _check_home_is_kept(self, container_id: str) -> None:

@@ -102,13 +102,9 @@ class Isolation(Core):
 
     # What the container is made of
 
-    @property
-    def _wanted_network(self) -> str:
-        return self.object_name if self._is_isolated else super()._wanted_network
-
-    def _side_networks(self) -> list[str]:
-        others: list[str] = super()._side_networks()
-        return [self._networks.egress, *others] if self._is_isolated and self.allow_internet else others
+    def _egress_networks(self) -> list[str]:
+        """The way to the internet, if isolated servers have one."""
+        return [self._networks.egress] if self._is_isolated and self.allow_internet else []
 
     # Start
 
@@ -165,10 +161,10 @@ class Isolation(Core):
             # Made for a shared network, and kept for what is in it.
             await self._drop_network()
 
-    async def _mend_networks(self) -> bool:
+    async def _recreate_own_network(self) -> bool:
         """Somebody has removed what was without a running container: made anew, under the old names."""
         if not self._own_network:
-            return await super()._mend_networks()
+            return False
         await self._have_networks(self._own_network, anew=True)
         await self._reach()
         container = await perform(self.docker, "inspect_container", self.object_id)

@@ -13,7 +13,7 @@ from dockerspawner._core import Core
 from dockerspawner._engine.client import perform
 from dockerspawner._errors.failures import failure
 from dockerspawner._errors.translation import Conflict, EngineError, NoSuchNetwork, Refused, understood
-from dockerspawner._networks.networking import MENDS
+from dockerspawner._networks.networking import NETWORK_RETRIES
 
 # One for all hubs of an engine, since subnets can't overlap. No server's network has a dot in its name.
 NETWORK = "link-local.dockyard"
@@ -57,14 +57,6 @@ class LinkLocal(Core):
         extra_host_config, names another.""",
     )
 
-    def _side_networks(self) -> list[str]:
-        others: list[str] = super()._side_networks()
-        return [*others, NETWORK] if self.block_link_local else others
-
-    async def _create_kwargs(self) -> dict[str, Any]:
-        await self._check_several_networks()
-        return await super()._create_kwargs()
-
     async def _check_several_networks(self) -> None:
         """Fail if the server needs several networks and the API version does not support them."""
         asked = {"block_link_local": self.block_link_local, "allow_internet": self._is_isolated and self.allow_internet}
@@ -82,15 +74,9 @@ class LinkLocal(Core):
                 reason="settings",
             )
 
-    async def _mend_networks(self) -> bool:
-        """It is the first server of all, or somebody has removed what nobody used."""
-        mended = bool(await super()._mend_networks())
-        if self.block_link_local:
-            await self._make_dead_end()
-        return mended or self.block_link_local
-
     async def _make_dead_end(self) -> None:
-        for mends_left in reversed(range(MENDS)):
+        """Create the network again: this is the first server, or the network was removed while no server used it."""
+        for tries_left in reversed(range(NETWORK_RETRIES)):
             await self._have_dead_end()
             with contextlib.suppress(EngineError):
                 # A kept container asks for the one before, by its id.
@@ -99,7 +85,7 @@ class LinkLocal(Core):
                 await perform(self.docker, "connect_container_to_network", self.object_id, NETWORK)
                 return
             except NoSuchNetwork:
-                if not mends_left:
+                if not tries_left:
                     raise
 
     async def _have_dead_end(self) -> None:

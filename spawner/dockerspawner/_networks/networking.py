@@ -15,7 +15,7 @@ from dockerspawner._engine.client import perform
 from dockerspawner._errors.translation import Gone
 
 # How often a start is tried again for networks that somebody removes meanwhile, as `make down` of another kit does.
-MENDS = 3
+NETWORK_RETRIES = 3
 
 _LOOPBACK, _LOOPBACK_IPV6 = "127.0.0.1", "::1"
 
@@ -125,22 +125,9 @@ class Networking(Core):
     )
 
     @property
-    def _wanted_network(self) -> str:
-        """The network of a container that is made now."""
-        return str(self.network_name)
-
-    def _side_networks(self) -> list[str]:
-        """What it is on from the beginning besides that one."""
-        return []
-
-    @property
     def _network(self) -> str:
         """The network on which the hub reaches the container that there is."""
         return self._own_network or str(self.network_name)
-
-    async def _mend_networks(self) -> bool:
-        """Make anew what somebody has removed of the container's networks; False where none of them is ours."""
-        return False
 
     async def _reach(self) -> None:
         """Have the hub where it reaches the server."""

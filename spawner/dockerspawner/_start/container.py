@@ -15,7 +15,7 @@ from dockerspawner._engine.client import perform
 from dockerspawner._errors.failures import misconfigured
 from dockerspawner._errors.translation import BeingRemoved, EngineError, Gone, NoSuchNetwork, Refused, Unavailable
 from dockerspawner._networks.host import HOST, is_shared, mode_of, network_mode
-from dockerspawner._networks.networking import MENDS
+from dockerspawner._networks.networking import NETWORK_RETRIES
 from dockerspawner._settings import sdk_keys, templates
 from dockerspawner._settings.operator_code import operator_code
 from dockerspawner._start import specs
@@ -224,6 +224,7 @@ class Container(Core):
         return (await self._modified(spec) if self.modify_spec_hook else spec), mode
 
     async def _create_kwargs(self) -> dict[str, Any]:
+        await self._check_several_networks()
         spec, mode = await self._modified_spec()
         if (final := mode_of(spec, mode)) != mode and HOST in (final, mode):
             # On the host's network, each server needs a port of its own.
@@ -243,6 +244,7 @@ class Container(Core):
         attempt.environment = specs.as_dict(spec["environment"])
         self._check_hub(spec)
         labels = {**specs.as_dict(spec.get("labels")), **self._owner.labels(attempt.spec_hash), **self._port_label()}
+        await self._note_folders(spec)
         return {**spec, "labels": labels}
 
     def _check_hub(self, spec: Mapping[str, Any]) -> None:
@@ -275,13 +277,13 @@ class Container(Core):
         return created
 
     async def start_object(self) -> None:
-        for mends_left in reversed(range(MENDS + 1)):
+        for tries_left in reversed(range(NETWORK_RETRIES + 1)):
             try:
                 await perform(self.docker, "start", self.object_id)
                 return
             except NoSuchNetwork:
                 # The engine names it by an id that nobody else knows.
-                if not mends_left or not await self._mend_networks():
+                if not tries_left or not await self._recreate_networks():
                     raise
 
     async def _suspend_restarts(self, container: Mapping[str, Any], runs: bool) -> None:

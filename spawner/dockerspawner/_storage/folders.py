@@ -132,8 +132,8 @@ class Folders(Core):
     # Of the current start: host paths of all settings, by target.
     _bound_paths: dict[str, str] = {}
 
-    async def _create_kwargs(self) -> dict[str, Any]:
-        spec: dict[str, Any] = await super()._create_kwargs()
+    async def _note_folders(self, spec: Mapping[str, Any]) -> None:
+        """Note and check the folders that arguments of create_container need."""
         mounted = of_host_config(spec.get("host_config") or {})
         paths = Mounted(binds=mounted.binds).sources()
         self._bound_paths = {target: source for target, source in paths.items() if is_host_path(source)}
@@ -149,7 +149,6 @@ class Folders(Core):
                 raise misconfigured(f"A mount at {mount['Target']} has a subpath, but lacks a source.")
         if self._partial_mounts:
             await self._check_subpaths()
-        return spec
 
     async def _check_subpaths(self) -> None:
         version = await understood(
@@ -162,11 +161,11 @@ class Folders(Core):
                 "old, or client_kwargs sets an older version."
             )
 
-    async def _prepare_volumes(self) -> None:
-        # First: while a subpath is missing, no file of the container can be read.
+    async def _make_subpaths(self) -> None:
         for mount in self._partial_mounts:
             await self._to_the_end(self._make_subpath(self.container_id, mount))
-        await super()._prepare_volumes()
+
+    async def _give_named_folders(self) -> None:
         if named := self._named_folders():
             await self._to_the_end(self._give_folders(self.container_id, named))
 

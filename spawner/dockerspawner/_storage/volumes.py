@@ -377,7 +377,18 @@ class Volumes(Core):
             ):
                 bind = Bind(mounted["Source"], mounted["Target"], "ro" if mounted["ReadOnly"] else "rw")
                 await self._have_volume(bind, None, options["Labels"])
+        self._note_volumes()
+
+    def _note_volumes(self) -> None:
+        """Record the volumes that this start uses, for the state."""
         self._history = self._history.after(self._volumes_in_use(), self._profile_slug)
+
+    def _load_history(self, state: Mapping[str, Any]) -> None:
+        self._history = VolumeHistory.of(state)
+
+    def _use_former_names(self, older: dict[str, str]) -> None:
+        """Use volumes with former names in place of those that settings name."""
+        self._older_names = older
 
     def _volumes_in_use(self) -> dict[str, str]:
         """Map targets to names of volumes, or of parts of them, for the state."""
