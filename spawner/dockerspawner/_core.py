@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dockerspawner._errors.translation import Refused
     from dockerspawner._records.ownership import Owner
     from dockerspawner._records.volume_history import VolumeHistory
+    from dockerspawner._settings.effective import EffectiveSettings
     from dockerspawner._start.attempt import StartAttempt
     from dockerspawner._start.calls import Calls
     from dockerspawner._start.certificates import Certs
@@ -148,7 +149,8 @@ if TYPE_CHECKING:
         def docker(self, method: str, *args: Any, **kwargs: Any) -> asyncio.Future[Any]: ...
 
         # _profiles.overrides.Overrides
-        def _begin_overrides(self) -> None: ...
+        _effective: EffectiveSettings
+
         def _complaint(self, name: str, value: Any) -> str: ...
         def _end_overrides(self) -> None: ...
         async def _override(self, name: str, value: Any) -> None: ...

@@ -497,7 +497,6 @@ class DockerSpawner(
             return None
         if not self.object_id or self._sleep.paused_at or self._cleanup.is_running:
             return 0
-        await self._recall_profile()
         self._listen()
         try:
             if await self._known_to_run():
@@ -544,6 +543,7 @@ class DockerSpawner(
 
     async def get_url(self) -> str:
         """Where the server is now; what the hub has on record where that can't be asked."""
+        await self._recall_profile()
         if self._engine_silent:
             return str(self.server.url)
         try:
@@ -566,6 +566,7 @@ class DockerSpawner(
         """
         if not self.object_id:
             return
+        await self._recall_profile()
         self.log.info("Stopping %s", self.object_name)
         self._watch.ignore(self.object_id)
         try:
@@ -580,6 +581,7 @@ class DockerSpawner(
 
     async def run_post_stop_hook(self) -> None:
         """Remove the container of a server that ended by itself, and its API token; then run the post_stop_hook."""
+        await self._recall_profile()
         if not self.will_resume:
             forget_tokens(self)
         if self._cleanup.is_running:

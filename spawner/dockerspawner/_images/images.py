@@ -227,8 +227,7 @@ class Images(Core):
         if len(choice) > LONGEST_TEXT:
             raise HTTPError(400, "The option image has %i characters; the limit is %i", len(choice), LONGEST_TEXT)
         image = await maybe_future(self.check_allowed(choice.strip()))
-        self._begin_overrides()
-        self.image = image
+        self._effective.set("image", image)
 
     def _default_options_form(self) -> str:
         allowed = self._get_allowed_images()

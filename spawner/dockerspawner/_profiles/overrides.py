@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from inspect import isawaitable
 from typing import Any
@@ -15,14 +14,12 @@ from dockerspawner._errors.failures import misconfigured
 from dockerspawner._profiles.choice import copied, merged
 from dockerspawner._profiles.list import suggestion
 from dockerspawner._settings.deprecations import IGNORED, RENAMED
+from dockerspawner._settings.effective import IDENTITY, EffectiveSettings, check
 from dockerspawner._settings.operator_code import operator_code
-
-# Names and labels: all spawners of the hub use them to identify owners.
-_IDENTITY = ("instance", "prefix", "name_template", "escape")
 
 # Settings that all servers of one hub have in common, and why. A setting that a subclass adds can differ.
 OF_ALL_SERVERS: Mapping[str, str] = {
-    **dict.fromkeys(_IDENTITY, "it identifies the owner of containers and volumes"),
+    **dict.fromkeys(IDENTITY, "it identifies the owner of containers and volumes"),
     **dict.fromkeys(
         (
             "client_kwargs",
@@ -99,51 +96,30 @@ class Overrides(Core):
     - Afterwards each setting is what it was, and what follows from others follows from them again.
     """
 
-    # As they are configured; None while nothing is overridden.
-    _configured: dict[str, Any] | None = None
-
     def __init__(self, **kwargs: Any) -> None:
-        # Defaults that were read: nobody has set them, unless they are other by now.
-        self._defaults: dict[str, Any] = {}
+        # Before the configuration is loaded, which sets and reads settings.
+        self._effective = EffectiveSettings(self)
         super().__init__(**kwargs)
 
     @observe(All, type="default")
     def _note_default(self, change: Any) -> None:
         if getattr(type(self), change.name).metadata.get("config"):
-            self._defaults[change.name] = copy.copy(change.value)
+            self._effective.note_default(change.name)
 
     @observe(All)
     def _note_setting(self, change: Any) -> None:
-        self._defaults.pop(change.name, None)
+        self._effective.note_change(change.name)
 
     def clear_state(self) -> None:
         super().clear_state()
         self._end_overrides()
 
-    def _begin_overrides(self) -> None:
-        """Keep what is set. What was read of the rest is forgotten, so that it follows from the overrides."""
-        for name in _IDENTITY:
-            # Its default may depend on an overridden setting, such as hub_connect_url, but must not change.
-            getattr(self, name)
-        for name, default in self._defaults.items():
-            if name not in _IDENTITY and self._trait_values.get(name) == default:
-                del self._trait_values[name]
-        self._defaults.clear()
-        if self._configured is None:
-            settings = self.traits(config=True)
-            self._configured = {name: value for name, value in self._trait_values.items() if name in settings}
-
     def _end_overrides(self) -> None:
-        configured, self._configured = self._configured, None
-        if configured is None:
-            return
-        # Past the observers: a container that is kept keeps the name that the override gave it.
-        for name in self.traits(config=True):
-            if name in configured:
-                self._trait_values[name] = configured[name]
-            else:
-                self._trait_values.pop(name, None)
-                self._defaults.pop(name, None)
+        name = self.object_name if self.object_id else ""
+        self._effective.restore()
+        if name:
+            # A container that is kept keeps the name that the override gave it.
+            self.object_name = name
 
     async def _override(self, name: str, value: Any) -> None:
         """Set one setting; TraitError where it can't have that value."""
@@ -158,9 +134,7 @@ class Overrides(Core):
                 value = merging(below, value)
             else:
                 value = merged(below if isinstance(below, Mapping) else {}, value)
-        value = self._fitting(name, value)
-        self._begin_overrides()
-        self.set_trait(name, value)
+        self._effective.set(name, self._fitting(name, value))
 
     async def apply_group_overrides(self) -> None:
         """Apply JupyterHub's `group_overrides`; a failure where an entry for this user sets what all servers share."""
@@ -196,16 +170,18 @@ class Overrides(Core):
                     raise misconfigured(f"The setting group_overrides can't set {name} for group {groups}: {reason}.")
 
     def _fitting(self, name: str, value: Any) -> Any:
-        trait = getattr(type(self), name)
+        """Return `value`, or what its text means; TraitError if the setting rejects both."""
         try:
-            return trait._validate(self, value)
+            check(type(self), name, value)
         except TraitError as error:
             if not isinstance(value, str):
                 raise
             try:
-                return trait._validate(self, trait.from_string(value))
+                value = getattr(type(self), name).from_string(value)
+                check(type(self), name, value)
             except (TraitError, ValueError):
                 raise error from None
+        return value
 
     def _takes(self, name: str, value: Any) -> bool:
         try:

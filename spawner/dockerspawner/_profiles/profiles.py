@@ -125,7 +125,10 @@ class Profiles(Core):
         return (self._chosen_options or {}).get("profile", "")
 
     async def _recall_profile(self) -> None:
-        """Have the settings with which the server was started that runs since before the hub did."""
+        """Have the settings with which the server was started that runs since before the hub did.
+
+        Called before the first use of settings that a profile may replace: for the address, and for the stop.
+        """
         options, self._recalled = self._recalled, None
         if not options:
             return
@@ -145,8 +148,11 @@ class Profiles(Core):
         A failure with status 400, which names it, where an option means nothing or is not this user's to choose.
         """
         if self._profile_taken:
+            # Hooks may have set what defaults depend on.
+            self._effective.follow_if_replaced()
             return
         self._end_overrides()
+        self._recalled = None
         self._chosen_options, self._own_image_option = None, False
         profiles = await self._all_profiles()
         if profiles:
@@ -271,17 +277,17 @@ class Profiles(Core):
         return self.options_from_form(options)  # type: ignore[no-any-return]
 
     def _options_from_form_default(self) -> Any:
-        def options_from_form(form: Mapping[str, list[Any]]) -> dict[str, Any]:
-            options = profile_form.options_of(form)
-            # Without profiles, pages of others link here with arguments that are not for us.
-            if not self.profile_list:
-                options = {k: v for k, v in options.items() if k in ("image", "fresh")}
-            if wrong := [name for name, value in options.items() if not isinstance(value, str | bool)]:
-                # An uploaded file.
-                raise failure(f"These options are not text: {names_of(wrong)}.", reason="profile", status=400)
-            return options
+        return self._read_form
 
-        return options_from_form
+    def _read_form(self, form: Mapping[str, list[Any]]) -> dict[str, Any]:
+        options = profile_form.options_of(form)
+        # Without profiles, pages of others link here with arguments that are not for us.
+        if not self.profile_list:
+            options = {k: v for k, v in options.items() if k in ("image", "fresh")}
+        if wrong := [name for name, value in options.items() if not isinstance(value, str | bool)]:
+            # An uploaded file.
+            raise failure(f"These options are not text: {names_of(wrong)}.", reason="profile", status=400)
+        return options
 
 
 def _note_options(spawner: Any, options: Mapping[str, Any]) -> None:

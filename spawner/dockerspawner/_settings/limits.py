@@ -8,10 +8,11 @@ from typing import Any
 from jupyterhub.traitlets import ByteSpecification
 from jupyterhub.traitlets import Callable as CallableTrait
 from jupyterhub.utils import maybe_future
-from traitlets import Bool, Float, HasTraits, TraitError, TraitType, Union
+from traitlets import Bool, Float, TraitError, TraitType, Union
 
 from dockerspawner._core import Core
 from dockerspawner._errors.failures import misconfigured
+from dockerspawner._settings.effective import validated
 from dockerspawner._settings.operator_code import operator_code
 
 NAMES = ("mem_limit", "cpu_limit", "mem_guarantee", "cpu_guarantee", "tmp_size")
@@ -20,32 +21,11 @@ NAMES = ("mem_limit", "cpu_limit", "mem_guarantee", "cpu_guarantee", "tmp_size")
 class Limit(Union):
     """A number, or a callable(spawner) that gives one; None is no limit.
 
-    Reading it gives the number: while a server starts, the one that was evaluated at the beginning.
+    During a start, and until clear_state(), the setting is the number that the callable gave.
     """
 
     def __init__(self, number: TraitType[Any, Any], help: str) -> None:
         super().__init__([CallableTrait(), number], allow_none=True, default_value=None, config=True, help=help)
-
-    def get(self, obj: HasTraits, cls: Any = None) -> Any:
-        spawner: Any = obj
-        pinned: dict[str, Any] = spawner._attempt.limits
-        if self.name in pinned:
-            return pinned[self.name]
-        value = super().get(obj, cls)
-        # Under the lock, traitlets sets what it gets.
-        if not callable(value) or inspect.iscoroutinefunction(value) or obj._cross_validation_lock:
-            return value
-        return self.number(obj, value(obj))
-
-    async def evaluate(self, obj: HasTraits) -> Any:
-        """The number that counts now; TraitError where it is none."""
-        value = super().get(obj)
-        return self.number(obj, await maybe_future(value(obj)) if callable(value) else value)
-
-    def number(self, obj: HasTraits, value: Any) -> Any:
-        if callable(value) or isinstance(value, bool):
-            self.error(obj, value)
-        return None if value is None else self._validate(obj, value)
 
 
 class Limits(Core):
@@ -93,42 +73,54 @@ class Limits(Core):
 
     def get_env(self) -> dict[str, str]:
         env: dict[str, str] = super().get_env()
-        # The hub reads what a subclass has in place of the setting, which may be no number.
-        mine = {
-            name: self._attempt.limits.get(name) for name in NAMES if not isinstance(getattr(type(self), name), Limit)
-        }
-        return env | {name.upper(): str(number) for name, number in mine.items() if number}
+        for name in NAMES:
+            # The hub reads the setting, which before a start may be a callable, and may be anything in a subclass.
+            value, key = getattr(self, name), name.upper()
+            if name not in self._attempt.settings and callable(value) and env.get(key) == str(value):
+                del env[key]
+            if not isinstance(getattr(type(self), name), Limit) and (number := self._attempt.settings.get(name)):
+                env[key] = str(number)
+        return env
 
     def _limit(self, name: str) -> Any:
         """The number of a limit, also where a subclass has a property or a plain value in place of the setting."""
-        pinned = self._attempt.limits
-        return pinned[name] if name in pinned else getattr(self, name)
+        effective = self._attempt.settings
+        return effective[name] if name in effective else getattr(self, name)
 
     async def _evaluated_limit(self, name: str) -> Any:
-        setting = getattr(type(self), name)
-        if isinstance(setting, Limit):
-            return await setting.evaluate(self)
+        """The number that counts now; TraitError where it is none."""
         value = getattr(self, name)
-        if inspect.ismethod(value):
+        if inspect.ismethod(value) and not isinstance(getattr(type(self), name), Limit):
+            # A method in a subclass.
             value = await maybe_future(value())
         elif callable(value):
             value = await maybe_future(value(self))
-        trait: Limit = vars(Limits)[name]
-        return trait.number(self, value)
+        setting: Limit = vars(Limits)[name]
+        if callable(value) or isinstance(value, bool):
+            setting.error(self, value)
+        try:
+            return validated(Limits, name, value)
+        except TraitError:
+            # Its message names the class of the spawner.
+            setting.error(self, value)
 
     async def _pin_limits(self) -> None:
-        """Evaluate the limits; they stay as they are until the start ends."""
-        pinned = self._attempt.limits
+        """Evaluate the limits; they stay as they are until the settings are restored."""
+        numbers: dict[str, Any] = {}
         for name in NAMES:
             try:
                 with operator_code(f"the setting {name}", self.log):
-                    pinned[name] = await self._evaluated_limit(name)
+                    numbers[name] = await self._evaluated_limit(name)
             except TraitError as error:
                 raise misconfigured(f"Wrong value for the setting {name}: {str(error).rstrip('.')}.") from error
-        limit, guarantee = pinned["mem_limit"], pinned["mem_guarantee"]
+        limit, guarantee = numbers["mem_limit"], numbers["mem_guarantee"]
         if limit and guarantee and guarantee > limit:
             # As where a profile's limit is smaller than all others'. The engine would refuse it.
-            pinned["mem_guarantee"] = limit
-        if limit and (size := pinned["tmp_size"]):
+            numbers["mem_guarantee"] = limit
+        if limit and (size := numbers["tmp_size"]):
             # Files fill the limit for good: the kernel would kill the server's processes, and again after each restart.
-            pinned["tmp_size"] = min(size, limit // 2)
+            numbers["tmp_size"] = min(size, limit // 2)
+        for name, number in numbers.items():
+            if isinstance(getattr(type(self), name), Limit) and getattr(self, name) != number:
+                self._effective.set(name, number)
+        self._attempt.settings = {**self._effective.values, **numbers}

@@ -43,8 +43,8 @@ class StartAttempt:
     environment: dict[str, str] = field(default_factory=dict)
     # The engine restarts a server only after it was ready. Before that, a crash fails the start.
     restart_policy: Mapping[str, Any] = field(default_factory=dict)
-    # The numbers of the limits, evaluated at the beginning; empty before and after the start.
-    limits: dict[str, Any] = field(default_factory=dict)
+    # The effective settings: what the profile gives, and the numbers of the limits, evaluated at the beginning.
+    settings: Mapping[str, Any] = field(default_factory=dict)
     # On the host's network: the chosen port, and ports that other processes took.
     chosen_port: int = 0
     lost_ports: frozenset[int] = frozenset()
@@ -57,4 +57,3 @@ class StartAttempt:
     def end(self) -> None:
         """The start has returned or raised; its cleanup may continue."""
         self.is_running, self.stage = False, 0
-        self.limits.clear()

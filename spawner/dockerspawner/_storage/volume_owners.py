@@ -72,13 +72,15 @@ def _differs_for_others(spawner: Any, template: str, name: str) -> bool:
 def _try_others(spawner: Any, template: str, name: str) -> bool:
     # A copy, because the spawner is in use.
     other: Any = copy.copy(spawner)
+    # Observers would note the changes of the copy for the spawner.
+    other.unobserve_all()
     form: Any = spawner.format_volume_name
-    if getattr(form, "__self__", None) is spawner:
-        other._trait_values["format_volume_name"] = MethodType(form.__func__, other)
+    if getattr(form, "__self__", None) is spawner and other.has_trait("format_volume_name"):
+        other.set_trait("format_volume_name", MethodType(form.__func__, other))
     mark, user = hashlib.sha256(spawner.user.name.encode()).hexdigest()[:12], spawner.user
     names, is_spelled = {name}, contains_name(name, spellings(spawner, user.name))
     for number, invented in enumerate((f"{user.name}{mark[:6]}", f"{mark[6:]}{user.name}")):
-        other._trait_values["user"] = _OtherUser(user, invented, number)
+        other.set_trait("user", _OtherUser(user, invented, number))
         try:
             found = other.format_volume_name(template, other)
         except Exception:

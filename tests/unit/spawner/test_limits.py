@@ -23,16 +23,37 @@ async def later(spawner: Any) -> str:
     ("setting", "number"),
     [("1G", GIB), (1_000_000, 1_000_000), (None, None), (lambda spawner: "2G", 2 * GIB), (lambda spawner: None, None)],
 )
-def test_reading_a_limit_gives_its_number(setting: Any, number: int | None) -> None:
-    assert make_spawner(mem_limit=setting).mem_limit == number
+async def test_reading_a_limit_of_a_start_gives_its_number(setting: Any, number: int | None) -> None:
+    spawner = make_spawner(mem_limit=setting)
+    await spawner._pin_limits()
+    assert spawner.mem_limit == number
+    assert spawner.get_env().get("MEM_LIMIT") == (str(number) if number else None)
 
 
-def test_a_callable_is_asked_again_and_again() -> None:
-    users = {"ann": 1.5}
-    spawner = make_spawner("ann", cpu_limit=lambda spawner: users[spawner.user.name])
-    assert spawner.cpu_limit == 1.5
-    users["ann"] = 2
-    assert spawner.cpu_limit == 2.0
+@pytest.mark.parametrize("name", LIMITS)
+def test_reading_a_limit_calls_no_code_of_the_operator(name: str) -> None:
+    def fails(spawner: Any) -> Any:
+        raise AssertionError
+
+    spawner = make_spawner(**{name: fails})
+    assert getattr(spawner, name) is fails
+    assert name.upper() not in spawner.get_env()
+
+
+async def test_a_callable_is_asked_once_for_each_start() -> None:
+    def limit(spawner: Any) -> float:
+        asked.append(spawner.user.name)
+        return users[spawner.user.name]
+
+    users, asked = {"ann": 1.5}, list[str]()
+    spawner = make_spawner("ann", cpu_limit=limit)
+    for number in (1.5, 2.0):
+        users["ann"] = number
+        await spawner._pin_limits()
+        assert (spawner.cpu_limit, spawner.get_env()["CPU_LIMIT"]) == (number, str(number))
+        spawner.clear_state()
+        assert spawner.cpu_limit is limit
+    assert asked == ["ann", "ann"]
 
 
 async def test_while_a_server_starts_it_is_what_it_was_at_the_beginning() -> None:

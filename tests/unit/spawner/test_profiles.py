@@ -103,6 +103,7 @@ async def test_a_profile_holds_for_one_start() -> None:
     for _ in range(2):
         spawner.user_options = {"profile": "large"}
         await spawner.run_pre_spawn_hook()
+        await spawner._pin_limits()
         assert settings(spawner) == {
             "image": "large:1",
             "mem_limit": 4 * GIB,
@@ -122,6 +123,7 @@ async def test_a_profile_holds_for_one_start() -> None:
         assert spawner.gpus is None
         spawner.clear_state()
     spawner.mem_limit = lambda spawner: "3G"
+    await spawner._pin_limits()
     assert spawner.mem_limit == 3 * GIB
 
 
@@ -321,6 +323,7 @@ async def test_a_callable_is_asked_at_each_start_and_each_form() -> None:
     names[:] = []
     assert await spawner.get_options_form() == ""
     await spawner.run_pre_spawn_hook()
+    await spawner._pin_limits()
     assert (spawner.mem_limit, asked) == (GIB, ["ann"] * 4)
 
 
