@@ -19,7 +19,11 @@ class Chained(DockerSpawner):
     doubled = Int(config=True)
     text = Unicode(config=True)
 
+    broken = False
+
     def _doubled_default(self) -> int:
+        if self.broken:
+            raise RuntimeError("not now")
         return 2 * self.base
 
     def _text_default(self) -> str:
@@ -90,10 +94,7 @@ async def test_a_default_that_fails_leaves_the_setting(caplog: pytest.LogCapture
     spawner.log.propagate = True
     assert spawner.doubled == 2
 
-    def fails(name: str) -> int:
-        raise RuntimeError("not now")
-
-    spawner.trait_defaults = fails
+    spawner.broken = True
     await spawner.run_pre_spawn_hook()
     assert spawner.doubled == 2
     assert "The default of doubled could not be computed" in caplog.text
