@@ -81,6 +81,7 @@ def test_the_order_is_that_of_the_names(tmp_path: Path) -> None:
         ("import sys\nsys.exit(0)", "hub/config.d/a.py, line 2: it ends the hub with exit(0): remove that call"),
         ("import sys\nsys.exit('no')", "line 2: it ends the hub with exit('no')"),
         ("raise SystemExit", "line 1: it ends the hub with exit()"),
+        ("raise KeyboardInterrupt", "hub/config.d/a.py, line 1: KeyboardInterrupt"),
         ("raise ValueError", "hub/config.d/a.py, line 1: ValueError"),
         ("raise ValueError('one\\ntwo')", "hub/config.d/a.py, line 1: ValueError: one"),
         ("open('/nonexistent/file')", "line 1: FileNotFoundError: [Errno 2] No such file or directory"),
