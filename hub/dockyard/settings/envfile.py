@@ -38,6 +38,11 @@ _PLAIN = re.compile(r"""[^\s'"`$#\\]*""")
 _QUOTED = re.compile(r"""'(?:[^'\\\r\n]|\\(?![\\']))*'""")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
+# Variables of the hub's container itself, which gets all of `.env`.
+_OF_THE_CONTAINER = {"HOME", "LD_LIBRARY_PATH", "LD_PRELOAD", "PATH", "PYTHONHOME", "PYTHONPATH"}
+
+_NOT_TEXT = "The file is not UTF-8 text: save it as UTF-8, or remove it, and 'make up' makes a new one"
+
 
 def fields() -> dict[str, FieldInfo]:
     """The settings by the names that they have in `.env`."""
@@ -52,6 +57,11 @@ def read(text: str) -> tuple[dict[str, str], list[str]]:
     """Return the values of `.env`, and its wrong lines. A wrong line still gives its value, if it has one."""
     values: dict[str, str] = {}
     mistakes: list[str] = []
+    if text.startswith("\ufeff"):
+        text = text[1:]
+        # Other readers take it for a part of the name.
+        if _NAME.match(text):
+            mistakes.append("Line 1 begins with a byte order mark: save the file without one, or begin it with #")
     if "\r" in text:
         mistakes.append("The file has Windows line ends: sed -i 's/\\r$//' .env")
         text = text.replace("\r\n", "\n").replace("\r", "\n")
@@ -75,6 +85,11 @@ def _complaint(binding: Binding) -> str:
     name, equals, value = statement.partition("=")
     if not equals or not _NAME.fullmatch(name):
         return "is not of the form NAME=value, with no blank around the name"
+    written = binding.original.string.strip("\r\n")
+    if statement != written:
+        return "has a blank at its beginning or end: remove it"
+    if name in _OF_THE_CONTAINER:
+        return "is a variable that the hub's container needs as it is: remove it"
     if _PLAIN.fullmatch(value) or _QUOTED.fullmatch(value):
         return ""
     if "\n" in value:
@@ -113,6 +128,8 @@ def adopt(values: dict[str, str]) -> None:
 
 def check(text: str) -> list[str]:
     """All that is wrong with a sheet, whose files are where compose mounts them."""
+    if "\0" in text:
+        return [_NOT_TEXT]
     values, mistakes = read(text)
     mistakes += unknown(list(values))
     for name in ("EXTRA_CA_FILE", "LOGO_FILE"):
@@ -282,7 +299,10 @@ def own_path(text: str) -> str:
 
 def main(verb: str) -> int:
     if verb == "check":
-        mistakes = check(sys.stdin.read())
+        try:
+            mistakes = check(sys.stdin.buffer.read().decode())
+        except UnicodeDecodeError:
+            mistakes = [_NOT_TEXT]
         mistakes += [line for line in [socket_mistake()] if line]
         wrong, doubts = own_configuration(not mistakes)
         for line in mistakes + wrong:

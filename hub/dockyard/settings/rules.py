@@ -65,11 +65,11 @@ class Rules(BaseSettings):
     @field_validator("pip_index_url", "npm_registry", "debian_mirror", mode="before", check_fields=False)
     @classmethod
     def _has_no_credentials(cls, value: Any) -> Any:
-        if isinstance(value, str) and "@" in value:
+        if isinstance(value, str) and re.search("[@?#]", value):
             raise PydanticCustomError(
                 HIDDEN,
-                "contains a user name or password. A build would show it in `ps`, in the history of images, and to "
-                "users. Name a mirror that needs none, such as a caching proxy in your network",
+                "contains a user name, a password or a query. A build would show it in `ps`, in the history of images, "
+                "and to users. Name a mirror that needs none, such as a caching proxy in your network",
             )
         return value
 
