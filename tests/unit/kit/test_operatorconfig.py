@@ -108,6 +108,14 @@ def test_a_file_of_another_system_or_encoding_is_run(tmp_path: Path, content: by
     assert run(tmp_path, a=content).A.b == 2
 
 
+@pytest.mark.parametrize("body", ["while True: pass", "while True:\n    try: 1 / 0\n    except Exception: pass"])
+def test_a_file_that_does_not_end_is_interrupted(tmp_path: Path, body: str) -> None:
+    with operatorconfig.within(0.2):
+        said = failure(tmp_path, a=body)
+    assert "it has not ended within 0.2 s: remove the loop or the wait" in said
+    assert said.startswith("hub/config.d/a.py, line ")
+
+
 def test_all_files_that_are_not_python_are_named_before_any_is_run(tmp_path: Path) -> None:
     said = failure(tmp_path, a="raise SystemExit", b="(", c=")")
     assert [line.split(":")[0] for line in said.splitlines()] == [
