@@ -49,7 +49,7 @@ require_readable_env() {
     die "$PWD/.env is not a file: move it away; 'make up' makes a new one"
   elif [ -e .env ] && ! { : <.env; } 2>/dev/null; then
     die "$(id -un) can't read $PWD/.env, which belongs to $(find -L .env -printf %u 2>/dev/null || echo 'another user'): run make as that user, or change the owner of the file with chown"
-  elif [ -e .env ] && [ "$(tr -d '\000' <.env | wc -c)" != "$(wc -c <.env)" ]; then
+  elif [ -e .env ] && [ "$(LC_ALL=C tr -d '\000' <.env | wc -c)" != "$(wc -c <.env)" ]; then
     die "$PWD/.env is not UTF-8 text: save it as UTF-8"
   elif [ -e .env ] && LC_ALL=C grep -aE '^[^#A-Za-z0-9_]*(export[[:blank:]]+)?COMPOSE_PROJECT_NAME[[:blank:]]*=' .env | LC_ALL=C grep -aqv '^COMPOSE_PROJECT_NAME='; then
     die "$PWD/.env has COMPOSE_PROJECT_NAME in a form that is read in several ways: write COMPOSE_PROJECT_NAME=name at the beginning of a line, without 'export', blanks or a byte order mark"

@@ -418,7 +418,7 @@ class _Unknown(logging.Handler):
 
 
 def _wrong_values(config: Config) -> tuple[list[str], list[str]]:
-    """Return the errors of values that traits of the hub or the spawner reject, and hints on names that no trait has."""
+    """Return the errors of values that traits of the hub or the spawner reject, and names without a trait."""
     found = []
     log = logging.getLogger("dockyard.config")
     unknown = _Unknown()
