@@ -29,8 +29,8 @@ from dockyard.settings.sources import Mistakes
 
 CONFIG_FILE = Path("/srv/dockyard/jupyterhub_config.py")
 
-# Seconds that the configuration may take where it is tried. Importing the hub takes ten of them on a busy machine.
-PATIENCE = 120.0
+# Seconds that the configuration may take where it is tried. On a machine with 15 busy processes, it takes a minute.
+PATIENCE = 300.0
 
 # Settings whose value may be a function, and methods of a subclass: only a start shows what they mount.
 _FUNCTIONS = ("modify_spec_hook", "extra_create_kwargs", "extra_host_config", "extra_container_spec")
