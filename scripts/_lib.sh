@@ -111,6 +111,17 @@ let_containers_read() {
     die "$1 can't be read by the container's user, and only its owner may change that: chmod a+rX $1"
 }
 
+# keep_checked HASH: what scripts/check has found, for the gate (hub/dockyard/gate/policy/operators.py).
+keep_checked() {
+  local file=hub/config.d/.checked
+  if [ -z "$1" ]; then
+    [ ! -e $file ] || rm -f $file || die "$file can't be removed, and with it the gate refuses servers that have more than .env gives: remove it"
+  elif [ "$(cat $file 2>/dev/null)" != "$1" ]; then
+    { printf '%s\n' "$1" >$file && chmod a+r $file; } 2>/dev/null ||
+      say "hub/config.d can't be written: the gate does not check how much memory, cores and processes servers have."
+  fi
+}
+
 require_env() { [ -f .env ] || die "there is no .env here: 'make up' makes one"; }
 
 # Before anything is named by it. Names of images begin with it, which have at most two _ in a row, and never _ before -.

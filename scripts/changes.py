@@ -118,7 +118,7 @@ def mounted(config: Mapping[str, Any], folder: str) -> dict[str, set[str]]:
         for volume in service.get("volumes") or ():
             source = volume.get("source", "")
             if name == "gate" and os.path.realpath(source) == os.path.realpath(os.path.join(folder, "hub/config.d")):
-                # At each start of a server, the gate looks whether there are files.
+                # At each start of a server, the gate looks whether these are the files that were checked.
                 continue
             inside = os.path.realpath(source).startswith(os.path.realpath(folder) + os.sep)
             if volume.get("type") == "bind" and ((inside and volume.get("read_only")) or not os.path.isdir(source)):

@@ -86,6 +86,10 @@ def spawner_class(config: Config) -> type[Any]:
     return _class_of(config, "spawner_class")
 
 
+def authenticator_class(config: Config) -> type[Any]:
+    return _class_of(config, "authenticator_class")
+
+
 def base_url(config: Config) -> str:
     """Return the path of the hub, with a slash at each end."""
     given = effective(config, JupyterHub, "base_url") if _is_set(config, "base_url") else ""
@@ -228,7 +232,7 @@ def _with_filters(value: Any, ours: Mapping[str, Any]) -> tuple[Any, list[str]]:
 
 
 def _complete_authenticator(config: Config, kit: Config, said: list[str]) -> None:
-    cls = _class_of(config, "authenticator_class")
+    cls = authenticator_class(config)
     if cls is not kit.JupyterHub.authenticator_class and not web.has_own_forms(cls):
         config.JupyterHub.authenticator_class = web.own_forms(cls)
         said.append("c.JupyterHub.authenticator_class was replaced: the kit keeps rejecting forms of other sites")
@@ -367,6 +371,9 @@ def _targets(entry: Any) -> list[tuple[str, bool]]:
 
 # The whole configuration, as the hub loads it
 
+# What the last configuration was before the operator's files, if there are any.
+kits: list[Config] = []
+
 
 def adopt(config: Config) -> list[str]:
     """Run the operator's files with `config`, then complete and check it. Raises `Mistakes`.
@@ -377,9 +384,10 @@ def adopt(config: Config) -> list[str]:
     if not operatorconfig.files(folder):
         return []
     kit = _snapshot(config)
+    kits[:] = [kit]
     operatorconfig.run(config, folder)
     said = settle(config, kit)
-    classes = [JupyterHub, spawner_class(config), _class_of(config, "authenticator_class")]
+    classes = [JupyterHub, spawner_class(config), authenticator_class(config)]
     return said + without_effect(config, kit, classes)
 
 

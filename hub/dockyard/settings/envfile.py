@@ -1,6 +1,9 @@
 """Print `.env.example` from the settings, and check `.env` and hub/config.d before anything starts.
 
-    python -m dockyard.settings.envfile check <.env      print a line for each mistake ("  - ") and each hint ("  ~ ")
+    python -m dockyard.settings.envfile check <.env      print a line for each mistake ("  - ") and each hint ("  ~ ");
+                                                         print the hash of hub/config.d on standard output if its files
+                                                         give servers no more memory, cores or processes than settings
+                                                         and profiles do
     python -m dockyard.settings.envfile base-url <.env   print the path of the hub
     python -m dockyard.settings.envfile example          print .env.example
     python -m dockyard.settings.envfile table            print the table of hub/README.md
@@ -18,12 +21,14 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from dotenv.parser import Binding, parse_stream
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from dockyard.gate.policy.operators import digest
 from dockyard.settings import certificates, hints, machine, profilesfile, pulling
 from dockyard.settings.fields import Settings
 from dockyard.settings.load import load, some
@@ -31,6 +36,9 @@ from dockyard.settings.rules import overlays_of
 from dockyard.settings.sources import Mistakes
 from dockyard.settings.types import is_secret
 from dockyard.signin.choice import PREFIX, prefixes
+
+if TYPE_CHECKING:
+    from traitlets.config import Config
 
 SECRETS = Path("/run/secrets")
 
@@ -271,21 +279,36 @@ def table() -> str:
     return "\n".join(rows) + "\n"
 
 
-def own_configuration(tried: bool) -> tuple[list[str], list[str]]:
-    """Return mistakes in the files of hub/config.d, and hints. If not `tried`, the files are compiled, not run."""
+def own_configuration(tried: bool) -> tuple[list[str], list[str], str]:
+    """Return mistakes in the files of hub/config.d, hints, and the files' hash if they raise no limits of servers.
+
+    If not `tried`, the files are compiled, not run.
+    """
     from dockyard.hub import operatorconfig
 
     doubts = operatorconfig.hints(operatorconfig.FOLDER)
     try:
         if not operatorconfig.compiled(operatorconfig.FOLDER) or not tried:
-            return [], doubts
+            return [], doubts, ""
     except Mistakes as found:
-        return found.lines, doubts
+        return found.lines, doubts, ""
     # Imported here: it imports the hub and all authenticators, which takes seconds.
     from dockyard.hub import configcheck
 
-    _, mistakes, unknown = configcheck.try_out()
-    return mistakes, doubts + unknown
+    before = digest(operatorconfig.FOLDER)
+    config, mistakes, unknown = configcheck.try_out()
+    return mistakes, doubts + unknown, before if config is not None and not _may_raise_limits(config) else ""
+
+
+def _may_raise_limits(config: Config) -> bool:
+    from dockyard.hub import configcheck, ownlimits
+
+    try:
+        settings, profiles = load(), profilesfile.load(os.environ.get("PROFILES_FILE", ""))
+        return not configcheck.kits or ownlimits.may_raise(config, configcheck.kits[0], settings, profiles)
+    except Exception:
+        # An operator's values and classes can raise any exception.
+        return True
 
 
 def own_path(text: str) -> str:
@@ -304,11 +327,13 @@ def main(verb: str) -> int:
         except UnicodeDecodeError:
             mistakes = [_NOT_TEXT]
         mistakes += [line for line in [socket_mistake()] if line]
-        wrong, doubts = own_configuration(not mistakes)
+        wrong, doubts, checked = own_configuration(not mistakes)
         for line in mistakes + wrong:
             print(f"  - {line}", file=sys.stderr)
         for line in hints.hints() + doubts:
             print(f"  ~ {line}", file=sys.stderr)
+        if checked:
+            print(checked)
         return 1 if mistakes or wrong else 0
     if verb == "base-url":
         print(own_path(sys.stdin.read()))

@@ -476,7 +476,8 @@ class Settings(Rules):
     gate_limits: Literal["auto", "always", "never"] = setting(
         "engine",
         "When the gate refuses servers that ask for more than MEM_LIMIT, CPU_LIMIT, PIDS_LIMIT and PROFILES_FILE "
-        "give: always, never or auto. auto: unless hub/config.d has a file, which may give servers more.",
+        "give: always, never or auto. auto: unless hub/config.d gives servers more, or contains "
+        "code that may do so at a start.",
         "auto",
     )
 
