@@ -13,7 +13,10 @@ from support.kit import Kit
 from support.user import Kernel, User
 from support.wheel import NAME, wheel
 
-INTERPRETER = "import os, sys; print(sys.base_prefix, sys.executable, os.path.exists('/usr/bin/python3'))"
+INTERPRETER = """
+import http.client, os, sys
+print(sys.base_prefix, sys.executable, os.path.exists("/usr/bin/python3"), os.path.exists(http.client.__cached__))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +37,7 @@ def kernel(ann: User) -> Iterator[Kernel]:
 def test_the_images_run_on_the_python_of_the_official_image(running: Kit, image: str, environment: str) -> None:
     command = ["python3", "-c", INTERPRETER]
     printed = running.client.containers.run(f"{running.project}-{image}:0.1.0", command, remove=True)
-    assert printed.decode() == f"/usr/local /opt/{environment}/bin/python3 False\n"
+    assert printed.decode() == f"/usr/local /opt/{environment}/bin/python3 False True\n"
 
 
 def test_a_cell_runs_in_a_browser(running: Kit, browser: Browser) -> None:
