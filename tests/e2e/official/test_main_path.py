@@ -50,21 +50,21 @@ def test_a_cell_runs_in_a_browser(running: Kit, browser: Browser) -> None:
 
 
 def test_pip_in_a_notebook_installs_into_the_home(kernel: Kernel) -> None:
-    for pip in ("!pip", "%pip", "!python -m pip", "!python3 -m pip"):
+    for pip in ("!pip", "%pip", "!python -m pip"):
+        kernel.run("!rm -rf ~/.local/lib")
         assert "Successfully installed mine-1" in kernel.run(f"{pip} install --no-index {NAME}", timeout=60)
         assert "Location: /home/jovyan/.local/lib/python3" in kernel.run(f"{pip} show mine")
-        assert "Successfully uninstalled mine-1" in kernel.run(f"{pip} uninstall --yes mine")
 
 
-@pytest.mark.parametrize("options", ["", "--system-site-packages"])
-def test_an_environment_made_in_a_notebook_has_a_pip_of_its_own(kernel: Kernel, options: str) -> None:
-    kernel.run(f"!rm -rf v; python -m venv {options} v", timeout=60)
+def test_an_environment_made_in_a_notebook_has_a_pip_of_its_own(kernel: Kernel) -> None:
+    kernel.run("!python -m venv v", timeout=60)
     assert "Successfully installed mine-1" in kernel.run(f"!v/bin/pip install --no-index {NAME}", timeout=60)
     assert "Location: /home/jovyan/v/lib/python3" in kernel.run("!v/bin/pip show mine")
 
 
 @pytest.mark.parametrize("shell", ["bash -lc", "sh -lc", "env -i HOME=/home/jovyan bash -lc"])
 def test_a_login_shell_finds_pip(kernel: Kernel, shell: str) -> None:
-    found = kernel.run(f"!{shell} 'command -v python python3 pip; pip --version'").splitlines()
-    assert found[:3] == [f"/opt/notebook/bin/{name}" for name in ("python", "python3", "pip")]
-    assert " from /opt/notebook/lib/python3" in found[3]
+    look = "command -v python; command -v python3; command -v pip; pip --version"
+    *found, version = kernel.run(f"!{shell} '{look}'", timeout=60).splitlines()
+    assert found == [f"/opt/notebook/bin/{name}" for name in ("python", "python3", "pip")]
+    assert " from /opt/notebook/lib/python3" in version
