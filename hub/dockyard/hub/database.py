@@ -14,7 +14,9 @@ from sqlalchemy.orm import ORMExecuteState, Session
 
 SQLITE = "sqlite:////srv/dockyard/data/jupyterhub.sqlite"
 
-FULL = "The disk that holds the hub's database is full: nobody can sign in or start a server until there is room on it."
+FULL = (
+    "The disk that holds the hub's database is full: no user can sign in or start a server until there is room on it."
+)
 # Bytes that are free on a disk that is not full.
 _ROOM = 2**20
 _SIGNS_OF_FULL = ("disk is full", "No space left on device")

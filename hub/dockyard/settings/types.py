@@ -87,7 +87,7 @@ def _subnets(value: tuple[str, ...]) -> tuple[str, ...]:
 
 def _resolvers(value: tuple[str, ...]) -> tuple[str, ...]:
     if wrong := [text for text in value if not is_address(text)]:
-        raise ValueError(f"has {wrong[0]!r}, which is no IP address, such as 10.0.0.2")
+        raise ValueError(f"has {wrong[0]!r}, which is not an IP address, such as 10.0.0.2")
     return value
 
 
@@ -122,11 +122,13 @@ def _origin(value: str) -> str:
         parts = urlsplit(value)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        raise ValueError(f"is no address ({error})") from None
+        raise ValueError(f"is not a valid URL ({error})") from None
     if parts.scheme not in {"http", "https"} or not host or parts.username is not None or re.search(r"\s", value):
         raise ValueError("must be of the form https://hub.example.org")
     if parts.path.strip("/") or parts.query or parts.fragment:
-        raise ValueError("must end after the host: a hub has a host name (or port) of its own, and no path")
+        raise ValueError(
+            "must end after the host. If the hub is below a path, set c.JupyterHub.base_url in hub/config.d"
+        )
     return f"{parts.scheme}://{parts.netloc.lower()}"
 
 
