@@ -131,5 +131,5 @@ class Limits(Core):
             # As where a profile's limit is smaller than all others'. The engine would refuse it.
             self._pinned["mem_guarantee"] = limit
         if limit and (size := self._pinned["tmp_size"]):
-            # Files fill the limit for good: the kernel would kill the server's processes, and again after each restart.
+            # Files in /tmp could use up the limit: the kernel would kill the server's processes until they are deleted.
             self._pinned["tmp_size"] = min(size, limit // 2)
