@@ -19,9 +19,9 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from dotenv.parser import Binding, parse_stream
@@ -29,7 +29,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from dockyard.gate.policy.operators import digest
-from dockyard.settings import certificates, hints, machine, profilesfile, pulling
+from dockyard.settings import certificates, hints, hostpaths, machine, profilesfile, pulling
 from dockyard.settings.fields import Settings
 from dockyard.settings.load import load, some
 from dockyard.settings.rules import overlays_of
@@ -150,7 +150,7 @@ def check(text: str) -> list[str]:
         except Mistakes as found:
             mistakes += found.lines
     mistakes += machine.mistakes(os.environ, hints.profiles())
-    return mistakes + of_the_edge(values) + of_the_registry(values) + of_the_images()
+    return mistakes + of_the_edge(values) + of_the_registry(values) + of_the_images(pulling.mistakes) + of_the_host()
 
 
 def of_the_edge(values: dict[str, str]) -> list[str]:
@@ -172,14 +172,22 @@ def of_the_edge(values: dict[str, str]) -> list[str]:
     return found
 
 
-def of_the_images() -> list[str]:
-    """Return mistakes in pull policies; none if a setting or profile that they depend on is invalid."""
+def of_the_images(what: Callable[[Any, Any], Iterable[str]]) -> list[str]:
+    """Return what a function of `pulling` finds; nothing if a setting or profile that it depends on is invalid."""
     try:
         settings = some("compose_project_name", "notebook_image", "allowed_images", "spawner", "pull_policy")
         profiles = profilesfile.load(os.environ.get("PROFILES_FILE", ""))
     except Mistakes:
         return []
-    return [] if settings.spawner == "swarm" else list(pulling.mistakes(settings, profiles))
+    return [] if settings.spawner == "swarm" else list(what(settings, profiles))
+
+
+def of_the_host() -> list[str]:
+    """Links on the host, as far as BIND_PATHS is right."""
+    try:
+        return list(hostpaths.mistakes(some("bind_paths").bind_paths))
+    except Mistakes:
+        return []
 
 
 def of_the_registry(values: dict[str, str]) -> list[str]:
@@ -330,7 +338,7 @@ def main(verb: str) -> int:
         wrong, doubts, checked = own_configuration(not mistakes)
         for line in mistakes + wrong:
             print(f"  - {line}", file=sys.stderr)
-        for line in hints.hints() + doubts:
+        for line in hints.hints() + of_the_images(pulling.hints) + doubts:
             print(f"  ~ {line}", file=sys.stderr)
         if checked:
             print(checked)

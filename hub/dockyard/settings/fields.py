@@ -38,6 +38,11 @@ from dockyard.settings.types import (
     setting,
 )
 
+_NO_TOKEN = (
+    "Its path must not contain a token. Builds can't detect one there, and show it in `ps`, in the history of images, "
+    "and to users."
+)
+
 
 class Settings(Rules):
     """The settings of one kit, checked."""
@@ -335,7 +340,8 @@ class Settings(Rules):
     bind_paths: Names = setting(
         "storage",
         "Comma-separated paths of this host that hub/config.d or profiles may mount into servers. /path/* means "
-        "each directory in /path. A path with :ro may only be mounted read-only.",
+        "each directory in /path. A path with :ro may only be mounted read-only. An administrator must create missing "
+        "directories, such as those of new users.",
         (),
     )
     delete_data_with_user: Switch = setting(
@@ -413,7 +419,10 @@ class Settings(Rules):
     )
 
     cookie_secret: SecretStr = setting(
-        "hub", "Key that signs cookies: 64 hexadecimal digits. A new key signs all users out.", generate="hex"
+        "hub",
+        "Key that signs cookies: 64 hexadecimal digits. A new key signs all users out. On a swarm, make swarm-up then "
+        "replaces hub and gate, whose token is derived from the key.",
+        generate="hex",
     )
     crypt_key: SecretStr = setting(
         "hub",
@@ -493,11 +502,13 @@ class Settings(Rules):
         "",
     )
     pip_index_url: str = setting(
-        "builds", "URL of the Python package index for builds; empty: PyPI.", "", pattern=MIRROR
+        "builds", f"URL of the Python package index for builds; empty: PyPI. {_NO_TOKEN}", "", pattern=MIRROR
     )
-    npm_registry: str = setting("builds", "URL of the npm registry for builds; empty: npm's own.", "", pattern=MIRROR)
+    npm_registry: str = setting(
+        "builds", f"URL of the npm registry for builds; empty: npm's own. {_NO_TOKEN}", "", pattern=MIRROR
+    )
     debian_mirror: str = setting(
-        "builds", "URL of the Debian mirror for builds; empty: deb.debian.org.", "", pattern=MIRROR
+        "builds", f"URL of the Debian mirror for builds; empty: deb.debian.org. {_NO_TOKEN}", "", pattern=MIRROR
     )
 
     @property

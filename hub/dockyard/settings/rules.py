@@ -16,7 +16,7 @@ from dockyard.hub import culling, database
 from dockyard.settings import sharing
 from dockyard.settings.passwords import is_guessable
 from dockyard.settings.sources import HIDDEN, usable
-from dockyard.settings.types import is_address, readable
+from dockyard.settings.types import in_bytes, is_address, readable
 
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 
@@ -180,6 +180,15 @@ class Rules(BaseSettings):
     def _has_no_effect_on_a_swarm(cls, value: str, info: ValidationInfo) -> str:
         if value != "ifnotpresent" and on_swarm(info):
             raise ValueError("is for one host: remove it; on a swarm, each node pulls the images that it lacks")
+        return value
+
+    @field_validator("tmp_size", check_fields=False)
+    @classmethod
+    def _is_of_one_host(cls, value: int, info: ValidationInfo) -> int:
+        if value not in {0, in_bytes(cls.model_fields["tmp_size"].default)} and on_swarm(info):
+            raise ValueError(
+                "is for one host: remove it; on a swarm, /tmp is on the disk of each node, without a limit"
+            )
         return value
 
     @field_validator("home_driver_opts", check_fields=False)

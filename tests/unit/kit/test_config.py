@@ -60,6 +60,7 @@ SWARM = {
     "SPAWNER": "swarm",
     "BIND_ADDR": "0.0.0.0",
     "PULL_POLICY": "",
+    "TMP_SIZE": "",
     "CULL_ACTION": "stop",
     "SHARED_VOLUMES": "",
     "NETWORK_ISOLATION": "shared",

@@ -167,26 +167,21 @@ def test_an_empty_variable_counts_as_not_set(environ: pytest.MonkeyPatch) -> Non
         ("SHARED_VOLUMES", "a:/home/jovyan/", "SHARED_VOLUMES has 'a:/home/jovyan/', but"),
         ("HOME_VOLUME", "home", "HOME_VOLUME is not of the form"),
         ("HOME_VOLUME", "{username}-{user}", "HOME_VOLUME knows {prefix}"),
-        ("HOME_VOLUME", "{username}", "HOME_VOLUME must begin with {prefix} or your own text, and a hyphen"),
-        ("HOME_VOLUME", "{username}-home", "HOME_VOLUME must begin with {prefix} or your own text, and a hyphen"),
-        ("HOME_VOLUME", "{servername}-{username}", "HOME_VOLUME must begin with {prefix} or your own text"),
-        (
-            "HOME_VOLUME",
-            "{servername}{prefix}-{username}",
-            "HOME_VOLUME must begin with {prefix} or your own text",
+        *(
+            ("HOME_VOLUME", template, "HOME_VOLUME must begin with {prefix} or your own text, and a hyphen")
+            for template in (
+                "{username}",
+                "{username}-home",
+                "{servername}-{username}",
+                "{servername}{prefix}-{username}",
+                "x{username}",
+                "{prefix}{username}",
+                "-{username}",
+            )
         ),
-        ("HOME_VOLUME", "x{username}", "HOME_VOLUME must begin with {prefix} or your own text, and a hyphen"),
-        ("HOME_VOLUME", "{prefix}{username}", "HOME_VOLUME must begin with {prefix} or your own text, and a"),
-        ("HOME_VOLUME", "-{username}", "HOME_VOLUME must begin with {prefix} or your own text, and a hyphen"),
-        (
-            "HOME_VOLUME",
-            "{prefix}_{username}",
-            "HOME_VOLUME begins like the kit's own volumes, such as dockyard_hub-",
-        ),
-        (
-            "HOME_VOLUME",
-            "dockyard_{username}",
-            "HOME_VOLUME begins like the kit's own volumes, such as dockyard_hub-",
+        *(
+            ("HOME_VOLUME", template, "HOME_VOLUME begins like the kit's own volumes, such as dockyard_hub-")
+            for template in ("{prefix}_{username}", "dockyard_{username}")
         ),
         ("COMPOSE_PROJECT_NAME", "Dock Yard", "COMPOSE_PROJECT_NAME is not of the form"),
         ("EXTRA_CA_FILE", "certs/ca.pem", "EXTRA_CA_FILE must be an absolute path"),
@@ -339,6 +334,9 @@ def test_an_address_that_is_written_anew_is_read_again(environ: pytest.MonkeyPat
     [
         ("PUBLIC_URL", "https://ada:zq7wK9@hub.example.org"),
         ("PIP_INDEX_URL", "htps://ada:zq7wK9@pypi.example.org/simple"),
+        ("PIP_INDEX_URL", "https://pypi.example.org/simple?token=zq7wK9"),
+        ("NPM_REGISTRY", "https://npm.example.org?zq7wK9"),
+        ("DEBIAN_MIRROR", "https://mirror.example.org/debian#zq7wK9"),
         ("GITHUB_URL", "git://zq7wK9@github.example.org"),
     ],
 )

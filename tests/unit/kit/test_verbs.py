@@ -113,8 +113,16 @@ def test_files_of_an_operator_are_ignored_and_no_tracked_file_is() -> None:
 
 
 @pytest.mark.parametrize("name", ["PIP_INDEX_URL", "NPM_REGISTRY", "DEBIAN_MIRROR"])
-def test_build_refuses_credentials_without_showing_them(clone: Path, name: str) -> None:
-    (clone / ".env").write_text(f"{name}='https://ann:s3cret/word@mirror.example.org/simple'\n")
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ann:s3cret/word@mirror.test/simple",
+        "mirror.test/simple?token=s3cret-of-ann",
+        "mirror.test/simple#s3cret-of-ann",
+    ],
+)
+def test_build_refuses_credentials_without_showing_them(clone: Path, name: str, url: str) -> None:
+    (clone / ".env").write_text(f"{name}='https://{url}'\n")
     said = refused(clone, "build")
     assert f"{name} in .env contains a user name, a password or a query" in said
     assert "s3cret" not in said
