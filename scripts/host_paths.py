@@ -1,4 +1,4 @@
-"""Where paths of this host lead, as JSON: `host_paths.py BIND_PATHS SOCKET FOLDER` for settings/hostpaths.py of the hub.
+"""Where paths of this host lead, as JSON for the checker of settings: `host_paths.py BIND_PATHS SOCKET FOLDER`.
 
 For each entry of BIND_PATHS, the real path of what servers may mount, where a symbolic link leads elsewhere; and the
 real paths of the engine's SOCKET and of its own FOLDER.

@@ -186,9 +186,7 @@ class Rules(BaseSettings):
     @classmethod
     def _is_of_one_host(cls, value: int, info: ValidationInfo) -> int:
         if value not in {0, in_bytes(cls.model_fields["tmp_size"].default)} and on_swarm(info):
-            raise ValueError(
-                "is for one host: remove it; on a swarm, /tmp is on the disk of each node, without a limit"
-            )
+            raise ValueError("is for one host: remove it; on a swarm, /tmp is on the disk of each node without limit")
         return value
 
     @field_validator("home_driver_opts", check_fields=False)
