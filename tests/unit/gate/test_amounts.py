@@ -171,8 +171,8 @@ def test_auto_holds_to_the_settings_if_the_files_are_those_that_were_checked(fil
         made(most, Memory=64 * GIB)
     with pytest.raises(Refused):
         deployed(most, Limits={"MemoryBytes": 64 * GIB})
-    # What editors and Python leave behind.
-    for name in (".50-title.py.swp", "__pycache__/50-title.pyc"):
+    # What editors and Python leave behind, and what people read: a clone may keep that from the gate's user.
+    for name in (".50-title.py.swp", "__pycache__/50-title.pyc", "README.md"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).touch()
     with pytest.raises(Refused):

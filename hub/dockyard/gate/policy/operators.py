@@ -7,6 +7,7 @@ code of an operator's. Files that were changed since then may do anything.
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 CHECKED = ".checked"
@@ -20,8 +21,10 @@ def digest(folder: Path) -> str:
     try:
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
             name = path.relative_to(folder)
-            # What editors and Python leave behind.
-            if any(part.startswith(".") or part == "__pycache__" for part in name.parts):
+            # What editors and Python leave behind, what people read, and what neither hub nor gate can read.
+            if any(part.startswith(".") or part == "__pycache__" for part in name.parts) or name.suffix == ".md":
+                continue
+            if not os.access(path, os.R_OK):
                 continue
             size += path.stat().st_size
             if size > _LARGEST:
