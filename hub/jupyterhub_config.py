@@ -4,7 +4,7 @@ import os
 import sys
 from urllib.parse import urlsplit
 
-from dockyard.hub import configcheck, culling, database, operatorconfig, web
+from dockyard.hub import configcheck, culling, database, names, operatorconfig, web
 from dockyard.hub.externalproxy import LAST_ADDRESS, own_address
 from dockyard.settings import machine, profilesfile, sharing
 from dockyard.settings.load import load
@@ -76,6 +76,9 @@ c.DockerSpawner.network_isolation = settings.network_isolation
 c.DockerSpawner.user_subnet_pool = list(settings.user_subnet_pool)
 c.DockerSpawner.allow_internet = settings.allow_internet
 c.DockerSpawner.attached_containers = [f"com.docker.compose.project={project},com.docker.compose.service=proxy"]
+# On a swarm, names come and go with their tasks.
+c.DockerSpawner.start_check = names.check
+c.SwarmSpawner.start_check = None
 c.DockerSpawner.block_link_local = not settings.allow_metadata
 c.DockerSpawner.image = settings.notebook_image
 others = settings.allowed_images
@@ -140,6 +143,7 @@ c.SwarmSpawner.fence_after = settings.fence_after
 c.SwarmSpawner.fence_contacts = ["proxy:8000"]
 
 culling.accept_marked_reports()
+names.remember(f"{project}_users")
 c.JupyterHub.services = culling.services(settings)
 c.JupyterHub.load_roles = culling.roles(settings)
 

@@ -1,7 +1,8 @@
 # Sourced by every script: where we are, how we speak, how .env and compose are reached. Defines, starts nothing.
 # shellcheck shell=bash
 
-cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+# -P: compose would take a folder that is reached by a link for another one.
+cd -P "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 
 # .env is the one sheet: a variable of the shell that bears the name of a setting would silently beat it in compose.
 while read -r setting; do
@@ -23,7 +24,7 @@ die() {
   printf 'dockyard: %s\n' "$*" >&2
   exit 1
 }
-# Options of docker run and docker create: docker's client would have them use its proxy.
+# Options of docker run and docker create. Without them, Docker's client gives containers its own proxy.
 direct=()
 while read -r variable; do direct+=(--env "$variable"); done < <(grep -v '^#' compose/no-proxy.env)
 unset variable
@@ -40,17 +41,21 @@ wait_for() {
   done
 }
 
-# Settings that can't be read would count as settings that are not set: the verb would act on the kit `dockyard`.
+# If .env can't be read, all settings would seem to be unset: the verb would act on the kit `dockyard`.
 require_readable_env() {
   if [ -L .env ] && [ ! -e .env ]; then
     die "$PWD/.env is a link to $(readlink .env), which does not exist or is in a folder that $(id -un) can't enter: fix the link"
   elif [ -e .env ] && [ ! -f .env ]; then
-    die "$PWD/.env is not a file: move it away; 'make up' makes a new one"
+    die "$PWD/.env is not a file: move it away; 'make up' creates a new one"
   elif [ -e .env ] && ! { : <.env; } 2>/dev/null; then
     die "$(id -un) can't read $PWD/.env, which belongs to $(find -L .env -printf %u 2>/dev/null || echo 'another user'): run make as that user, or change the owner of the file with chown"
+  elif [ -e .env ] && [ "$(LC_ALL=C tr -d '\000' <.env | wc -c)" != "$(wc -c <.env)" ]; then
+    die "$PWD/.env is not UTF-8 text: save it as UTF-8"
+  elif [ -e .env ] && LC_ALL=C grep -aE '^[^#A-Za-z0-9_]*(export[[:blank:]]+)?COMPOSE_PROJECT_NAME[[:blank:]]*=' .env | LC_ALL=C grep -aqv '^COMPOSE_PROJECT_NAME='; then
+    die "$PWD/.env has COMPOSE_PROJECT_NAME in a form that is read in several ways: write COMPOSE_PROJECT_NAME=name at the beginning of a line, without 'export', blanks or a byte order mark"
   fi
 }
-# What develops the kit needs no settings.
+# Verbs for developers need no settings.
 case ${0##*/} in audit | bench | engine | lint | lock | settings | test | venv) ;; *) require_readable_env ;; esac
 
 # env_value NAME: what .env says, for the few names that are needed before the checker has an image to run in.
@@ -83,7 +88,7 @@ extra_ca_file() {
   local file
   for file in "$(env_value EXTRA_CA_FILE)" "${SSL_CERT_FILE:-}" "${PIP_CERT:-}" "${REQUESTS_CA_BUNDLE:-}"; do
     if [ -n "$file" ]; then
-      [ -r "$file" ] || die "the certificates in $file can't be read: mend EXTRA_CA_FILE in .env, or SSL_CERT_FILE, PIP_CERT, REQUESTS_CA_BUNDLE in the shell"
+      [ -r "$file" ] || die "the certificates in $file can't be read: fix EXTRA_CA_FILE in .env, or SSL_CERT_FILE, PIP_CERT, REQUESTS_CA_BUNDLE in the shell"
       printf '%s' "$file"
       return
     fi
@@ -97,8 +102,8 @@ compose() {
   docker compose --progress "$progress" "$@"
 }
 
-# let_containers_read PATH: a file or folder of the kit that a container mounts, whose user is not its owner. The clone's
-# umask may have taken the right to read from others.
+# let_containers_read PATH: let a container's user read a file or folder of the kit that it mounts. The clone's umask may
+# forbid that.
 let_containers_read() {
   local wanted=-004
   [ ! -d "$1" ] || wanted=-005
@@ -106,9 +111,20 @@ let_containers_read() {
     die "$1 can't be read by the container's user, and only its owner may change that: chmod a+rX $1"
 }
 
+# keep_checked HASH: what scripts/check has found, for the gate (hub/dockyard/gate/policy/operators.py).
+keep_checked() {
+  local file=hub/config.d/.checked
+  if [ -z "$1" ]; then
+    [ ! -e $file ] || rm -f $file || die "$file can't be removed, and with it the gate refuses servers that have more than .env gives: remove it"
+  elif [ "$(cat $file 2>/dev/null)" != "$1" ]; then
+    { printf '%s\n' "$1" >$file && chmod a+r $file; } 2>/dev/null ||
+      say "hub/config.d can't be written: the gate does not check how much memory, cores and processes servers have."
+  fi
+}
+
 require_env() { [ -f .env ] || die "there is no .env here: 'make up' makes one"; }
 
-# Before anything is named by it. Names of images begin with it, which have at most two _ in a row, and never _ before -.
+# Called before the name is used. Image names begin with it: they have at most two _ in a row, and never _ before -.
 require_name() {
   local name
   name=$(project)
@@ -116,18 +132,18 @@ require_name() {
     die "COMPOSE_PROJECT_NAME $name is not a valid name: lower-case letters, digits, and between them - or _, at most 30 characters. Fix it in .env"
 }
 
-# kit VERB: what the engine knows of the owner of this kit's name (scripts/kits.py).
+# kit VERB: check or record which folder this kit's name belongs to (scripts/kits.py).
 kit() { python3 scripts/kits.py "$1" "$(project)" "$(pwd -P)"; }
 
-# Containers of services that COMPOSE_FILE no longer brings. Not by compose, which would remove users' servers of an image
-# that a compose project of this name has built.
+# Remove containers of services that COMPOSE_FILE no longer has. Compose itself would also remove users' servers, if a
+# compose project of this name has built their image.
 remove_orphans() {
   local ids
   mapfile -t ids < <(kit orphans)
   [ ${#ids[@]} -eq 0 ] || docker rm --force "${ids[@]}" >/dev/null
 }
 
-# require_own_name VERB: before anything of that name is changed. It may be the name of a kit in another folder.
+# require_own_name VERB: stop if the name may belong to a kit in another folder. Called before anything is changed.
 require_own_name() {
   require_name
   kit "$1" || exit 1

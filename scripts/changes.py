@@ -1,12 +1,12 @@
-"""Which services have to be recreated though compose finds no change: a file that they read has, or their name is lost.
+"""Find services to recreate in which compose sees no change: a file that they read has changed, or their name is lost.
 
     python3 scripts/changes.py find IMAGE    prints their names; what changed goes to standard error
     python3 scripts/changes.py keep          after `compose up`: remembers what the containers have read
 
-`find` takes from compose which files a service mounts, by itself or by an overlay, and hashes them in a container of
-IMAGE as root: the operator need not be able to read a secret. What containers have read is in `.env.applied`, which
-never leaves this machine: a short secret could be guessed from its hash. A container that this file does not know, or
-that was started again since, has read what was there when it started.
+`find` gets from compose which files a service mounts, and hashes them in a container of IMAGE as root: the operator may
+be unable to read a secret. `.env.applied` records what containers have read. It must not leave this machine: a short
+secret could be guessed from its hash. A container that this file does not list, or that was restarted since, has read
+the files as they were at its start.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 APPLIED = Path(".env.applied")
-# The kernel's clock for files is that of its last tick.
+# Seconds. The kernel stamps files with the time of its last tick.
 TICK = 0.1
-# Variables of the client's proxy, each empty.
+# Empty variables that replace the proxy of Docker's client.
 DIRECT = Path("compose/no-proxy.env")
 
-# Runs in the container: for each folder or file below /content its regular files, and when each was last changed.
+# Runs in the container: prints hash and change time of each file below /content.
 DIGEST = """
 import hashlib, json, os
 found = {}
@@ -61,7 +61,7 @@ print(json.dumps(found))
 """
 
 
-# Runs in the hub: prints the names that are not known. A busy engine is asked again.
+# Runs in the hub: prints the names that can't be resolved. Retries, because a busy engine may fail once.
 RESOLVE = """
 import socket, sys
 for name in sys.argv[1:]:
@@ -88,7 +88,7 @@ class Running(NamedTuple):
     started: float
 
 
-# By service, and by the name that an operator knows a file by.
+# By service, and by the name of a file for an operator.
 Contents = dict[str, dict[str, Content]]
 
 
@@ -100,25 +100,25 @@ def run(*command: str, text: str = "") -> str:
 
 
 def values(sheet: str) -> dict[str, str]:
-    """What `.env` says, once the checker has passed it."""
+    """Return the values of `.env`, which the checker has accepted."""
     lines = (line.partition("=") for line in sheet.splitlines() if not line.startswith("#"))
     return {name: value.strip("'") for name, _, value in lines}
 
 
 def settings_by_path(sheet: str) -> dict[str, str]:
-    """NAME_FILE by the path that `.env` gives it."""
+    """Return the NAME_FILE settings by their paths."""
     return {value: name for name, value in values(sheet).items() if name.endswith("_FILE") and value}
 
 
 def mounted(config: Mapping[str, Any], folder: str) -> dict[str, set[str]]:
-    """Paths that each service reads: files, and folders of the kit itself that it may not write to."""
+    """Return the paths that each service reads: files, and read-only folders of the kit itself."""
     found: dict[str, set[str]] = {}
     for name, service in config["services"].items():
         paths = found[name] = set()
         for volume in service.get("volumes") or ():
             source = volume.get("source", "")
             if name == "gate" and os.path.realpath(source) == os.path.realpath(os.path.join(folder, "hub/config.d")):
-                # At each start of a server, the gate looks whether there are files.
+                # At each start of a server, the gate compares these with the checked files: it needs no restart.
                 continue
             inside = os.path.realpath(source).startswith(os.path.realpath(folder) + os.sep)
             if volume.get("type") == "bind" and ((inside and volume.get("read_only")) or not os.path.isdir(source)):
@@ -132,7 +132,7 @@ def mounted(config: Mapping[str, Any], folder: str) -> dict[str, set[str]]:
 
 
 def inline(config: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """Secrets and configs of each service whose content an overlay or the environment has. Compose compares names."""
+    """Return the secrets and configs of each service that are not files. Compose compares only their names."""
 
     def text(about: Mapping[str, Any]) -> str:
         return json.dumps([about, environ.get(about.get("environment", ""))], sort_keys=True)
@@ -149,7 +149,7 @@ def inline(config: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, d
 
 
 def shown(path: str, below: str, folder: str, settings: Mapping[str, str]) -> str:
-    """How an operator calls a file: by its setting, by its place in the kit, or by its path."""
+    """Return the name of a file for an operator: its setting, its place in the kit, or its path."""
     if path in settings:
         return settings[path]
     whole = os.path.normpath(os.path.join(path, below)) if below else path
@@ -161,12 +161,12 @@ def shown(path: str, below: str, folder: str, settings: Mapping[str, str]) -> st
 
 
 def is_read(name: str) -> bool:
-    """Not what editors leave behind, nor what only people read."""
+    """Whether a service may read a file: not backups of editors, nor documentation."""
     return not name.startswith(".") and not name.endswith(("~", ".md", ".pyc"))
 
 
 def mount(number: int, path: str) -> str:
-    """An option of docker's for one more path to look at; `--volume` would make a folder of what does not exist."""
+    """Return Docker's option that mounts a path to hash. `--volume` would create a missing path as a folder."""
     text = io.StringIO()
     csv.writer(text, lineterminator="").writerow(["type=bind", f"src={path}", f"dst=/content/{number}", "readonly"])
     return f"--mount={text.getvalue()}"
@@ -177,7 +177,7 @@ def keyed(salt: str, text: str) -> str:
 
 
 def contents(config: Mapping[str, Any], image: str, salt: str, folder: str, sheet: str) -> Contents:
-    """What each service would read if it were started now."""
+    """Return what each service would read if it started now."""
     settings = settings_by_path(sheet)
     paths = mounted(config, folder)
     every = sorted(set().union(*paths.values()))
@@ -204,7 +204,7 @@ def contents(config: Mapping[str, Any], image: str, salt: str, folder: str, shee
 
 
 def running(project: str) -> dict[str, Running]:
-    """The containers of the kit's own services that run."""
+    """Return the running containers of the kit's own services."""
     labels = [f"com.docker.compose.project={project}", "com.docker.compose.oneoff=False"]
     ids = run("docker", "ps", "--quiet", "--no-trunc", *(f"--filter=label={label}" for label in labels)).split()
     if not ids:
@@ -215,8 +215,10 @@ def running(project: str) -> dict[str, Running]:
 
 
 def lost(config: Mapping[str, Any], containers: Mapping[str, Running]) -> set[str]:
-    """Running services whose name the engine has lost on the hub's networks, as after it has left a swarm. They get it
-    back with a new container."""
+    """Return running services whose name the hub can't resolve, as after `docker swarm leave`.
+
+    A new container gets the name back.
+    """
     if "hub" not in containers:
         return set()
     on = {name: set(service.get("networks") or ()) for name, service in config["services"].items()}
@@ -227,31 +229,24 @@ def lost(config: Mapping[str, Any], containers: Mapping[str, Running]) -> set[st
 
 
 def networks(project: str) -> dict[str, str]:
-    """Ids of the kit's networks."""
+    """Return the ids of the kit's networks."""
     form = '{{.Label "com.docker.compose.network"}} {{.ID}}'
-    listed = run(
-        "docker",
-        "network",
-        "ls",
-        "--no-trunc",
-        "--filter",
-        f"label=com.docker.compose.project={project}",
-        f"--format={form}",
-    )
+    of_project = f"--filter=label=com.docker.compose.project={project}"
+    listed = run("docker", "network", "ls", "--no-trunc", of_project, f"--format={form}")
     return dict(line.split() for line in listed.splitlines())
 
 
 def seconds(moment: str) -> float:
-    """Seconds since 1970 of what the engine writes, which has nine digits after the point, or fewer."""
+    """Convert the engine's time stamp, with up to nine digits after the point, to seconds since 1970."""
     whole, _, fraction = moment.rstrip("Z").partition(".")
     return datetime.fromisoformat(whole).replace(tzinfo=timezone.utc).timestamp() + float(f"0.{fraction or 0}")
 
 
 def changes(now: Mapping[str, Content], service: Running, applied: Mapping[str, Any] | None) -> Iterator[str]:
-    """What differs from what a running service has read, each with what has happened to it."""
+    """Yield what differs from what a running service has read."""
     if applied is None or (applied["container"], applied["started"]) != tuple(service):
         for name, content in sorted(now.items()):
-            # Of a folder: something in it was removed, or added.
+            # A folder changes if a file in it is added or removed.
             if content.changed > service.started - TICK:
                 yield f"{name} changed after the start of this container"
         return
@@ -284,7 +279,7 @@ def save(record: Mapping[str, Any]) -> None:
 
 
 def find(image: str) -> Iterable[str]:
-    """Services to recreate. What changed is printed, and what is there now is kept for `keep`."""
+    """Return the services to recreate. Prints what changed, and saves the present state for `keep`."""
     record = load()
     salt = record.get("salt") or secrets.token_hex(32)
     config = json.loads(run("docker", "compose", "config", "--format", "json"))
@@ -307,7 +302,7 @@ def find(image: str) -> Iterable[str]:
 
 
 def keep() -> None:
-    """Remember what the containers that run now have read; say which of them compose recreated by itself."""
+    """Record what the running containers have read. Print which of them compose recreated by itself."""
     record = load()
     before, applied = record.get("before", {}), record.get("applied", {})
     now = running(record.get("project", ""))
@@ -329,7 +324,7 @@ def keep() -> None:
             known[name] = [number, wanted]
         elif known[name][1] != wanted:
             print(
-                f"  network {name}: its settings changed, which 'make down', then 'make up', applies", file=sys.stderr
+                f"  network {name}: its settings changed: apply them with 'make down', then 'make up'", file=sys.stderr
             )
     save(
         {

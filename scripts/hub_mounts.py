@@ -1,10 +1,10 @@
-"""Arguments of `docker run` for what the operator's overlays give the hub: `docker compose config --format json` on
-standard input. One argument a line.
+"""Print arguments of `docker run` for what the operator's overlays give the hub, one a line.
 
-    hub_mounts.py volumes TARGET...   mounts, but those at a TARGET, which the caller has
-    hub_mounts.py environment NAME... NAME=value, but the variables that are named
+    hub_mounts.py volumes TARGET...   mounts, except those at a TARGET, which the caller has
+    hub_mounts.py environment NAME... NAME=value, except the variables NAME...
 
-Without the engine's socket. Mounts are read-only, and a volume that does not exist is left out.
+Standard input is the output of `docker compose config --format json`. The engine's socket and missing volumes are
+omitted. Mounts are read-only.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ GATE = "/run/gate"
 
 
 def volumes(project: dict[str, Any], hub: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Sources and targets."""
+    """Yield sources and targets of the hub's mounts."""
     for mount in hub.get("volumes") or ():
         source, target = mount.get("source", ""), mount["target"]
         if mount["type"] == "bind" and os.path.exists(source):

@@ -1,4 +1,4 @@
-"""Which kits are on this engine, and which folder each of them belongs to.
+"""The kits on this engine, and the folder that each of them belongs to.
 
     kits.py check PROJECT FOLDER      exit 1 and a sentence, if the name belongs to a kit in another folder
     kits.py claim PROJECT FOLDER      check, refuse a new kit whose names could equal another kit's, record the folder
@@ -29,24 +29,24 @@ _ESCAPED = re.compile(r"(?:[a-z0-9]|-[0-9a-f]{2})*")
 
 
 class Refused(Exception):
-    """The sentence for the operator."""
+    """A refusal, with the sentence for the operator."""
 
 
 @dataclass(frozen=True)
 class Thing:
-    """A container, volume or network, with those of its labels that are asked for; a missing label is empty."""
+    """A container, volume or network, with the labels of _LABELS; a missing label is empty."""
 
     id: str
     labels: dict[str, str]
 
     def of_compose(self, project: str) -> bool:
-        """Did compose create it for this project? The labels of a user's server may be those of its image."""
+        """Whether compose created it for this project. The labels of a user's server may be those of its image."""
         return self.labels.get(f"{COMPOSE}.project") == project and not any(map(self.labels.get, OWNERS))
 
 
 @dataclass(frozen=True)
 class Engine:
-    """What the engine has, as far as kits are concerned."""
+    """The engine's objects that kits may own."""
 
     containers: Sequence[Thing] = ()
     volumes: Sequence[Thing] = ()
@@ -63,7 +63,7 @@ class Engine:
         return [path for path in dict.fromkeys(found) if path]
 
     def has_data(self, project: str) -> bool:
-        """Are there volumes of this kit or of its users?"""
+        """Whether there are volumes of this kit or of its users."""
         return any(one.of_compose(project) or one.labels.get(OWNERS[0]) == project for one in self.volumes)
 
     def kits(self) -> set[str]:
@@ -101,7 +101,7 @@ def is_gone(folder: str) -> bool:
 
 
 def is_same(folder: str, other: str) -> bool:
-    """Is it one folder, whatever links lead there?"""
+    """Whether both paths are one folder, also through links."""
     try:
         return os.path.samefile(folder, other)
     except OSError:
@@ -109,7 +109,7 @@ def is_same(folder: str, other: str) -> bool:
 
 
 def is_kits(folder: str) -> bool:
-    """Is a kit still in this folder, or may it be? A kit that was moved leaves none behind."""
+    """Whether a kit is, or may be, in this folder."""
     return not is_gone(folder) and not is_gone(os.path.join(folder, "compose"))
 
 
@@ -123,7 +123,7 @@ def refuse_foreign(engine: Engine, project: str, here: str) -> None:
 
 
 def refuse_unknown(engine: Engine, project: str, here: str) -> None:
-    """Refuse to delete volumes of which nothing shows that they belong to this folder's kit."""
+    """Refuse to delete volumes if nothing shows that they belong to this folder's kit."""
     if engine.has_data(project) and not engine.folders(project):
         raise Refused(
             f"the engine has volumes of a kit {project}, and no record of its folder: if they are this kit's, run "
@@ -132,7 +132,7 @@ def refuse_unknown(engine: Engine, project: str, here: str) -> None:
 
 
 def _is_beginning_of_a_name(text: str) -> bool:
-    """Can an escaped user name begin like this? A named server's part follows `--`."""
+    """Whether an escaped user name can begin with this text. The name of a named server follows `--`."""
     for part in text.split("--"):
         if not _ESCAPED.fullmatch(part):
             return False
@@ -150,7 +150,7 @@ def _is_beginning_of_a_name(text: str) -> bool:
 
 
 def can_clash(one: str, other: str) -> bool:
-    """Can an object of a user in one kit have the name of an object in the other kit?
+    """Whether a user's object in one kit can have the name of an object in the other kit.
 
     Both kits name users' objects PROJECT-NAME. User `2-home` of the kit `lab` and user `2dhome` of the kit `lab-2` have
     a container of the same name: lab-2-2dhome.

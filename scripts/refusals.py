@@ -1,8 +1,7 @@
-"""What the engine refused, and how to fix it: from the output of `docker compose up` on standard input.
+"""Print what the engine or compose refused, with the fix, in one line; nothing if they refused nothing.
 
-    refusals.py      print one line, if the engine or compose refused something; else nothing
-
-Services that started and are not healthy are not refusals: their logs show the reason.
+Standard input is the output of `docker compose up`. A service that started and is not healthy is not a refusal: its log
+shows the reason.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import re
 import sys
 
-# What compose writes about its own progress, and what it wraps around the engine's sentence.
+# Lines about compose's progress, and the text that compose puts around the engine's sentence.
 _PROGRESS = re.compile(
     r"^\s*(?:(?:Container|Network|Volume|Image) .*|\[\+\].*|#\d+ .*|time=\S+ level=(?:warning|info).*|.* Warning .*)$"
 )

@@ -1,17 +1,17 @@
-"""A server extension: what counts as activity of the server, and how soon the hub knows of it.
+"""A server extension that decides what counts as activity of the server, and reports it to the hub.
 
 Jupyter counts each request of an open JupyterLab tab, which polls several times a minute. It counts a kernel only when
-the kernel sends something. With that, an idle tab keeps a server running, and a silent computation does not.
+the kernel sends something. So an idle tab would keep a server running, and a silent computation would not.
 
-Here, a server is active
+With this extension, a server is active
 
 - while a kernel executes code, or a terminal has a command in its foreground;
 - while a process other than the server uses the processor: a thread of an idle kernel, a job in the background;
 - when a kernel or a terminal sends something, or its user sends something to it;
-- when its user opens a page, or saves, opens, moves, deletes or downloads something. Requests by which a tab looks for
-  news do not count.
+- when its user opens a page, or saves, opens, moves, deletes or downloads something. Polling requests of a tab do
+  not count.
 
-An extension that sets `api_last_activity` or another setting that ends with `_last_activity` is counted as before.
+Other extensions count as before, if they set `api_last_activity` or another setting that ends with `_last_activity`.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from typing import Any
 
 # Seconds between two looks at the processor time.
 PERIOD = 5.0
-# Share of what the server may use, of one core at most. An idle kernel uses less than a hundredth of a core.
+# Share of the cores that the server may use, at most of one core. An idle kernel uses less than a hundredth of a core.
 SHARE = 0.05
 # Share of the time in which a process runs or waits for a processor. On a busy machine, one that computes may get less
 # than SHARE; an idle kernel waited for 4 % of the time where thirty processes wanted two cores.
 WANTED = 0.25
-# Seconds between two reports if the hub sets no interval; the smallest CULL_IDLE_AFTER rests on it (hub.culling).
+# Seconds between two reports if the hub sets no interval. The smallest CULL_IDLE_AFTER depends on it (hub.culling).
 INTERVAL = 45
 # Seconds between two reports of a server that is idle.
 IDLE_INTERVAL = 270
-# By it, the hub knows that the server counts its activity itself.
+# Shows the hub that the server counts its activity itself.
 MARK = "?counted=server"
 
 
@@ -44,9 +44,9 @@ def now() -> datetime:
 
 
 def counts(method: str, path: str, query: Mapping[str, list[bytes]]) -> bool:
-    """Whether a request to Jupyter's API shows that a user is active: opening a file, and all but reading.
+    """Whether a request to Jupyter's API shows that a user is active: it opens a file, or does more than read.
 
-    JupyterLab writes the layout of its page every ten seconds.
+    A request for a workspace does not count: JupyterLab saves the layout of its page every ten seconds.
     """
     if "/lab/api/workspaces" in path:
         return False
@@ -57,7 +57,7 @@ def counts(method: str, path: str, query: Mapping[str, list[bytes]]) -> bool:
 
 
 def ignore_polls(handler: Any) -> None:
-    """Replace the method of Jupyter's class of API handlers that records the activity."""
+    """Replace the method of Jupyter's API handlers that records activity."""
     record = handler.update_api_activity
 
     def update_api_activity(self: Any) -> None:
@@ -82,7 +82,7 @@ def count_pages(web_app: Any, api_handler: type[Any]) -> None:
 
 
 class Processes:
-    """Processor time of the container's processes except the server and the first one, with that of ended children."""
+    """Processor time of the container's processes and their ended children, without the server and process 1."""
 
     def __init__(self, share: float, folder: Path = Path("/proc")) -> None:
         self._share = share
@@ -92,7 +92,7 @@ class Processes:
         self._looked_at = time.monotonic()
 
     def are_busy(self) -> bool:
-        """Whether one process has used more than its share since the last call, or has wanted to for long."""
+        """Whether a process has used more than its share since the last call, or has waited for it."""
         seen, at = dict(self._read()), time.monotonic()
         passed = at - self._looked_at
         busy = False
@@ -104,7 +104,7 @@ class Processes:
         return busy
 
     def _read(self) -> Iterator[tuple[tuple[str, str], tuple[float, float]]]:
-        """Seconds that a process has used and has waited, by its number and start time: numbers are reused."""
+        """Yield the seconds that each process has used and waited, by number and start time: numbers are reused."""
         skipped = {"1", str(os.getpid())}
         for entry in self._folder.iterdir():
             if not entry.name.isdecimal() or entry.name in skipped:
@@ -118,7 +118,7 @@ class Processes:
 
 
 def waited(process: Path) -> float:
-    """Seconds that the threads of a process have waited for a processor; 0 if Linux does not count that."""
+    """Return the seconds that a process's threads have waited for a processor; 0 if Linux does not count that."""
     nanoseconds = 0
     with contextlib.suppress(OSError):
         for thread in (process / "task").iterdir():
@@ -128,7 +128,7 @@ def waited(process: Path) -> float:
 
 
 def runs_a_command(terminal: Any) -> bool:
-    """Whether a terminal's foreground process is another one than its shell."""
+    """Whether a terminal's foreground process is not its shell."""
     try:
         return bool(os.tcgetpgrp(terminal.ptyproc.fd) != terminal.ptyproc.pid)
     except OSError:
@@ -146,7 +146,7 @@ class Activity:
         self._processes_at = now()
 
     def look(self) -> None:
-        """Look at the processor time; to be called every PERIOD seconds."""
+        """Check the processor time. The caller does that every PERIOD seconds."""
         if self._processes.are_busy():
             self._processes_at = now()
 
@@ -167,7 +167,7 @@ class Activity:
 
 
 class Reports:
-    """Replaces the `notify_activity` method of JupyterHub's extension, which sends the same report again and again."""
+    """Replaces the `notify_activity` method of JupyterHub's extension, which repeats identical reports."""
 
     def __init__(self, send: Callable[[], Awaitable[None]], activity: Callable[[], datetime]) -> None:
         self._send = send
@@ -178,13 +178,13 @@ class Reports:
     async def __call__(self) -> None:
         activity, at = self._activity(), time.monotonic()
         if activity != self._sent or at - self._sent_at > IDLE_INTERVAL:
-            # Raises an exception if the hub has not taken it.
+            # Raises an exception if the hub has not received the report.
             await self._send()
             self._sent, self._sent_at = activity, at
 
 
 def report_to_the_hub(app: Any, environ: Mapping[str, str]) -> None:
-    """Have JupyterHub's extension mark its reports, and report every INTERVAL seconds if the hub says nothing else."""
+    """Have JupyterHub's extension mark its reports, and send them at INTERVAL unless the hub sets another interval."""
     point = app.extension_manager.extension_points.get("jupyterhub-singleuser")
     hub = point.app if point else None
     if hub is None or not hub.hub_activity_url:

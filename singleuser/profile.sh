@@ -1,10 +1,10 @@
 # shellcheck shell=sh
-# A login shell, such as a terminal of JupyterLab: Debian's /etc/profile has replaced the PATH of the container. The
-# shell gets back the PATH that it was started with.
+# In a login shell, such as a terminal of JupyterLab, Debian's /etc/profile has replaced the container's PATH. This script
+# restores the PATH with which the shell was started.
 dockyard_path=$(tr '\0' '\n' <"/proc/$$/environ" 2>/dev/null | sed -n 's/^PATH=//p')
 case ":$dockyard_path:" in
   *:/opt/notebook/bin:*) PATH=$dockyard_path ;;
-  # As after `su -`, which does not pass on the PATH.
+  # After `su -`, for example, which does not keep the PATH.
   *) PATH=/opt/notebook/bin:$PATH:/home/jovyan/.local/bin ;;
 esac
 export PATH

@@ -74,7 +74,7 @@ class NotForSwarms(SwarmCore):
         pass
 
     async def _check_home_is_kept(self, container_id: str) -> None:
-        # The manager may lack the image, and there is no container before its node starts it.
+        # There is no container before its node starts it, and the manager may lack the image.
         pass
 
     async def _connect_networks(self, container_id: str) -> None:

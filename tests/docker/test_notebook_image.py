@@ -7,7 +7,6 @@ import json
 import re
 import secrets
 import tarfile
-import zipfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +20,7 @@ from support.jupyterhub import Hub
 from support.notebook import notebook_image
 from support.user import User
 from support.wait import wait_until
+from support.wheel import wheel
 
 pytestmark = pytest.mark.needs("engine")
 
@@ -188,28 +188,6 @@ def test_pip_installs_into_an_environment_of_the_users(container: Any, make: str
     install = "/tmp/v/bin/pip install --no-index --no-deps ~/mine-1-py3-none-any.whl"
     show = "/tmp/v/bin/pip show mine | grep Location; rm -r /tmp/v"
     assert "Location: /tmp/v/lib/python3" in run(container, "bash", "-c", f"{make} && {install} && {show}")
-
-
-def wheel() -> bytes:
-    """A package that brings a prebuilt extension of JupyterLab."""
-    extension = "mine-1.data/data/share/jupyter/labextensions/mine"
-    package = {
-        "name": "mine",
-        "version": "1.0.0",
-        "jupyterlab": {"_build": {"load": "static/a.js", "extension": "./x"}},
-    }
-    files = {
-        f"{extension}/package.json": json.dumps(package),
-        f"{extension}/static/a.js": "",
-        "mine-1.dist-info/METADATA": "Metadata-Version: 2.1\nName: mine\nVersion: 1\n",
-        "mine-1.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    files["mine-1.dist-info/RECORD"] = "".join(f"{name},,\n" for name in [*files, "mine-1.dist-info/RECORD"])
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
-        for name, text in files.items():
-            archive.writestr(name, text)
-    return content.getvalue()
 
 
 ENABLED = b'{"ServerApp": {"jpserver_extensions": {"notebook_shim": true}}}'

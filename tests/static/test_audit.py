@@ -27,7 +27,7 @@ INSTALLED: dict[str, list[dict[str, Any]]] = {}
 for path, one in json.loads((ROOT / NPM).read_text())["packages"].items():
     if path:
         INSTALLED.setdefault(path.rpartition("node_modules/")[2], []).append(one)
-NOT_CLEAN = "known holes, or nobody who could be asked, in:"
+NOT_CLEAN = "known vulnerabilities, or no answer from a vulnerability database, for:"
 
 
 @pytest.fixture(autouse=True)

@@ -65,7 +65,7 @@ class TestBadInput:
         with stack.swarm.locked(manager):
             done = stack.make("swarm-up", check=False)
         assert done.returncode != 0
-        assert "The swarm is locked, since its engine was started anew: 'docker swarm unlock'" in done.stdout
+        assert "The swarm is locked, because its engine was restarted: 'docker swarm unlock'" in done.stdout
 
     def test_all_that_is_wrong_is_said_at_once(self, stack: Stack) -> None:
         swarm, workers = stack.swarm, stack.swarm.workers

@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 # A volume of the gate's own.
 FOLDER = Path("/var/log/gate")
-# Maximum bytes of each file, and number of older files. So many lines of one kind do not evict those of the others.
+# Maximum bytes of each file, and number of older files. Lines of one kind never evict those of another.
 FILES = {
     "created": (10 * 2**20, 4),
     "orders": (10 * 2**20, 4),

@@ -7,11 +7,12 @@ configuration as the hub does, without starting anything.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import copy
 import logging
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,6 +28,9 @@ from dockyard.hub import operatorconfig, web
 from dockyard.settings.sources import Mistakes
 
 CONFIG_FILE = Path("/srv/dockyard/jupyterhub_config.py")
+
+# Seconds that the configuration may take where it is tried. On a machine with 15 busy processes, it takes a minute.
+PATIENCE = 300.0
 
 # Settings whose value may be a function, and methods of a subclass: only a start shows what they mount.
 _FUNCTIONS = ("modify_spec_hook", "extra_create_kwargs", "extra_host_config", "extra_container_spec")
@@ -80,6 +84,10 @@ def effective(config: Config, cls: type[Any], name: str) -> Any:
 
 def spawner_class(config: Config) -> type[Any]:
     return _class_of(config, "spawner_class")
+
+
+def authenticator_class(config: Config) -> type[Any]:
+    return _class_of(config, "authenticator_class")
 
 
 def base_url(config: Config) -> str:
@@ -224,7 +232,7 @@ def _with_filters(value: Any, ours: Mapping[str, Any]) -> tuple[Any, list[str]]:
 
 
 def _complete_authenticator(config: Config, kit: Config, said: list[str]) -> None:
-    cls = _class_of(config, "authenticator_class")
+    cls = authenticator_class(config)
     if cls is not kit.JupyterHub.authenticator_class and not web.has_own_forms(cls):
         config.JupyterHub.authenticator_class = web.own_forms(cls)
         said.append("c.JupyterHub.authenticator_class was replaced: the kit keeps rejecting forms of other sites")
@@ -363,6 +371,9 @@ def _targets(entry: Any) -> list[tuple[str, bool]]:
 
 # The whole configuration, as the hub loads it
 
+# What the last configuration was before the operator's files, if there are any.
+kits: list[Config] = []
+
 
 def adopt(config: Config) -> list[str]:
     """Run the operator's files with `config`, then complete and check it. Raises `Mistakes`.
@@ -373,9 +384,10 @@ def adopt(config: Config) -> list[str]:
     if not operatorconfig.files(folder):
         return []
     kit = _snapshot(config)
+    kits[:] = [kit]
     operatorconfig.run(config, folder)
     said = settle(config, kit)
-    classes = [JupyterHub, spawner_class(config), _class_of(config, "authenticator_class")]
+    classes = [JupyterHub, spawner_class(config), authenticator_class(config)]
     return said + without_effect(config, kit, classes)
 
 
@@ -383,24 +395,42 @@ def try_out(path: Path = CONFIG_FILE) -> tuple[Config | None, list[str], list[st
     """Load the hub's configuration. Return it, its mistakes, and what only a start can show."""
     try:
         # Standard output is for the caller: `envfile base-url` prints a path there.
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(sys.stderr), operatorconfig.within(PATIENCE):
             config = PyFileConfigLoader(path.name, str(path.parent)).load_config()
-            return config, _wrong_values(config), []
+            wrong, unknown = _wrong_values(config)
+            return config, wrong or _fails_at_start(config), unknown
     except SystemExit as ended:
         cause = ended.__context__
         if isinstance(cause, operatorconfig.Failed) and cause.of_the_place:
             return None, [], [f"{line}. That can't be tried before the hub starts" for line in cause.lines]
         return None, list(cause.lines) if isinstance(cause, Mistakes) else [str(ended.code)], []
+    except operatorconfig.TooSlow as error:
+        return None, [f"{operatorconfig.SHOWN} can't be checked: {error}"], []
     except Exception as error:
         said = f"{type(error).__name__}: {error}"
         return None, [f"{operatorconfig.SHOWN} produces a configuration that can't be checked: {said}"], []
 
 
-def _wrong_values(config: Config) -> list[str]:
-    """Return the errors of values that traits of the hub or the spawner reject."""
+class _Unknown(logging.Handler):
+    """Collects warnings of traitlets about names that a class does not have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        said = record.getMessage()
+        if "not recognized" in said:
+            # Config option `volumess` not recognized by `DockerSpawner`.  Did you mean `volumes`?
+            self.found.append(f"{operatorconfig.SHOWN}: {' '.join(said.split())}")
+
+
+def _wrong_values(config: Config) -> tuple[list[str], list[str]]:
+    """Return the errors of values that traits of the hub or the spawner reject, and names without a trait."""
     found = []
     log = logging.getLogger("dockyard.config")
-    log.addHandler(logging.NullHandler())
+    unknown = _Unknown()
+    log.addHandler(unknown)
     log.propagate = False
     makers: tuple[Callable[[], object], ...] = (
         lambda: JupyterHub(config=copy.deepcopy(config)),
@@ -414,7 +444,48 @@ def _wrong_values(config: Config) -> list[str]:
         except Exception as error:
             # An operator's class may need objects that only a running hub has.
             log.debug("%s", error)
-    return found
+    log.removeHandler(unknown)
+    return found, unknown.found
+
+
+def _fails_at_start(config: Config) -> list[str]:
+    """What the hub itself rejects while it starts: users, roles, services. Tried with an empty database in memory.
+
+    Not the assignment of roles, which depends on users and groups in the hub's database.
+    """
+    logging.disable(logging.CRITICAL)
+    try:
+        app = JupyterHub(config=copy.deepcopy(config))
+        app.db_url, app.db_kwargs = "sqlite://", {}
+        app.init_db()
+        app.init_hub()
+        app.init_oauth()
+        found = [*_error_of("JupyterHub.services", app.init_services)]
+        # An authenticator that manages roles asks a server for them.
+        if not app.authenticator.manage_roles:
+            found += _error_of("JupyterHub.load_roles", lambda: asyncio.run(app.init_role_creation()))
+            # Users get the roles.
+            if not found:
+                found += _error_of("Authenticator", lambda: asyncio.run(app.init_users()))
+        return found
+    except TraitError as error:
+        return [f"{operatorconfig.SHOWN}: {next(iter(str(error).splitlines()), '')}"]
+    except Exception:
+        # A class of the operator may need what only a hub has.
+        return []
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _error_of(section: str, step: Callable[[], object]) -> Iterator[str]:
+    try:
+        step()
+    except (OSError, SystemExit):
+        # For want of a network, or of the hub's keys.
+        return
+    except Exception as error:
+        first = next(iter(str(error).splitlines()), "")
+        yield f"{operatorconfig.SHOWN}: c.{section} keeps the hub from starting: {type(error).__name__}: {first}"
 
 
 def _snapshot(config: Config) -> Config:

@@ -14,7 +14,9 @@ from sqlalchemy.orm import ORMExecuteState, Session
 
 SQLITE = "sqlite:////srv/dockyard/data/jupyterhub.sqlite"
 
-FULL = "The disk that holds the hub's database is full: nobody can sign in or start a server until there is room on it."
+FULL = (
+    "The disk that holds the hub's database is full: no user can sign in or start a server until there is room on it."
+)
 # Bytes that are free on a disk that is not full.
 _ROOM = 2**20
 _SIGNS_OF_FULL = ("disk is full", "No space left on device")
@@ -28,6 +30,20 @@ _FORM = "postgresql://user:password@host:5432/name"
 _ENCODE = "encode the user and the password: @ is %40, / is %2F, % is %25"
 # Characters of comma-separated host names and IPv4 addresses, or of an IPv6 address.
 _HOST = re.compile(r"[\w.,-]+|[0-9A-Fa-f:.]+(%\w+)?")
+
+# Options that PostgreSQL's client takes after the ?. It refuses others, and the hub would not start.
+_OPTIONS = frozenset(
+    [
+        "application_name", "channel_binding", "client_encoding", "connect_timeout",
+        "fallback_application_name", "gssdelegation", "gssencmode", "gsslib", "keepalives", "keepalives_count",
+        "keepalives_idle", "keepalives_interval", "krbsrvname", "load_balance_hosts", "max_protocol_version",
+        "min_protocol_version", "options", "replication", "require_auth", "requirepeer", "requiressl",
+        "scram_client_key", "scram_server_key", "service", "servicefile", "ssl_max_protocol_version",
+        "ssl_min_protocol_version", "sslcert", "sslcertmode", "sslcompression", "sslcrl", "sslcrldir", "sslkey",
+        "sslkeylogfile", "sslmode", "sslnegotiation", "sslrootcert", "sslsni", "target_session_attrs",
+        "tcp_user_timeout",
+    ]
+)  # fmt: skip
 
 
 def parse(text: str) -> URL:
@@ -50,7 +66,7 @@ def parse(text: str) -> URL:
         raise ValueError(f"is not a database URL, such as {_FORM}; {_ENCODE}") from None
     url = url.set(drivername=_DRIVERS[scheme])
     if url.drivername == "sqlite":
-        if not (url.database or "").startswith("/srv/dockyard/data/"):
+        if not os.path.normpath(url.database or "").startswith("/srv/dockyard/data/"):
             raise ValueError("is a file outside the hub's volume: write sqlite:////srv/dockyard/data/NAME")
         return url
     if secret := next((name for name in ("password", "passfile", "sslpassword") if name in url.query), ""):
@@ -61,6 +77,12 @@ def parse(text: str) -> URL:
         raise ValueError(f"lacks the user, the host or the database name, as in {_FORM}; {_ENCODE}")
     if not _HOST.fullmatch(url.host):
         raise ValueError(f"has an invalid host: {_ENCODE}")
+    if url.port is not None and not 0 < url.port < 2**16:
+        raise ValueError("has a port that is not between 1 and 65535")
+    if not url.query.keys() <= _OPTIONS:
+        raise ValueError(
+            "has an option after the ? that PostgreSQL's client does not know: write sslmode=require, or none"
+        )
     return url
 
 

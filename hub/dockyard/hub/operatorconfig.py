@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
+import signal
 import socket
 import sys
 import traceback
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from types import CodeType
+from types import CodeType, FrameType
 from typing import Any
 
 from traitlets.config import Config
@@ -35,6 +37,10 @@ _OF_THE_PLACE = {
     errno.ENETUNREACH,
     errno.EROFS,
 }
+
+
+class TooSlow(BaseException):
+    """Files did not end in time. Not an Exception: a loop that catches those would go on."""
 
 
 class Failed(Mistakes):
@@ -88,11 +94,28 @@ def run(config: Config, folder: Path) -> None:
     for path, code in codes:
         try:
             _execute(path, code, config, folder)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             line = _line_of(error, folder)
             place = f", line {line[1]}" if line else ""
             name = shown(line[0] if line else path, folder)
             raise Failed(f"{name}{place}: {_reason(error)}", error) from error
+
+
+@contextlib.contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Interrupt what runs in this context after `seconds`, by TooSlow. For the main thread."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise TooSlow(f"it has not ended within {seconds:g} s: remove the loop or the wait")
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    # Again and again: what is raised while Python collects garbage is lost.
+    signal.setitimer(signal.ITIMER_REAL, seconds, 5)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def compiled(folder: Path) -> list[tuple[Path, CodeType]]:
@@ -189,7 +212,7 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, SyntaxError):
         # Without the file and line, which the caller names.
         first = error.msg
-    if first == _NOT_TEXT:
+    if first == _NOT_TEXT or isinstance(error, TooSlow):
         return first
     return f"{type(error).__name__}: {first}" if first else type(error).__name__
 

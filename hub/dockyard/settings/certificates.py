@@ -14,7 +14,7 @@ from dockyard.settings.sources import mend_of_file
 
 
 class Wrong(Exception):
-    """One mistake: the variable and the mend."""
+    """One mistake: the variable and the fix."""
 
 
 def certificates(name: str, path: Path) -> list[x509.Certificate]:
@@ -40,7 +40,7 @@ def mistakes(cert: Path, key: Path, host: str, below: bool = False) -> list[str]
     except Wrong as wrong:
         found.append(str(wrong))
     except TypeError:
-        found.append("KEY_FILE is locked by a passphrase, which nobody can type: openssl pkey -in LOCKED -out KEY")
+        found.append("KEY_FILE has a passphrase, which Caddy can't enter: openssl pkey -in LOCKED -out KEY")
     except ValueError:
         found.append("KEY_FILE holds no private key in PEM form (-----BEGIN PRIVATE KEY-----).")
     if chain and public:

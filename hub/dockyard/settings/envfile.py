@@ -1,6 +1,9 @@
 """Print `.env.example` from the settings, and check `.env` and hub/config.d before anything starts.
 
-    python -m dockyard.settings.envfile check <.env      print a line for each mistake ("  - ") and each hint ("  ~ ")
+    python -m dockyard.settings.envfile check <.env      print a line for each mistake ("  - ") and each hint ("  ~ ");
+                                                         print the hash of hub/config.d on standard output if its files
+                                                         give servers no more memory, cores or processes than settings
+                                                         and profiles do
     python -m dockyard.settings.envfile base-url <.env   print the path of the hub
     python -m dockyard.settings.envfile example          print .env.example
     python -m dockyard.settings.envfile table            print the table of hub/README.md
@@ -16,15 +19,17 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from dotenv.parser import Binding, parse_stream
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from dockyard.settings import certificates, hints, machine, profilesfile, pulling
+from dockyard.gate.policy.operators import digest
+from dockyard.settings import certificates, hints, hostpaths, machine, profilesfile, pulling
 from dockyard.settings.fields import Settings
 from dockyard.settings.load import load, some
 from dockyard.settings.rules import overlays_of
@@ -32,11 +37,19 @@ from dockyard.settings.sources import Mistakes
 from dockyard.settings.types import is_secret
 from dockyard.signin.choice import PREFIX, prefixes
 
+if TYPE_CHECKING:
+    from traitlets.config import Config
+
 SECRETS = Path("/run/secrets")
 
 _PLAIN = re.compile(r"""[^\s'"`$#\\]*""")
 _QUOTED = re.compile(r"""'(?:[^'\\\r\n]|\\(?![\\']))*'""")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+# Variables of the hub's container itself, which gets all of `.env`.
+_OF_THE_CONTAINER = {"HOME", "LD_LIBRARY_PATH", "LD_PRELOAD", "PATH", "PYTHONHOME", "PYTHONPATH"}
+
+_NOT_TEXT = "The file is not UTF-8 text: save it as UTF-8, or remove it, and 'make up' makes a new one"
 
 
 def fields() -> dict[str, FieldInfo]:
@@ -52,6 +65,11 @@ def read(text: str) -> tuple[dict[str, str], list[str]]:
     """Return the values of `.env`, and its wrong lines. A wrong line still gives its value, if it has one."""
     values: dict[str, str] = {}
     mistakes: list[str] = []
+    if text.startswith("\ufeff"):
+        text = text[1:]
+        # Other readers take it for a part of the name.
+        if _NAME.match(text):
+            mistakes.append("Line 1 begins with a byte order mark: save the file without one, or begin it with #")
     if "\r" in text:
         mistakes.append("The file has Windows line ends: sed -i 's/\\r$//' .env")
         text = text.replace("\r\n", "\n").replace("\r", "\n")
@@ -75,6 +93,11 @@ def _complaint(binding: Binding) -> str:
     name, equals, value = statement.partition("=")
     if not equals or not _NAME.fullmatch(name):
         return "is not of the form NAME=value, with no blank around the name"
+    written = binding.original.string.strip("\r\n")
+    if statement != written:
+        return "has a blank at its beginning or end: remove it"
+    if name in _OF_THE_CONTAINER:
+        return "is a variable that the hub's container needs as it is: remove it"
     if _PLAIN.fullmatch(value) or _QUOTED.fullmatch(value):
         return ""
     if "\n" in value:
@@ -113,6 +136,8 @@ def adopt(values: dict[str, str]) -> None:
 
 def check(text: str) -> list[str]:
     """All that is wrong with a sheet, whose files are where compose mounts them."""
+    if "\0" in text:
+        return [_NOT_TEXT]
     values, mistakes = read(text)
     mistakes += unknown(list(values))
     for name in ("EXTRA_CA_FILE", "LOGO_FILE"):
@@ -125,7 +150,7 @@ def check(text: str) -> list[str]:
         except Mistakes as found:
             mistakes += found.lines
     mistakes += machine.mistakes(os.environ, hints.profiles())
-    return mistakes + of_the_edge(values) + of_the_registry(values) + of_the_images()
+    return mistakes + of_the_edge(values) + of_the_registry(values) + of_the_images(pulling.mistakes) + of_the_host()
 
 
 def of_the_edge(values: dict[str, str]) -> list[str]:
@@ -147,14 +172,22 @@ def of_the_edge(values: dict[str, str]) -> list[str]:
     return found
 
 
-def of_the_images() -> list[str]:
-    """Return mistakes in pull policies; none if a setting or profile that they depend on is invalid."""
+def of_the_images(what: Callable[[Any, Any], Iterable[str]]) -> list[str]:
+    """Return what a function of `pulling` finds; nothing if a setting or profile that it depends on is invalid."""
     try:
         settings = some("compose_project_name", "notebook_image", "allowed_images", "spawner", "pull_policy")
         profiles = profilesfile.load(os.environ.get("PROFILES_FILE", ""))
     except Mistakes:
         return []
-    return [] if settings.spawner == "swarm" else list(pulling.mistakes(settings, profiles))
+    return [] if settings.spawner == "swarm" else list(what(settings, profiles))
+
+
+def of_the_host() -> list[str]:
+    """Links on the host, as far as BIND_PATHS is right."""
+    try:
+        return list(hostpaths.mistakes(some("bind_paths").bind_paths))
+    except Mistakes:
+        return []
 
 
 def of_the_registry(values: dict[str, str]) -> list[str]:
@@ -254,21 +287,36 @@ def table() -> str:
     return "\n".join(rows) + "\n"
 
 
-def own_configuration(tried: bool) -> tuple[list[str], list[str]]:
-    """Return mistakes in the files of hub/config.d, and hints. If not `tried`, the files are compiled, not run."""
+def own_configuration(tried: bool) -> tuple[list[str], list[str], str]:
+    """Return mistakes in the files of hub/config.d, hints, and the files' hash if they raise no limits of servers.
+
+    If not `tried`, the files are compiled, not run.
+    """
     from dockyard.hub import operatorconfig
 
     doubts = operatorconfig.hints(operatorconfig.FOLDER)
     try:
         if not operatorconfig.compiled(operatorconfig.FOLDER) or not tried:
-            return [], doubts
+            return [], doubts, ""
     except Mistakes as found:
-        return found.lines, doubts
+        return found.lines, doubts, ""
     # Imported here: it imports the hub and all authenticators, which takes seconds.
     from dockyard.hub import configcheck
 
-    _, mistakes, unknown = configcheck.try_out()
-    return mistakes, doubts + unknown
+    before = digest(operatorconfig.FOLDER)
+    config, mistakes, unknown = configcheck.try_out()
+    return mistakes, doubts + unknown, before if config is not None and not _may_raise_limits(config) else ""
+
+
+def _may_raise_limits(config: Config) -> bool:
+    from dockyard.hub import configcheck, ownlimits
+
+    try:
+        settings, profiles = load(), profilesfile.load(os.environ.get("PROFILES_FILE", ""))
+        return not configcheck.kits or ownlimits.may_raise(config, configcheck.kits[0], settings, profiles)
+    except Exception:
+        # An operator's values and classes can raise any exception.
+        return True
 
 
 def own_path(text: str) -> str:
@@ -282,13 +330,18 @@ def own_path(text: str) -> str:
 
 def main(verb: str) -> int:
     if verb == "check":
-        mistakes = check(sys.stdin.read())
+        try:
+            mistakes = check(sys.stdin.buffer.read().decode())
+        except UnicodeDecodeError:
+            mistakes = [_NOT_TEXT]
         mistakes += [line for line in [socket_mistake()] if line]
-        wrong, doubts = own_configuration(not mistakes)
+        wrong, doubts, checked = own_configuration(not mistakes)
         for line in mistakes + wrong:
             print(f"  - {line}", file=sys.stderr)
-        for line in hints.hints() + doubts:
+        for line in hints.hints() + of_the_images(pulling.hints) + doubts:
             print(f"  ~ {line}", file=sys.stderr)
+        if checked:
+            print(checked)
         return 1 if mistakes or wrong else 0
     if verb == "base-url":
         print(own_path(sys.stdin.read()))

@@ -17,9 +17,14 @@ from dockyard.hub import database
 from dockyard.settings.rules import LETS_ENCRYPT, Rules, overlays_of
 from dockyard.settings.sources import FileSource
 from dockyard.settings.types import (
+    MIRROR,
+    MOST_PIDS,
+    MOST_SECONDS,
     URL,
     Address,
     HostPath,
+    Image,
+    Images,
     MemoryGuarantee,
     MemoryLimit,
     Names,
@@ -31,6 +36,11 @@ from dockyard.settings.types import (
     Switch,
     TmpSize,
     setting,
+)
+
+_NO_TOKEN = (
+    "Its path must not contain a token. Builds can't detect one there, and show it in `ps`, in the history of images, "
+    "and to users."
 )
 
 
@@ -111,7 +121,7 @@ class Settings(Rules):
     acme_root_file: HostPath = setting(
         "tls", "Root certificates (PEM) with which Caddy checks ACME_CA; empty: the well-known ones.", ""
     )
-    edge_image: str = setting(
+    edge_image: Image = setting(
         "tls",
         "With compose/compose.tls.yaml: image of Caddy, which serves HTTPS.",
         "caddy:2.11@sha256:0c994536bddb66445885237f1a5dcc1916bccea922661c76b4e9fc24061f9b52",
@@ -192,13 +202,13 @@ class Settings(Rules):
         "oauth", "URL to which the service sends users back; empty: <PUBLIC_URL>/hub/oauth_callback.", "", pattern=URL
     )
 
-    notebook_image: str = setting(
+    notebook_image: Image = setting(
         "servers",
         "Image of users' servers, which must contain jupyterhub-singleuser; empty: the image that this kit builds.",
         "",
         pattern=r"^\S*$",
     )
-    allowed_images: Names = setting(
+    allowed_images: Images = setting(
         "servers",
         "Comma-separated images that users may choose besides NOTEBOOK_IMAGE. Images in PROFILES_FILE need not be"
         " listed.",
@@ -239,7 +249,9 @@ class Settings(Rules):
         gt=0,
         allow_inf_nan=False,
     )
-    pids_limit: int = setting("servers", "Maximum number of processes and threads of each server.", 1024, ge=64)
+    pids_limit: int = setting(
+        "servers", "Maximum number of processes and threads of each server.", 1024, ge=64, le=MOST_PIDS
+    )
     tmp_size: TmpSize = setting(
         "servers",
         "Size of /tmp of each server on one host, such as 512M or 4G. Its files count as the server's memory; the"
@@ -251,10 +263,14 @@ class Settings(Rules):
         "servers",
         "GPUs of each server: all, a number, or empty for none. Profiles may give more.",
         "",
-        pattern=r"^(all|\d*)$",
+        pattern=r"^(all|[0-9]{0,3})$",
     )
     start_timeout: int = setting(
-        "servers", "Maximum time for the start of a server, in seconds, without pulling its image.", 60, ge=5
+        "servers",
+        "Maximum time for the start of a server, in seconds, without pulling its image.",
+        60,
+        ge=5,
+        le=MOST_SECONDS,
     )
     named_servers: Switch = setting(
         "servers", "Whether users may have several servers, each with a name: true or false.", False
@@ -266,9 +282,14 @@ class Settings(Rules):
         " images built on it, a busy kernel counts as activity, and an open tab does not.",
         0,
         ge=0,
+        le=MOST_SECONDS,
     )
     cull_max_age: int = setting(
-        "culling", "Seconds after which a server is stopped, even if it is active, at least 10; 0: never.", 0, ge=0
+        "culling",
+        "Seconds after which a server is stopped, even if it is active, at least 10; 0: never.",
+        0,
+        ge=0,
+        le=MOST_SECONDS,
     )
     cull_action: Literal["stop", "sleep"] = setting(
         "culling",
@@ -281,12 +302,14 @@ class Settings(Rules):
         "Maximum number of sleeping servers. If there are more, the oldest are stopped. 0: no limit.",
         50,
         ge=0,
+        le=10**6,
     )
     sleep_max_age: int = setting(
         "culling",
         "Maximum time that a server may sleep before it is stopped, in seconds. 0: no limit.",
         7 * 24 * 3600,
         ge=0,
+        le=MOST_SECONDS,
     )
 
     home_path: str = setting(
@@ -317,7 +340,8 @@ class Settings(Rules):
     bind_paths: Names = setting(
         "storage",
         "Comma-separated paths of this host that hub/config.d or profiles may mount into servers. /path/* means "
-        "each directory in /path. A path with :ro may only be mounted read-only.",
+        "each directory in /path. A path with :ro may only be mounted read-only. An administrator must create missing "
+        "directories, such as those of new users.",
         (),
     )
     delete_data_with_user: Switch = setting(
@@ -378,6 +402,7 @@ class Settings(Rules):
         "homes. A server that reaches neither the hub nor the proxy for this time exits.",
         300,
         ge=10,
+        le=MOST_SECONDS,
     )
     registry: str = setting(
         "swarm",
@@ -394,7 +419,10 @@ class Settings(Rules):
     )
 
     cookie_secret: SecretStr = setting(
-        "hub", "Key that signs cookies: 64 hexadecimal digits. A new key signs all users out.", generate="hex"
+        "hub",
+        "Key that signs cookies: 64 hexadecimal digits. A new key signs all users out. On a swarm, make swarm-up then "
+        "replaces hub and gate, whose token is derived from the key.",
+        generate="hex",
     )
     crypt_key: SecretStr = setting(
         "hub",
@@ -424,7 +452,7 @@ class Settings(Rules):
         generate="hex",
         validate_default=True,
     )
-    postgres_image: str = setting(
+    postgres_image: Image = setting(
         "hub",
         "With compose/compose.postgres.yaml: image of the database server.",
         "postgres:17-trixie@sha256:d74eeac9a635390a49bc21bd49fccd973de707e2a53a76ac49b552b8712ec46f",
@@ -446,7 +474,7 @@ class Settings(Rules):
         "engine", "Path of the Docker engine's socket on this host.", "/var/run/docker.sock"
     )
     docker_gid: int = setting(
-        "engine", "Group id of that socket, with which the gate may use it.", generate="socket-gid", ge=0
+        "engine", "Group id of that socket, with which the gate may use it.", generate="socket-gid", ge=0, le=2**32 - 2
     )
     engine_access: Literal["gate", "socket"] = setting(
         "engine",
@@ -457,11 +485,12 @@ class Settings(Rules):
     gate_limits: Literal["auto", "always", "never"] = setting(
         "engine",
         "When the gate refuses servers that ask for more than MEM_LIMIT, CPU_LIMIT, PIDS_LIMIT and PROFILES_FILE "
-        "give: always, never or auto. auto: unless hub/config.d has a file, which may give servers more.",
+        "give: always, never or auto. auto: unless hub/config.d gives servers more, or contains "
+        "code that may do so at a start.",
         "auto",
     )
 
-    python_image: str = setting(
+    python_image: Image = setting(
         "builds",
         "Base of all images: Debian 13 with Python. If no registry can be reached, the kit builds a similar one.",
         "python:3.13-slim-trixie@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b",
@@ -472,10 +501,14 @@ class Settings(Rules):
         "Certificates of your own authority (PEM). Builds and the hub trust them; no image contains them.",
         "",
     )
-    pip_index_url: str = setting("builds", "URL of the Python package index for builds; empty: PyPI.", "", pattern=URL)
-    npm_registry: str = setting("builds", "URL of the npm registry for builds; empty: npm's own.", "", pattern=URL)
+    pip_index_url: str = setting(
+        "builds", f"URL of the Python package index for builds; empty: PyPI. {_NO_TOKEN}", "", pattern=MIRROR
+    )
+    npm_registry: str = setting(
+        "builds", f"URL of the npm registry for builds; empty: npm's own. {_NO_TOKEN}", "", pattern=MIRROR
+    )
     debian_mirror: str = setting(
-        "builds", "URL of the Debian mirror for builds; empty: deb.debian.org.", "", pattern=URL
+        "builds", f"URL of the Debian mirror for builds; empty: deb.debian.org. {_NO_TOKEN}", "", pattern=MIRROR
     )
 
     @property

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dockyard.gate.policy.allowed import READ_ONLY
-from dockyard.settings import machine, profilesfile
+from dockyard.settings import hostpaths, machine, profilesfile
 from dockyard.settings.load import some
 from dockyard.settings.rules import is_this_machine
 from dockyard.settings.sources import Mistakes
@@ -24,7 +24,7 @@ MEMINFO = Path("/proc/meminfo")
 
 def hints() -> list[str]:
     """All hints for the settings in the environment."""
-    found = [*of_the_machine(profiles()), *machine.hints(os.environ, profiles())]
+    found = [*of_the_machine(profiles()), *machine.hints(os.environ, profiles()), *of_tmp_size(profiles())]
     for names, hint in ((("bind_paths",), of_bind_paths), (_OF_SIGN_IN, of_sign_in), (_OF_EFFECT, without_effect)):
         with suppress(Mistakes):
             found += hint(some(*names))
@@ -79,6 +79,14 @@ def of_the_machine(profiles: Any) -> Iterator[str]:
             )
 
 
+def of_tmp_size(profiles: Any) -> Iterator[str]:
+    """Sizes of /tmp in profiles, on a swarm."""
+    if os.environ.get("SPAWNER") == "swarm":
+        for path, override in profilesfile.overrides(profiles):
+            if override.get("tmp_size"):
+                yield f"PROFILES_FILE, {path}.tmp_size has no effect on a swarm: /tmp is on the disk of each node"
+
+
 # Folders of the host that hold more than data: keys, accounts, programs, jobs that root runs.
 _OF_THE_HOST = re.compile(
     r"/((home|Users)(/[^/]+(/\.[^/]+)?)?|root(/.*)?|etc(/.*)?|boot(/.*)?|proc(/.*)?|sys(/.*)?|dev(/.*)?|bin|sbin|lib\w*|"
@@ -90,10 +98,16 @@ _OF_DATA = {"/opt", "/srv", "/mnt", "/media"}
 
 def of_bind_paths(settings: Any) -> Iterator[str]:
     """Yield paths with which an attacker who controls the hub could take over the host or its users."""
+    links = hostpaths.links()
     for entry in settings.bind_paths:
         path = entry.removesuffix(READ_ONLY).removesuffix("/*")
-        # The folders in these contain data.
-        if not _OF_THE_HOST.fullmatch(path) or (path in _OF_DATA and "*" in entry):
+        led = (
+            str(link)
+            for link in links
+            if link.entry == entry and _is_of_the_host(link.real, link.path == path and "*" in entry)
+        )
+        found = f"BIND_PATHS has {entry}" if _is_of_the_host(path, "*" in entry) else next(led, "")
+        if not found:
             continue
         what = (
             "read keys and passwords"
@@ -101,9 +115,15 @@ def of_bind_paths(settings: Any) -> Iterator[str]:
             else "write .ssh/authorized_keys, cron jobs or programs"
         )
         yield (
-            f"BIND_PATHS has {entry}, where the host's users and programs keep more than data. An attacker who "
+            f"{found}, where the host's users and programs keep more than data. An attacker who "
             f"controls the hub could {what} there. Name a folder for the servers alone, such as /srv/data"
         )
+
+
+def _is_of_the_host(path: str, directly: bool) -> bool:
+    """Has it more than data? `directly`: servers mount what is directly in it, which is data in some folders."""
+    is_known = _OF_THE_HOST.fullmatch(path) is not None and not (directly and path in _OF_DATA)
+    return is_known or hostpaths.has_engines_folder(path)
 
 
 _OF_SIGN_IN = ("compose_file", "spawner", "public_url", "bind_addr", "auth")

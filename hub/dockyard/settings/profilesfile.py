@@ -1,4 +1,4 @@
-"""The profiles that users choose from, in a YAML file of the operator's; what is wrong in it is told by its line.
+"""The profiles that users choose from, in a YAML file of the operator's; error messages name the line.
 
     python -m dockyard.settings.profilesfile <profiles.yaml      exit 1 and a line for each mistake
 

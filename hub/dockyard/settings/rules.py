@@ -16,7 +16,7 @@ from dockyard.hub import culling, database
 from dockyard.settings import sharing
 from dockyard.settings.passwords import is_guessable
 from dockyard.settings.sources import HIDDEN, usable
-from dockyard.settings.types import is_address, readable
+from dockyard.settings.types import in_bytes, is_address, readable
 
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 
@@ -65,11 +65,11 @@ class Rules(BaseSettings):
     @field_validator("pip_index_url", "npm_registry", "debian_mirror", mode="before", check_fields=False)
     @classmethod
     def _has_no_credentials(cls, value: Any) -> Any:
-        if isinstance(value, str) and "@" in value:
+        if isinstance(value, str) and re.search("[@?#]", value):
             raise PydanticCustomError(
                 HIDDEN,
-                "contains a user name or password. A build would show it in `ps`, in the history of images, and to "
-                "users. Name a mirror that needs none, such as a caching proxy in your network",
+                "contains a user name, a password or a query. A build would show it in `ps`, in the history of images, "
+                "and to users. Name a mirror that needs none, such as a caching proxy in your network",
             )
         return value
 
@@ -180,6 +180,13 @@ class Rules(BaseSettings):
     def _has_no_effect_on_a_swarm(cls, value: str, info: ValidationInfo) -> str:
         if value != "ifnotpresent" and on_swarm(info):
             raise ValueError("is for one host: remove it; on a swarm, each node pulls the images that it lacks")
+        return value
+
+    @field_validator("tmp_size", check_fields=False)
+    @classmethod
+    def _is_of_one_host(cls, value: int, info: ValidationInfo) -> int:
+        if value not in {0, in_bytes(cls.model_fields["tmp_size"].default)} and on_swarm(info):
+            raise ValueError("is for one host: remove it; on a swarm, /tmp is on the disk of each node without limit")
         return value
 
     @field_validator("home_driver_opts", check_fields=False)

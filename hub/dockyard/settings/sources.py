@@ -20,7 +20,7 @@ HIDDEN: Final = "hidden"
 
 
 class Mistakes(Exception):
-    """What is wrong with the settings: `lines` has one sentence each, with the variable's name and how to mend it."""
+    """What is wrong with the settings: `lines` has one sentence each, with the variable's name and the fix."""
 
     def __init__(self, lines: list[str]):
         super().__init__("\n".join(lines))
@@ -59,7 +59,7 @@ class FileSource(PydanticBaseSettingsSource):
 
 
 def mend_of_file(error: Exception) -> str:
-    """How to mend a file that compose mounts and that could not be read."""
+    """Return the fix for a file that compose mounts and that could not be read."""
     if isinstance(error, PermissionError):
         return f"let the hub's user read it (chown {os.getuid()} FILE)"
     return "give the absolute path of a file that exists on this host"
@@ -85,8 +85,8 @@ def sentence(error: Mapping[str, Any], fields: Mapping[str, FieldInfo]) -> str:
         text = "is not of the form that is asked for"
     if error["type"] in {"string_too_short", "too_short"}:
         text = "is too short"
-    hidden = is_secret(field) or name in _MAY_HOLD_PASSWORDS or isinstance(error["input"], Wrong)
-    hidden = hidden or error["type"] == HIDDEN
+    may_be_secret = is_secret(field) or name in _MAY_HOLD_PASSWORDS or error["type"] == HIDDEN
+    hidden = may_be_secret or isinstance(error["input"], Wrong)
     shown = "" if hidden else f" (now: {_without_password(repr(error['input']))})"
     return f"{name.upper()} {text}{shown}. {field.description}"
 

@@ -87,7 +87,7 @@ def _subnets(value: tuple[str, ...]) -> tuple[str, ...]:
 
 def _resolvers(value: tuple[str, ...]) -> tuple[str, ...]:
     if wrong := [text for text in value if not is_address(text)]:
-        raise ValueError(f"has {wrong[0]!r}, which is no IP address, such as 10.0.0.2")
+        raise ValueError(f"has {wrong[0]!r}, which is not an IP address, such as 10.0.0.2")
     return value
 
 
@@ -122,12 +122,32 @@ def _origin(value: str) -> str:
         parts = urlsplit(value)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        raise ValueError(f"is no address ({error})") from None
+        raise ValueError(f"is not a valid URL ({error})") from None
     if parts.scheme not in {"http", "https"} or not host or parts.username is not None or re.search(r"\s", value):
         raise ValueError("must be of the form https://hub.example.org")
     if parts.path.strip("/") or parts.query or parts.fragment:
-        raise ValueError("must end after the host: a hub has a host name (or port) of its own, and no path")
+        raise ValueError(
+            "must end after the host. If the hub is below a path, set c.JupyterHub.base_url in hub/config.d"
+        )
     return f"{parts.scheme}://{parts.netloc.lower()}"
+
+
+_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9-]+)*|\[[0-9A-Fa-f:]+\])(?::\d+)?"
+_IMAGE = re.compile(rf"(?:{_HOST}/)?{_PART}(?:/{_PART})*(?::\w[\w.-]{{0,127}})?(?:@sha256:[0-9a-f]{{64}})?", re.ASCII)
+
+
+def _image(value: str) -> str:
+    # What users write is in braces.
+    if value and "{" not in value and not _IMAGE.fullmatch(value):
+        raise ValueError(
+            f"has {value!r}, which is not the name of an image, such as quay.io/jupyter/base-notebook:latest"
+        )
+    return value
+
+
+def _images(value: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(_image, value))
 
 
 Switch = Annotated[bool, BeforeValidator(_true_or_false)]
@@ -137,17 +157,28 @@ Subnet = Annotated[str, AfterValidator(_subnet)]
 Subnets = Annotated[Names, AfterValidator(_subnets)]
 Resolvers = Annotated[Names, AfterValidator(_resolvers)]
 Address = Annotated[str, AfterValidator(_address)]
+Image = Annotated[str, AfterValidator(_image)]
+Images = Annotated[Names, AfterValidator(_images)]
 HostPath = Annotated[str, AfterValidator(_absolute)]
 Origin = Annotated[str, AfterValidator(_origin)]
 
+# What Linux takes as the largest number of processes.
+MOST_PIDS = 2**22
+# Thirty years. A much later moment is none that Python knows.
+MOST_SECONDS = 10**9
+
 URL = r"^(https?://[^\s/]+(/\S*)?)?$"
+# Without a query and characters that mean something to a build's `sed`.
+MIRROR = r"^(https?://[^\s/?#|&\\]+(/[^\s?#|&\\]*)?)?$"
 
 # JupyterLab of the kit's image starts within 64M, not within 48M. Below 6M, the engine takes no reservation.
 LEAST_LIMIT, LEAST_GUARANTEE = 64 * 2**20, 6 * 2**20
 LEAST_TMP = 16 * 2**20
 # The largest number that the engine can read.
 _MOST = 2**63 - 1
-_MEMORY = re.compile(r"(\d+(?:\.\d+)?|\.\d+)([KMGT]?)", re.ASCII)
+# Of at most 20 digits: Python reads no number of thousands of them.
+_MEMORY = re.compile(r"(\d{1,20}(?:\.\d{1,20})?|\.\d{1,20})([KMGT]?)", re.ASCII)
+_TOO_LONG = re.compile(r"[\d.]{20,}[KMGT]?", re.ASCII)
 
 
 def in_bytes(memory: str | float) -> int:
@@ -157,6 +188,8 @@ def in_bytes(memory: str | float) -> int:
     the setting's name.
     """
     match = _MEMORY.fullmatch(str(memory).strip()) if not isinstance(memory, bool) else None
+    if not match and _TOO_LONG.fullmatch(str(memory).strip()):
+        raise ValueError("is more memory than any machine has: write a value such as 2G")
     if not match:
         raise ValueError("must be a number with K, M, G or T after it, such as 512M or 2G, or a number of bytes")
     number, unit = match.groups()

@@ -273,8 +273,8 @@ def _nobody(settings: Settings, way: SignIn) -> list[str]:
         return []
     first = "GITHUB_ALLOWED_ORGANIZATIONS, " if settings.auth == "github" else ""
     return [
-        f"{first}ALLOWED_USERS or ADMIN_USERS: nobody may enter. AUTH={settings.auth} proves who somebody is; say in "
-        "one of these who may come in (or ALLOW_ALL=true: everybody who has an account there)"
+        f"{first}ALLOWED_USERS or ADMIN_USERS: no user may sign in. AUTH={settings.auth} only proves who a user is. "
+        "Name the users in one of these settings, or write ALLOW_ALL=true for all accounts of the service"
     ]
 
 

@@ -11,6 +11,7 @@ from html import escape
 from typing import Any
 
 import jupyterhub
+from jupyterhub.traitlets import Callable as CallableTrait
 from jupyterhub.utils import maybe_future
 from tornado.web import HTTPError
 from traitlets import Any as AnyTrait
@@ -181,6 +182,14 @@ class Images(Core):
         help="Seconds that a pull may take. It runs before start_timeout begins to count.",
     )
 
+    start_check = CallableTrait(
+        None,
+        allow_none=True,
+        config=True,
+        help="""callable(spawner) or coroutine function, called before each start, and before the image is pulled. If it
+        raises, the start fails. The user sees the exception's `jupyterhub_message`, if it has one.""",
+    )
+
     # The image that was made available for the start that comes next.
     _image_at_hand = ""
 
@@ -252,6 +261,9 @@ class Images(Core):
         """
         try:
             await self._take_profile()
+            if self.start_check:
+                with operator_code("the setting start_check", self.log):
+                    await maybe_future(self.start_check(self))
             # Other exceptions may have a message for the user.
             with operator_code("the setting pre_spawn_hook", self.log, only=(OSError, *TIMEOUTS)):
                 await maybe_future(super().run_pre_spawn_hook())

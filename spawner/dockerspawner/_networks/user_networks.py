@@ -173,7 +173,7 @@ class UserNetworks:
         if ownership.INSTANCE not in labels or Owner.of(labels) not in owners:
             raise failure(
                 f"There is already a Docker network named {name} that does not belong to this server. "
-                "It has to be removed by whoever made it.",
+                "Ask an administrator to remove it.",
                 reason="conflict",
             )
         return next(subnets_of(network), None)

@@ -95,7 +95,7 @@ def holds_home(container: Container, home: str = "") -> bool:
 
 
 def is_kept(container: Container, path: str) -> bool:
-    """Are files at an absolute path of the container on a mount that outlives it?"""
+    """Whether files at an absolute path of the container are on a mount that outlives it."""
     deepest = _mount_of(container, path)
     return deepest is not None and outlives(deepest)
 

@@ -118,7 +118,7 @@ class Limits(Core):
             # As where a profile's limit is smaller than all others'. The engine would refuse it.
             numbers["mem_guarantee"] = limit
         if limit and (size := numbers["tmp_size"]):
-            # Files fill the limit for good: the kernel would kill the server's processes, and again after each restart.
+            # Files in /tmp could use up the limit: the kernel would kill the server's processes until they are deleted.
             numbers["tmp_size"] = min(size, limit // 2)
         for name, number in numbers.items():
             if isinstance(getattr(type(self), name), Limit) and getattr(self, name) != number:

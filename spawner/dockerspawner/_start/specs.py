@@ -97,7 +97,7 @@ def _extra_mounts(server: Server) -> Mounted:
 
 
 def _tmpfs(extra: Mapping[str, Any]) -> dict[str, str]:
-    """Targets and options of the tmpfs of extra_host_config, which may be a string, a list or a dict."""
+    """Return targets and options of `tmpfs` in extra_host_config, which may be a string, a list or a dict."""
     given = extra.get("tmpfs") or ()
     if isinstance(given, Mapping):
         return dict(given)
@@ -133,7 +133,7 @@ def _host(server: Server, mounted: Mounted) -> dict[str, Any]:
         host["cpu_shares"] = max(_FEWEST_SHARES, int(server.cpu_guarantee * CPU_SHARES))
     host = merge(host, {key: value for key, value in server.extra_host.items() if key not in ("binds", "mounts")})
     if server.tmp_size and TMP not in mounted.sources():
-        # Without exec, the engine's default is noexec, and packages with a build step fail there.
+        # The engine's default is noexec, with which packages that have a build step fail.
         host["tmpfs"] = {TMP: f"exec,mode=1777,size={server.tmp_size}", **_tmpfs(server.extra_host)}
     if not server.swap and host.get("mem_limit"):
         # To the engine a limit of memory and swap together; without one it allows as much swap as memory.

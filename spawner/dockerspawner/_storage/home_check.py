@@ -1,4 +1,4 @@
-"""A check before a server's first start: are files in the user's HOME kept when the container is removed?"""
+"""A check before a server's first start that files in the user's HOME outlive the container."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dockerspawner._engine.client import perform
 from dockerspawner._errors.failures import misconfigured
 from dockerspawner._records import ownership
 
-# Homes by the image's id and the user who runs the server: the engine reads /etc/passwd once.
+# Homes by image id and user of the process, so that the spawner reads an image's /etc/passwd once.
 _homes: dict[tuple[str, str], str] = {}
 
 
@@ -28,7 +28,7 @@ class HomeCheck(Core):
     )
 
     async def _check_home_is_kept(self, container_id: str) -> None:
-        """Fail if HOME of a new container is lost with it. A HOME of / means that the user has none."""
+        """Fail if HOME of a new container is not on a volume or bind. A HOME of / means that the user has none."""
         if not self.home_advice:
             return
         container = await perform(self.docker, "inspect_container", container_id)

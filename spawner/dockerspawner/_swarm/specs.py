@@ -112,7 +112,7 @@ def _container(server: Service) -> ContainerSpec:
     ulimits = extra.pop("ulimits", None)
     made: ContainerSpec = build(ContainerSpec, "extra_container_spec", {**given, **extra}, extra)
     if ulimits:
-        # The SDK knows of no such limits.
+        # The SDK's ContainerSpec lacks these limits.
         made["Ulimits"] = build(_ulimits, "extra_container_spec", {"ulimits": ulimits}, {"ulimits": ulimits})
     return made
 

@@ -151,5 +151,5 @@ def test_nothing_starts_without_a_client_or_a_list(registered: Kit) -> None:
     finally:
         registered.env_file.write_text(kept)
     assert done.returncode != 0
-    for said in ("GITHUB_CLIENT_ID is not set or empty", "CRYPT_KEY is not set or empty", "nobody may enter"):
+    for said in ("GITHUB_CLIENT_ID is not set or empty", "CRYPT_KEY is not set or empty", "no user may sign in"):
         assert said in done.stdout

@@ -118,7 +118,7 @@ def test_an_authority_that_is_not_there(another: Kit) -> None:
     another.write_env(EXTRA_CA_FILE="/nonexistent/ca.pem")
     done = another.make("build", check=False)
     assert done.returncode != 0
-    assert "the certificates in /nonexistent/ca.pem can't be read: mend EXTRA_CA_FILE" in done.stdout
+    assert "the certificates in /nonexistent/ca.pem can't be read: fix EXTRA_CA_FILE" in done.stdout
 
 
 def test_only_the_default_base_has_a_stand_in(another: Kit) -> None:

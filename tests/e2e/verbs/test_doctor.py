@@ -31,7 +31,7 @@ def looks(kit: Kit, **environ: str) -> tuple[int, str]:
 def test_a_healthy_kit_has_nothing_to_mend(up: Kit) -> None:
     code, said = looks(up)
     assert code == 0, said
-    assert "Nothing to mend" in said
+    assert "Nothing to fix" in said
     assert "  - " not in said
 
 
@@ -112,7 +112,7 @@ def test_all_that_is_wrong_with_the_sheet(sheet: Kit, tmp_path: Path) -> None:
         "PUBLIC_URL: the name nowhere.invalid is not known to DNS here",
         "AUTH=password on 0.0.0.0, which other machines reach",
         "ENGINE_ACCESS=socket switches the gate off",
-        "to mend",
+        "to fix",
     ):
         assert sentence in said
 
@@ -223,6 +223,6 @@ def test_a_service_that_has_ended(up: Kit) -> None:
     up.compose("stop", "proxy")
     try:
         code, said = looks(up)
-        assert (code != 0, "The service proxy is exited: 'docker compose logs proxy' says why" in said) == (True, True)
+        assert (code != 0, "The service proxy is exited: 'docker compose logs proxy' shows why" in said) == (True, True)
     finally:
         up.compose("start", "proxy")

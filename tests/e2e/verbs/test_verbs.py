@@ -51,6 +51,9 @@ def test_up_after_a_changed_file_recreates_what_reads_it_and_says_why(up: Kit) -
             said = up.make("up").stdout
             assert "hub: config.d/50-own.py" in said
             assert "gate: " not in said
+            # By it, the gate knows that this file raises no limits.
+            checked = own.with_name(".checked").read_text()
+            assert len(checked) == 65
             assert "Changed" in hugo.session.get(f"{up.url}/hub/home", timeout=30).text
             after = states(up)
             assert (after["hub"] != before["hub"], after["proxy"]) == (True, before["proxy"])
@@ -64,10 +67,12 @@ def test_up_after_a_changed_file_recreates_what_reads_it_and_says_why(up: Kit) -
             draft.chmod(0o644)
             draft.replace(own)
             assert "hub: config.d/50-own.py changed" in up.make("up").stdout
+            assert own.with_name(".checked").read_text() != checked
             assert "Again" in hugo.session.get(f"{up.url}/hub/home", timeout=30).text
         finally:
             own.unlink()
         assert "hub: config.d/50-own.py was removed" in up.make("up").stdout
+        assert not own.with_name(".checked").exists()
         assert kernel.run("print(x + 1)") == "42\n"
     assert (up.server_of("hugo").id, up.container("gate").id) == (server, gate)
     assert states(up)["proxy"] == before["proxy"]

@@ -12,6 +12,7 @@ import pytest
 
 from dockyard.gate.policy import checks
 from dockyard.gate.policy.limits import Limits, limits
+from dockyard.gate.policy.operators import CHECKED, digest
 from dockyard.gate.strict import Refused
 from support.bodies import ALLOWED, server, service
 
@@ -159,6 +160,34 @@ def test_auto_allows_all_as_soon_as_operators_have_a_file(file_in: Callable[[str
     file_in("50-large.py")
     made(most, Memory=64 * GIB, PidsLimit=-1)
     deployed(most, Limits={"MemoryBytes": 64 * GIB})
+
+
+def test_auto_holds_to_the_settings_if_the_files_are_those_that_were_checked(file_in: Callable[[str], Path]) -> None:
+    folder = file_in("50-title.py")
+    (folder / "more.json").write_text("{}")
+    (folder / CHECKED).write_text(f"{digest(folder)}\n")
+    most = given(gate_limits="auto", operators=folder)
+    with pytest.raises(Refused):
+        made(most, Memory=64 * GIB)
+    with pytest.raises(Refused):
+        deployed(most, Limits={"MemoryBytes": 64 * GIB})
+    # What editors and Python leave behind, and what people read: a clone may keep that from the gate's user.
+    for name in (".50-title.py.swp", "__pycache__/50-title.pyc", "README.md"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    with pytest.raises(Refused):
+        made(most, Memory=64 * GIB)
+    (folder / "more.json").write_text('{"mem_limit": "64G"}')
+    made(most, Memory=64 * GIB)
+
+
+def test_a_folder_that_can_not_be_hashed_in_no_time_has_no_hash(tmp_path: Path) -> None:
+    assert digest(tmp_path)
+    (tmp_path / "data").write_bytes(bytes(2**20 + 1))
+    assert digest(tmp_path) == ""
+    (tmp_path / "50-title.py").touch()
+    (tmp_path / CHECKED).touch()
+    made(given(gate_limits="auto", operators=tmp_path), PidsLimit=-1)
 
 
 def test_always_holds_operators_to_the_settings_and_never_does_not(file_in: Callable[[str], Path]) -> None:

@@ -86,7 +86,7 @@ def test_a_key_with_a_passphrase(authority: Authority, tmp_path: Path) -> None:
         load_pem_private_key(key.read_bytes(), None).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, lock)
     )
     (said,) = certificates.mistakes(certificate, locked, "hub.test")
-    assert said.startswith("KEY_FILE is locked by a passphrase")
+    assert said.startswith("KEY_FILE has a passphrase")
 
 
 def test_the_checker_looks_where_compose_mounts_them(

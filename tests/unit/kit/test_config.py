@@ -12,6 +12,7 @@ from jupyterhub.crypto import CryptKeeper
 from traitlets.config import Config
 
 from dockerspawner import DockerSpawner, SwarmSpawner
+from dockyard.hub import names
 from dockyard.hub.externalproxy import ExternalProxy
 from support.repo import ROOT
 
@@ -60,6 +61,7 @@ SWARM = {
     "SPAWNER": "swarm",
     "BIND_ADDR": "0.0.0.0",
     "PULL_POLICY": "",
+    "TMP_SIZE": "",
     "CULL_ACTION": "stop",
     "SHARED_VOLUMES": "",
     "NETWORK_ISOLATION": "shared",
@@ -80,6 +82,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     monkeypatch.setattr("dockyard.hub.web.limit_bodies", lambda: None)
     monkeypatch.setattr("dockyard.hub.culling.accept_marked_reports", lambda: None)
     monkeypatch.setattr("dockyard.settings.machine.open_files", lambda: 4096)
+    monkeypatch.setattr("dockyard.hub.names.remember", lambda network: None)
 
     def given(environ: dict[str, str]) -> Any:
         monkeypatch.setattr("os.environ", dict(environ))
@@ -119,6 +122,7 @@ def test_settings_reach_their_traits(config: Any) -> None:
     assert spawner.user_subnet_pool == ["10.9.0.0/20", "10.9.16.0/24"]
     assert spawner.attached_containers == ["com.docker.compose.project=lab,com.docker.compose.service=proxy"]
     assert spawner.block_link_local is True
+    assert spawner.start_check is names.check
     assert spawner.extra_host_config["dns"] == ["10.9.0.2", "fd00::2"]
     assert config.Spawner.start_timeout == 33
     assert config.JupyterHub.allow_named_servers is True
@@ -145,7 +149,7 @@ def test_the_same_settings_on_a_swarm(config: Any, given: Callable[..., Any]) ->
     assert (spawner.extra_host_config, spawner.pull_policy, spawner.volume_owner) == ({}, "skip", "")
     assert spawner.extra_resources_spec == {"pids_limit": 77}
     assert spawner.extra_task_spec == {"log_driver": {"Name": "json-file", "Options": LOG}}
-    assert (spawner.extra_create_kwargs, spawner.tmp_size) == ({}, None)
+    assert (spawner.extra_create_kwargs, spawner.tmp_size, spawner.start_check) == ({}, None, None)
     assert spawner.extra_container_spec == {
         "cap_drop": ["ALL"],
         "privileges": {"NoNewPrivileges": True},

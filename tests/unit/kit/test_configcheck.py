@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -302,3 +303,53 @@ class TestTryOut:
         _, (wrong,), _ = loaded('c.JupyterHub.active_server_limit = "many"')
         assert "active_server_limit" in wrong
         assert JupyterHub.initialized() is False
+
+    @pytest.mark.parametrize(
+        ("own", "said"),
+        [
+            (
+                'c.JupyterHub.services.append({"name": "a", "url": "http://a", "port": 1})',
+                "services keeps the hub from",
+            ),
+            ('c.JupyterHub.services = [{"url": "http://a"}]', "service spec must have a name"),
+            ('c.JupyterHub.load_roles.append({"name": "mine", "scopes": ["nosuch"]})', "Scope 'nosuch' for role mine"),
+            ('c.JupyterHub.load_roles += 2 * [{"name": "mine", "scopes": []}]', "Role mine multiply defined"),
+            ('c.SharedPasswordAuthenticator.admin_users = {"a/b"}', "username 'a/b' is not valid"),
+            ("c.SharedPasswordAuthenticator.admin_users = 5", "'admin_users' trait"),
+        ],
+    )
+    def test_what_the_hub_rejects_at_its_start(self, loaded: Callable[[str], Any], own: str, said: str) -> None:
+        _, (wrong,), _ = loaded(own)
+        assert said in wrong
+        assert wrong.startswith("hub/config.d: ")
+
+    def test_services_and_roles_that_a_database_completes(self, loaded: Callable[[str], Any]) -> None:
+        own = (
+            'c.JupyterHub.services.append({"name": "mine", "url": "http://a:1", "api_token": "t" * 32})\n'
+            'c.JupyterHub.load_roles.append({"name": "mine", "scopes": ["list:users"], "services": ["mine"], '
+            '"users": ["unknown"], "groups": ["unknown"]})'
+        )
+        assert loaded(own)[1:] == ([], [])
+
+    def test_an_authenticator_that_needs_a_network(self, loaded: Callable[[str], Any]) -> None:
+        own = (
+            "from jupyterhub.auth import Authenticator\nimport socket\nclass Own(Authenticator):\n"
+            "    def check_allow_config(self): socket.create_connection(('127.0.0.1', 1), 1)\n"
+            "c.JupyterHub.authenticator_class = Own"
+        )
+        assert loaded(own)[1:] == ([], [])
+
+    def test_a_name_that_no_trait_has_is_a_hint(self, loaded: Callable[[str], Any]) -> None:
+        _, wrong, (hint,) = loaded("c.DockerSpawner.volumess = {}")
+        assert wrong == []
+        assert "`volumess` not recognized by `DockerSpawner`" in hint
+
+    def test_it_has_a_time_limit(self, loaded: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+        @contextmanager
+        def within(seconds: float) -> Iterator[None]:
+            assert seconds == configcheck.PATIENCE
+            raise operatorconfig.TooSlow("too slow")
+            yield
+
+        monkeypatch.setattr(operatorconfig, "within", within)
+        assert loaded("")[1:] == (["hub/config.d can't be checked: too slow"], [])

@@ -54,6 +54,10 @@ def test_values_come_out_as_they_were_meant() -> None:
         ("X='a' # why", "put a comment on a line of its own"),
         ("export X=1", "is not of the form NAME=value"),
         ("X = 1", "is not of the form NAME=value"),
+        (" X=1", "Line 2, X, has a blank at its beginning or end"),
+        ("X=1 ", "Line 2, X, has a blank at its beginning or end"),
+        ("PATH=/opt/bin", "Line 2, PATH, is a variable that the hub's container needs as it is"),
+        ("PYTHONPATH=/opt", "Line 2, PYTHONPATH, is a variable"),
         ("just words", "Line 2 is not of the form NAME=value"),
         ("X='a\nb'", "goes over several lines"),
         ("USER_PASSWORD=again-and-again", "USER_PASSWORD is set twice"),
@@ -70,6 +74,17 @@ def test_a_bad_line_is_named(line: str, said: str) -> None:
 
 def test_windows_line_ends_are_one_mistake() -> None:
     assert envfile.check(GOOD.replace("\n", "\r\n")) == ["The file has Windows line ends: sed -i 's/\\r$//' .env"]
+
+
+def test_file_that_is_not_text_is_one_mistake() -> None:
+    assert envfile.check(f"{GOOD}X=a\0b\n") == [envfile._NOT_TEXT]
+
+
+def test_byte_order_mark_is_a_mistake_before_a_setting_only() -> None:
+    assert envfile.check(f"\ufeff{GOOD}") == []
+    _, rest = GOOD.split("\n", 1)
+    (said,) = envfile.check(f"\ufeffPORT=8001\n{rest}")
+    assert "Line 1 begins with a byte order mark" in said
 
 
 def test_a_name_of_the_operators_own_passes() -> None:

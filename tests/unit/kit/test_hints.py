@@ -45,6 +45,17 @@ class TestMemory:
         (said,) = hints.hints()
         assert said.startswith("MEM_LIMIT=500G is more memory than any node of the swarm has (256G)")
 
+    def test_tmp_size_of_a_profile_on_a_swarm_is_reported(
+        self, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        profile = {"display_name": "A", "docker_override": {"tmp_size": "2G"}}
+        monkeypatch.setattr(hints, "profiles", lambda: [profile])
+        assert hints.hints() == []
+        environ["SPAWNER"] = "swarm"
+        (said,) = hints.hints()
+        assert said.startswith("PROFILES_FILE, ")
+        assert "docker_override.tmp_size has no effect on a swarm" in said
+
     def test_memory_of_an_unknown_machine_is_not_guessed(
         self, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:

@@ -81,6 +81,7 @@ def test_the_order_is_that_of_the_names(tmp_path: Path) -> None:
         ("import sys\nsys.exit(0)", "hub/config.d/a.py, line 2: it ends the hub with exit(0): remove that call"),
         ("import sys\nsys.exit('no')", "line 2: it ends the hub with exit('no')"),
         ("raise SystemExit", "line 1: it ends the hub with exit()"),
+        ("raise KeyboardInterrupt", "hub/config.d/a.py, line 1: KeyboardInterrupt"),
         ("raise ValueError", "hub/config.d/a.py, line 1: ValueError"),
         ("raise ValueError('one\\ntwo')", "hub/config.d/a.py, line 1: ValueError: one"),
         ("open('/nonexistent/file')", "line 1: FileNotFoundError: [Errno 2] No such file or directory"),
@@ -105,6 +106,14 @@ def test_a_file_that_fails_is_named_with_line_and_reason(tmp_path: Path, content
 )
 def test_a_file_of_another_system_or_encoding_is_run(tmp_path: Path, content: bytes) -> None:
     assert run(tmp_path, a=content).A.b == 2
+
+
+@pytest.mark.parametrize("body", ["while True: pass", "while True:\n    try: 1 / 0\n    except Exception: pass"])
+def test_a_file_that_does_not_end_is_interrupted(tmp_path: Path, body: str) -> None:
+    with operatorconfig.within(0.2):
+        said = failure(tmp_path, a=body)
+    assert "it has not ended within 0.2 s: remove the loop or the wait" in said
+    assert said.startswith("hub/config.d/a.py, line ")
 
 
 def test_all_files_that_are_not_python_are_named_before_any_is_run(tmp_path: Path) -> None:

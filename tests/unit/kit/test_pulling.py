@@ -60,3 +60,40 @@ def test_profiles_are_judged_by_the_images_that_they_have(
     for profiles in ([{"display_name": "A", **profile}], {"a": {"display_name": "A", **profile}}):
         assert [line for line in said(profiles, **settings) if "the profile 'A'" in line] == said(profiles, **settings)
         assert bool(said(profiles, **settings)) is refused
+
+
+LOCAL = "our/notebook:2 <none>:<none> lab-singleuser:0.1.0 python:3.13"
+
+
+def hinted(monkeypatch: pytest.MonkeyPatch, profiles: Any = (), **settings: Any) -> list[str]:
+    given = {"compose_project_name": "lab", "notebook_image": "", "allowed_images": (), **ALWAYS, **settings}
+    monkeypatch.setenv("LOCAL_IMAGES", LOCAL)
+    return list(pulling.hints(SimpleNamespace(**given), profiles))
+
+
+@pytest.mark.parametrize("image", ["our/notebook:2", "docker.io/our/notebook:2", "docker.io/library/python:3.13"])
+def test_pulling_an_image_of_this_engine_alone_is_reported(monkeypatch: pytest.MonkeyPatch, image: str) -> None:
+    start = f"PULL_POLICY=always asks a registry for {image} at each start, and this engine has that image from no"
+    (line,) = hinted(monkeypatch, notebook_image=image)
+    assert line.startswith(start)
+    (line,) = hinted(monkeypatch, notebook_image="quay.io/a:1", allowed_images=(image,))
+    assert line.startswith(start)
+    assert hinted(monkeypatch, notebook_image=image, pull_policy="ifnotpresent") == []
+
+
+@pytest.mark.parametrize(
+    ("image", "policy", "lines"),
+    [("our/notebook:2", "always", 1), ("our/notebook:2", "never", 0), ("our/notebook:3", "always", 0)],
+)
+def test_pulling_is_reported_for_profiles(monkeypatch: pytest.MonkeyPatch, image: str, policy: str, lines: int) -> None:
+    profile = {"display_name": "A", "docker_override": {"image": image, "pull_policy": policy}}
+    found = hinted(monkeypatch, [profile], pull_policy="ifnotpresent")
+    assert ["the profile 'A'" in line for line in found] == [True] * lines
+
+
+@pytest.mark.parametrize(
+    "image", ["", "our/notebook:1", "our/notebook", "our/notebook@sha256:12", "quay.io/our/notebook:2"]
+)
+def test_pulling_other_images_is_not_reported(monkeypatch: pytest.MonkeyPatch, image: str) -> None:
+    """The kit's own is refused."""
+    assert hinted(monkeypatch, notebook_image=image) == []

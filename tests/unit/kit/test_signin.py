@@ -182,7 +182,7 @@ def test_a_service_with_variables_of_its_own(environ: dict[str, str]) -> None:
         (GITHUB, {"ALLOW_ALL": "true"}, "ALLOW_ALL=true lets everybody in, GITHUB_ALLOWED_ORGANIZATIONS some"),
         (GITHUB, {"OAUTH_CALLBACK_URL": "https://old.example.org/hub/oauth_callback"}, "OAUTH_CALLBACK_URL leads"),
         (GITHUB, {"ADMIN_USERS": "ada", "BLOCKED_USERS": "ada"}, "BLOCKED_USERS and ADMIN_USERS both name ada"),
-        (OIDC, {"ALLOWED_USERS": ""}, "ALLOWED_USERS or ADMIN_USERS: nobody may enter"),
+        (OIDC, {"ALLOWED_USERS": ""}, "ALLOWED_USERS or ADMIN_USERS: no user may sign in"),
         (OIDC, {"OAUTH_CLIENT_ID": ""}, "OAUTH_CLIENT_ID is not set or empty"),
         (OIDC, {"OAUTH2_TOKEN_URL": ""}, "OAUTH2_TOKEN_URL is not set or empty, and AUTH=oidc asks for it"),
         (OIDC, {"AUTH_USERNAME_CLAM": "x"}, "AUTH_USERNAME_CLAM: GenericOAuthenticator has no trait username_clam"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from dockyard.settings import envfile
 from dockyard.settings.fields import Settings
 from dockyard.settings.load import load
 from dockyard.settings.sources import Mistakes
+from support.repo import ROOT
 
 SHEET = {
     "BIND_ADDR": "0.0.0.0",
@@ -67,6 +70,7 @@ def test_one_sheet_serves_both(environ: dict[str, str]) -> None:
         ({"SPAWNER": "kubernetes"}, "SPAWNER should be 'docker' or 'swarm'"),
         ({"PULL_POLICY": "always"}, "PULL_POLICY is for one host: remove it; on a swarm, each node pulls"),
         ({"PULL_POLICY": "never"}, "PULL_POLICY is for one host: remove it; on a swarm, each node pulls"),
+        ({"TMP_SIZE": "512M"}, "TMP_SIZE is for one host: remove it; on a swarm, /tmp is on the disk of each node"),
         ({"SPAWNER": "docker", "HOME_DRIVER": "local"}, "HOME_DRIVER is for a swarm: remove it"),
         ({"SPAWNER": "docker", "HOME_SCOPE": "swarm"}, "HOME_SCOPE is for a swarm and has no effect on one host"),
         ({"SPAWNER": "docker", "FENCE_AFTER": "60"}, "FENCE_AFTER is for a swarm and has no effect on one host"),
@@ -80,6 +84,12 @@ def test_one_sheet_serves_both(environ: dict[str, str]) -> None:
 def test_a_mistake_names_the_variable_and_the_mend(environ: dict[str, str], given: dict[str, str], said: str) -> None:
     (line,) = said_of(environ, SWARM | given)
     assert line.startswith(said)
+
+
+@pytest.mark.parametrize("size", ["", "1G", "0"])
+def test_a_tmp_size_that_promises_nothing_passes_on_a_swarm(environ: dict[str, str], size: str) -> None:
+    environ.update(SWARM | {"TMP_SIZE": size})
+    assert load().spawner == "swarm"
 
 
 def test_what_is_wrong_on_a_swarm_hides_nothing_else(environ: dict[str, str]) -> None:
@@ -194,3 +204,11 @@ def test_every_setting_of_a_swarm_is_in_the_example() -> None:
     swarm = [name for name, field in Settings.model_fields.items() if "swarm" in str(field.json_schema_extra)]
     assert {"home_driver", "home_driver_opts", "registry", "fence_after"} <= {*swarm}
     assert all(f"#{name.upper()}=" in envfile.example() for name in swarm)
+
+
+@pytest.mark.parametrize("secret", ["ab" * 32, f"{'ab' * 32}\n"])
+def test_the_gates_token_is_an_hmac_of_the_cookie_secret(secret: str) -> None:
+    """As `openssl dgst -sha256 -hmac` has it, with or without a line end after the secret."""
+    command = [sys.executable, ROOT / "scripts/gate_token.py"]
+    token = subprocess.run(command, input=secret, capture_output=True, text=True, check=True).stdout
+    assert token == "8cf83170b301500593d367272e6efb391382e686df3816f45c23bef6b1f79fb2\n"

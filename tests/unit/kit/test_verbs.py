@@ -69,6 +69,36 @@ def test_env_that_is_no_file_is_refused(clone: Path, script: str) -> None:
     assert "/.env is not a file" in refused(clone, script)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        " COMPOSE_PROJECT_NAME=lab",
+        "export COMPOSE_PROJECT_NAME=lab",
+        "COMPOSE_PROJECT_NAME = lab",
+        "\ufeffCOMPOSE_PROJECT_NAME=lab",
+    ],
+)
+@pytest.mark.parametrize("script", ["up", "down"])
+def test_kit_name_that_only_compose_would_read_is_refused(clone: Path, script: str, name: str) -> None:
+    (clone / ".env").write_text(f"{name}\nPORT=8001\n")
+    assert "COMPOSE_PROJECT_NAME in a form that is read in several ways" in refused(clone, script)
+
+
+@pytest.mark.parametrize("script", ["up", "down"])
+def test_env_that_is_not_text_is_refused(clone: Path, script: str) -> None:
+    (clone / ".env").write_bytes("COMPOSE_PROJECT_NAME=lab\n".encode("utf-16"))
+    assert "/.env is not UTF-8 text" in refused(clone, script)
+
+
+def test_folder_that_is_reached_by_a_link_is_the_same_kit(clone: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(clone)
+    done = subprocess.run(
+        ["bash", "-c", ". scripts/_lib.sh && env | grep ^PWD="], cwd=link, stdout=subprocess.PIPE, text=True, check=True
+    )
+    assert done.stdout == f"PWD={clone.resolve()}\n"
+
+
 def test_files_of_an_operator_are_ignored_and_no_tracked_file_is() -> None:
     def git(*arguments: str) -> list[str]:
         return subprocess.run(["git", *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True).stdout.split()
@@ -83,9 +113,17 @@ def test_files_of_an_operator_are_ignored_and_no_tracked_file_is() -> None:
 
 
 @pytest.mark.parametrize("name", ["PIP_INDEX_URL", "NPM_REGISTRY", "DEBIAN_MIRROR"])
-def test_build_refuses_credentials_without_showing_them(clone: Path, name: str) -> None:
-    (clone / ".env").write_text(f"{name}='https://ann:s3cret/word@mirror.example.org/simple'\n")
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ann:s3cret/word@mirror.test/simple",
+        "mirror.test/simple?token=s3cret-of-ann",
+        "mirror.test/simple#s3cret-of-ann",
+    ],
+)
+def test_build_refuses_credentials_without_showing_them(clone: Path, name: str, url: str) -> None:
+    (clone / ".env").write_text(f"{name}='https://{url}'\n")
     said = refused(clone, "build")
-    assert f"{name} in .env contains a user name or password" in said
+    assert f"{name} in .env contains a user name, a password or a query" in said
     assert "s3cret" not in said
     assert "ann" not in said

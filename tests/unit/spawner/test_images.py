@@ -249,3 +249,25 @@ async def test_image_that_is_no_reference_is_named_before_the_engine_is_asked(po
     error: Any = failed.value
     assert repr(image) in error.jupyterhub_message
     assert client.calls == []
+
+
+@pytest.mark.parametrize("is_coroutine", [False, True])
+async def test_start_check_that_raises_refuses_the_start_before_the_pull(is_coroutine: bool) -> None:
+    class NotNow(Exception):
+        jupyterhub_message = "Not now."
+
+    def check(spawner: Any) -> None:
+        raise NotNow
+
+    async def check_later(spawner: Any) -> None:
+        raise NotNow
+
+    client = FakeClient()
+    spawner = spawner_on(client, start_check=check_later if is_coroutine else check)
+    with pytest.raises(NotNow):
+        await spawner.run_pre_spawn_hook()
+    assert client.calls == []
+    spawner.start_check = lambda spawner: 1 / 0
+    with pytest.raises(ZeroDivisionError) as caught:
+        await spawner.run_pre_spawn_hook()
+    assert "the setting start_check failed" in caught.value.jupyterhub_message

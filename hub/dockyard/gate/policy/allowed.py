@@ -174,7 +174,7 @@ def bind_paths(entries: Iterable[str]) -> tuple[str, ...]:
                 f"has {entry!r}, which is not an absolute path, nor /path/* for the directories in /path. Both may "
                 f"end with {READ_ONLY}"
             )
-        if _SOCKETS.fullmatch(path):
+        if has_engine(path):
             raise ValueError(
                 f"has {entry!r}, which contains the engine's socket: a server with that socket controls the host, even "
                 "if it is read-only. Remove that entry"
@@ -185,6 +185,11 @@ def bind_paths(entries: Iterable[str]) -> tuple[str, ...]:
         seen.append(path)
         found.append(whole.rstrip("/") + suffix)
     return tuple(found)
+
+
+def has_engine(path: str) -> bool:
+    """Is it where an engine's socket usually is?"""
+    return _SOCKETS.fullmatch(path) is not None
 
 
 def holds(entry: str, path: str) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dockyard.gate.policy import models, services
+from dockyard.gate.policy.operators import may_raise_limits
 from dockyard.gate.strict import Refused
 from dockyard.settings.types import in_bytes
 
@@ -22,7 +23,7 @@ class Limits:
     """The most that one server may have; None means no limit.
 
     `memory` is in bytes. Without `swap`, the memory limit includes swap. While the folder `unless` contains Python
-    files, which may raise limits, nothing is checked.
+    files that may raise limits, nothing is checked.
     """
 
     memory: int | None = None
@@ -61,7 +62,7 @@ class Limits:
             self._at_most("Reservations.NanoCPUs", "CPU_GUARANTEE", (least.NanoCPUs or 0) / BILLION, reserved)
 
     def _is_off(self) -> bool:
-        return self.unless is not None and any(self.unless.glob("*.py"))
+        return self.unless is not None and may_raise_limits(self.unless)
 
     def _within(self, field: str, setting: str, asked: float | None, most: float | None) -> None:
         # 0, -1 and a missing field mean no limit.
