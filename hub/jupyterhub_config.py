@@ -1,4 +1,25 @@
-"""Settings to traits: assigns, decides nothing. Every setting is declared in settings.py."""
+"""Settings to traits: assigns, decides nothing. Every setting is declared in dockyard/settings/fields.py.
+
+A copy of this file is a template for a hub outside the kit. Such a hub needs the packages `dockyard` (this folder on
+PYTHONPATH) and `dockerspawner`, and the variables of `.env` in its environment: at least COOKIE_SECRET, CRYPT_KEY,
+PROXY_AUTH_TOKEN, DOCKER_GID, NOTEBOOK_IMAGE and the passwords. Change the lines that name what only the kit has. These
+lines at the end of the copy do so for a hub on the host itself:
+
+    c.JupyterHub.proxy_class = "jupyterhub.proxy.ConfigurableHTTPProxy"
+    c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:8001"
+    c.ConfigurableHTTPProxy.auth_token = c.ExternalProxy.auth_token
+    c.JupyterHub.bind_url = "http://127.0.0.1:8000"
+    c.JupyterHub.hub_bind_url = "http://0.0.0.0:8081"
+    c.JupyterHub.hub_connect_url = "http://127.0.0.1:8081"
+    c.Spawner.hub_connect_url = "http://172.17.0.1:8081"
+    c.JupyterHub.db_url = "sqlite:///jupyterhub.sqlite"
+    c.JupyterHub.template_paths = []
+    c.DockerSpawner.network_name = "bridge"
+    c.DockerSpawner.attached_containers = []
+
+The first three replace the proxy in a container of its own; 172.17.0.1 is the host's address for containers on the
+network `bridge`.
+"""
 
 import os
 import sys
@@ -6,10 +27,9 @@ from urllib.parse import urlsplit
 
 from dockyard.hub import configcheck, culling, database, names, operatorconfig, web
 from dockyard.hub.externalproxy import LAST_ADDRESS, own_address
-from dockyard.settings import machine, profilesfile, sharing
-from dockyard.settings.load import load
+from dockyard.settings import intervals, machine, profilesfile, sharing
 from dockyard.settings.sources import Mistakes
-from dockyard.signin.choice import sign_in
+from dockyard.signin.choice import load, sign_in
 
 c = get_config()  # noqa: F821
 
@@ -37,7 +57,7 @@ c.JupyterHub.db_kwargs = database.options(settings.database)
 c.JupyterHub.cookie_secret = bytes.fromhex(settings.cookie_secret.get_secret_value())
 c.JupyterHub.log_level = settings.log_level
 c.JupyterHub.cleanup_servers = False
-c.JupyterHub.last_activity_interval = culling.TABLE_READ_EVERY
+c.JupyterHub.last_activity_interval = intervals.TABLE_READ_EVERY
 c.JupyterHub.allow_named_servers = settings.named_servers
 c.JupyterHub.proxy_class = "dockyard.hub.externalproxy.ExternalProxy"
 c.ExternalProxy.api_url = "http://proxy-api:8001"
@@ -68,7 +88,7 @@ if settings.logo_file:
 c.JupyterHub.spawner_class = {"docker": "docker", "swarm": "docker-swarm"}[settings.spawner]
 c.Spawner.start_timeout = settings.start_timeout
 c.Spawner.default_url = "/lab"
-c.Spawner.environment = {"JUPYTERHUB_ACTIVITY_INTERVAL": str(culling.REPORT_EVERY)}
+c.Spawner.environment = {"JUPYTERHUB_ACTIVITY_INTERVAL": str(intervals.REPORT_EVERY)}
 c.DockerSpawner.instance = project
 c.DockerSpawner.prefix = project
 c.DockerSpawner.network_name = f"{project}_users"

@@ -15,16 +15,17 @@ from typing import Any
 import yaml
 from aiohttp import web
 
-from dockyard.gate import PORT, TOKEN_FILE, token
 from dockyard.gate.audit import FOLDER, Audit
 from dockyard.gate.calls.swarm import SwarmCalls
 from dockyard.gate.policy.allowed import Allowed, allowed
 from dockyard.gate.relay import relay
 from dockyard.gate.server import Server
 from dockyard.gate.upstream import Engine
-from dockyard.hub import gatelists
+from dockyard.settings.fields import Settings
+from dockyard.settings.gatelink import AGAIN, PORT, READ, TOKEN_FILE, token
 from dockyard.settings.load import some
 from dockyard.settings.sources import Mistakes
+from dockyard.settings.types import extra
 
 SOCKET = "/var/run/docker.sock"
 PROFILES = Path("/srv/dockyard/profiles.yaml")
@@ -32,26 +33,7 @@ PROFILES = Path("/srv/dockyard/profiles.yaml")
 FLUSH_EVERY = 5.0
 # Seconds between two checks whether a process listens at the socket.
 LOOK_EVERY = 2.0
-SETTINGS = (
-    "compose_project_name",
-    "spawner",
-    "notebook_image",
-    "allowed_images",
-    "profiles_file",
-    "mem_limit",
-    "cpu_limit",
-    "cpu_guarantee",
-    "pids_limit",
-    "gpus",
-    "home_volume",
-    "home_driver",
-    "home_driver_opts",
-    "bind_paths",
-    "network_isolation",
-    "user_subnet_pool",
-    "engine_access",
-    "gate_limits",
-)
+SETTINGS = tuple(name for name, field in Settings.model_fields.items() if extra(field)["gate"])
 
 
 def read_profiles(settings: Any) -> bytes:
@@ -60,6 +42,13 @@ def read_profiles(settings: Any) -> bytes:
 
 def from_settings(settings: Any, profiles: bytes = b"") -> Allowed:
     return allowed(settings, yaml.safe_load(profiles) if settings.profiles_file else [])
+
+
+def show(profiles: bytes, folder: Path) -> None:
+    """Show the profiles that the gate has read."""
+    draft = folder / f"{READ}.new"
+    draft.write_bytes(profiles)
+    draft.replace(folder / READ)
 
 
 async def abandoned(socket: str, pause: float = LOOK_EVERY) -> None:
@@ -95,7 +84,7 @@ async def ends_when_asked(folder: Path, ended: asyncio.Event) -> asyncio.Server:
         print("The hub has read other profiles: the gate exits, and the engine restarts it.", flush=True)
         ended.set()
 
-    return await asyncio.start_unix_server(heard, folder / gatelists.AGAIN)
+    return await asyncio.start_unix_server(heard, folder / AGAIN)
 
 
 async def serve(settings: Any, path: str, known_by: str) -> None:
@@ -120,7 +109,7 @@ async def serve(settings: Any, path: str, known_by: str) -> None:
     flushing = asyncio.create_task(flushed(audit))
     asked = None
     if path:
-        gatelists.show(profiles, Path(path).parent)
+        show(profiles, Path(path).parent)
         asked = await ends_when_asked(Path(path).parent, ended)
     await engine.start()
     await runner.setup()

@@ -6,7 +6,7 @@ import http.client
 import socket
 import sys
 
-from dockyard.gate import PORT, TOKEN_HEADER, token
+from dockyard.settings.gatelink import PORT, TOKEN_HEADER, token
 
 # Seconds. An engine that takes longer is not well.
 TIMEOUT = 4.0

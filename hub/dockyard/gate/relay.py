@@ -7,7 +7,7 @@ import hmac
 import re
 from collections.abc import Awaitable, Callable
 
-from dockyard.gate import TOKEN_HEADER
+from dockyard.settings.gatelink import TOKEN_HEADER
 
 # Seconds and bytes that the head of a connection's first request may take.
 _HEAD_TIMEOUT, _LONGEST_HEAD = 10.0, 2**16

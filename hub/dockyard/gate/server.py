@@ -13,13 +13,14 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from dockyard.gate import TOKEN_HEADER, routes, strict
+from dockyard.gate import routes, strict
 from dockyard.gate.audit import Audit, reference
 from dockyard.gate.calls.engine import Call, Outcome, Relay
-from dockyard.gate.calls.owned import Told
+from dockyard.gate.calls.owned import Rejected
 from dockyard.gate.calls.swarm import SwarmCalls
 from dockyard.gate.strict import Refused
 from dockyard.gate.upstream import Answer, NoAnswer, passed, whole
+from dockyard.settings.gatelink import TOKEN_HEADER
 
 # Seconds in which a body has to be there.
 BODY_TIMEOUT = 10.0
@@ -199,8 +200,8 @@ class Server:
     async def _outcome(self, route: routes.Route, call: Call) -> Outcome:
         try:
             return await route.serve(self._calls, call)
-        except Told as told:
-            answer = told.answer
+        except Rejected as rejected:
+            answer = rejected.answer
             # The same text as for an object of another kit.
             return Answer(404, _JSON, json.dumps(answer.json()).encode()) if answer.status == 404 else answer
 

@@ -24,8 +24,9 @@ from traitlets.config.loader import LazyConfigValue, PyFileConfigLoader
 
 from dockerspawner import DockerSpawner, SwarmSpawner
 from dockerspawner._storage.mounts import as_mounts, normal, of_host_config
-from dockyard.hub import operatorconfig, web
+from dockyard.hub import operatorconfig
 from dockyard.settings.sources import Mistakes
+from dockyard.signin import forms
 
 CONFIG_FILE = Path("/srv/dockyard/jupyterhub_config.py")
 
@@ -233,8 +234,8 @@ def _with_filters(value: Any, ours: Mapping[str, Any]) -> tuple[Any, list[str]]:
 
 def _complete_authenticator(config: Config, kit: Config, said: list[str]) -> None:
     cls = authenticator_class(config)
-    if cls is not kit.JupyterHub.authenticator_class and not web.has_own_forms(cls):
-        config.JupyterHub.authenticator_class = web.own_forms(cls)
+    if cls is not kit.JupyterHub.authenticator_class and not forms.has_own_forms(cls):
+        config.JupyterHub.authenticator_class = forms.own_forms(cls)
         said.append("c.JupyterHub.authenticator_class was replaced: the kit keeps rejecting forms of other sites")
 
 

@@ -15,18 +15,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from dockyard.settings.intervals import REPORT_EVERY, TABLE_READ_EVERY
+
 if TYPE_CHECKING:
     from dockyard.settings.fields import Settings
 
 SERVICE = "idle-culler"
 
-# Seconds between two reports of a server, plus or minus a tenth. The same for any CULL_IDLE_AFTER: a server that runs
-# keeps the interval of its start.
-REPORT_EVERY = 45
-# Seconds between two readings of the proxy's routing table. It has the activity of servers that report none.
-TABLE_READ_EVERY = 60
-# The smallest CULL_IDLE_AFTER: one report or one reading of the table may be lost.
-SMALLEST = 2 * TABLE_READ_EVERY
 _REPORTS = "counts_its_activity"
 
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import MutableMapping
 from pathlib import Path
 
-from dockyard import gate
+from dockyard.settings.gatelink import TOKEN_HEADER
 
 FOLDER = Path("/tmp/docker")
 
@@ -24,7 +24,7 @@ def use_token(
         return
     there = Path(environ.get("DOCKER_CONFIG") or (home or Path.home()) / ".docker") / "config.json"
     config = json.loads(there.read_text()) if there.is_file() else {}
-    config["HttpHeaders"] = {**(config.get("HttpHeaders") or {}), gate.TOKEN_HEADER: token}
+    config["HttpHeaders"] = {**(config.get("HttpHeaders") or {}), TOKEN_HEADER: token}
     folder.mkdir(mode=0o700, exist_ok=True)
     file = folder / "config.json"
     file.unlink(missing_ok=True)

@@ -11,20 +11,10 @@ import socket
 import time
 from pathlib import Path
 
-FOLDER = Path("/run/gate")
-SOCKET = "engine.sock"
-# The file that shows what the gate has read, and the socket with which the hub makes the gate exit.
-READ = "profiles.yaml"
-AGAIN = "again.sock"
+from dockyard.settings.gatelink import AGAIN, FOLDER, READ, SOCKET
+
 # Number of times that a hub makes the gate exit before it gives up.
 ATTEMPTS = 3
-
-
-def show(profiles: bytes, folder: Path) -> None:
-    """Show the profiles that the gate has read. The gate calls this."""
-    draft = folder / f"{READ}.new"
-    draft.write_bytes(profiles)
-    draft.replace(folder / READ)
 
 
 def agree(own: Path, folder: Path = FOLDER, patience: float = 20.0, pause: float = 0.1) -> str:

@@ -18,8 +18,8 @@ import jupyterhub
 import yaml
 
 from dockerspawner._start import readiness
-from dockyard.gate.policy.allowed import overrides
 from dockyard.settings import envfile, profilesfile
+from dockyard.settings.overrides import overrides
 
 HUB_PORT, SERVER_PORT = 8081, 8888
 # What scripts/notebook gives the server as its URL and its OAuth client.

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from dockyard.hub import database
 from dockyard.hub.start import SHEET, take
-from dockyard.settings.load import load
+from dockyard.signin.choice import load
 
 
 @dataclass(frozen=True)

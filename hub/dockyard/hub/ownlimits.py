@@ -13,9 +13,9 @@ from typing import Any
 
 from traitlets.config import Config
 
-from dockyard.gate.policy.allowed import overrides
 from dockyard.gate.policy.limits import Limits, limits
 from dockyard.hub.configcheck import authenticator_class, effective, spawner_class
+from dockyard.settings.overrides import overrides
 
 # Settings of a spawner that have amounts.
 _AMOUNTS = (

@@ -18,11 +18,11 @@ from pathlib import Path
 from jupyterhub.app import main as jupyterhub
 from sqlalchemy.exc import SQLAlchemyError
 
-from dockyard import gate
 from dockyard.hub import database, database_lock, gateaccess, gatelists, schema
-from dockyard.settings import envfile, profilesfile
-from dockyard.settings.load import load
+from dockyard.settings import db_url, envfile, profilesfile
+from dockyard.settings.gatelink import token
 from dockyard.settings.sources import Mistakes
+from dockyard.signin.choice import load
 
 SHEET = Path("/run/secrets/env")
 
@@ -34,7 +34,7 @@ MENDS = {
 
 
 def line(url: str, why: str) -> str:
-    where = database.parse(url)
+    where = db_url.parse(url)
     if not where.host:
         return f"Waiting for the database {where.database}: {why}"
     mend = next((mend for sign, mend in MENDS.items() if sign in why), "")
@@ -99,7 +99,7 @@ def main(arguments: list[str]) -> None:
     except Mistakes as mistakes:
         sys.exit("The hub does not start. Wrong in .env:\n" + "\n".join(f"  - {line}" for line in mistakes.lines))
     try:
-        gateaccess.use_token(gate.token())
+        gateaccess.use_token(token())
     except (OSError, ValueError) as error:
         sys.exit(f"The hub does not start. The token of hub and gate can't be used: {error}")
     wait(settings.database)

@@ -13,8 +13,9 @@ from typing import Literal
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from dockyard.hub import database
-from dockyard.settings.rules import LETS_ENCRYPT, Rules, overlays_of
+from dockyard.settings import db_url
+from dockyard.settings.contradictions import overlays_of
+from dockyard.settings.rules import Rules
 from dockyard.settings.sources import FileSource
 from dockyard.settings.types import (
     MIRROR,
@@ -27,6 +28,7 @@ from dockyard.settings.types import (
     Images,
     MemoryGuarantee,
     MemoryLimit,
+    Mirror,
     Names,
     Options,
     Origin,
@@ -38,6 +40,7 @@ from dockyard.settings.types import (
     setting,
 )
 
+LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 _NO_TOKEN = (
     "Its path must not contain a token. Builds can't detect one there, and show it in `ps`, in the history of images, "
     "and to users."
@@ -64,12 +67,14 @@ class Settings(Rules):
         "dockyard",
         pattern=r"^[a-z0-9]+((_|__|-+)[a-z0-9]+)*-*$",
         max_length=30,
+        gate=True,
     )
 
     spawner: Literal["docker", "swarm"] = setting(
         "kit",
         "Where users' servers run: docker, on this engine; swarm, which compose/stack.yaml sets by itself.",
         "docker",
+        gate=True,
     )
 
     public_url: Origin = setting(
@@ -207,12 +212,14 @@ class Settings(Rules):
         "Image of users' servers, which must contain jupyterhub-singleuser; empty: the image that this kit builds.",
         "",
         pattern=r"^\S*$",
+        gate=True,
     )
     allowed_images: Images = setting(
         "servers",
         "Comma-separated images that users may choose besides NOTEBOOK_IMAGE. Images in PROFILES_FILE need not be"
         " listed.",
         (),
+        gate=True,
     )
     pull_policy: Literal["ifnotpresent", "always", "never"] = setting(
         "servers", "When to pull notebook images: ifnotpresent, always or never.", "ifnotpresent"
@@ -223,7 +230,10 @@ class Settings(Rules):
         "",
     )
     profiles_file: HostPath = setting(
-        "servers", "File of profiles that users choose from (YAML, see hub/README.md); empty: no choice.", ""
+        "servers",
+        "File of profiles that users choose from (YAML, see hub/README.md); empty: no choice.",
+        "",
+        gate=True,
     )
     mem_limit: MemoryLimit = setting(
         "servers",
@@ -231,6 +241,7 @@ class Settings(Rules):
         "is off.",
         "2G",
         validate_default=True,
+        gate=True,
     )
     cpu_limit: float | None = setting(
         "servers",
@@ -238,6 +249,7 @@ class Settings(Rules):
         None,
         gt=0,
         allow_inf_nan=False,
+        gate=True,
     )
     mem_guarantee: MemoryGuarantee = setting(
         "servers", "Memory that each server keeps if memory runs short, such as 512M; empty: none.", None
@@ -248,9 +260,15 @@ class Settings(Rules):
         None,
         gt=0,
         allow_inf_nan=False,
+        gate=True,
     )
     pids_limit: int = setting(
-        "servers", "Maximum number of processes and threads of each server.", 1024, ge=64, le=MOST_PIDS
+        "servers",
+        "Maximum number of processes and threads of each server.",
+        1024,
+        ge=64,
+        le=MOST_PIDS,
+        gate=True,
     )
     tmp_size: TmpSize = setting(
         "servers",
@@ -264,6 +282,7 @@ class Settings(Rules):
         "GPUs of each server: all, a number, or empty for none. Profiles may give more.",
         "",
         pattern=r"^(all|[0-9]{0,3})$",
+        gate=True,
     )
     start_timeout: int = setting(
         "servers",
@@ -325,6 +344,7 @@ class Settings(Rules):
         "is COMPOSE_PROJECT_NAME.",
         "{prefix}-home-{username}",
         pattern=r"^[A-Za-z0-9_.{}-]*\{username\}[A-Za-z0-9_.{}-]*$",
+        gate=True,
     )
     shared_volumes: Names = setting(
         "storage",
@@ -343,6 +363,7 @@ class Settings(Rules):
         "each directory in /path. A path with :ro may only be mounted read-only. An administrator must create missing "
         "directories, such as those of new users.",
         (),
+        gate=True,
     )
     delete_data_with_user: Switch = setting(
         "storage", "Whether the hub deletes a user's home with the user: true or false.", False
@@ -354,12 +375,14 @@ class Settings(Rules):
         "server reaches another, for up to some 200 concurrent servers.",
         "shared",
         validate_default=True,
+        gate=True,
     )
     user_subnet_pool: Subnets = setting(
         "network",
         "With per-user: comma-separated private address ranges for these networks. Each network takes a /29, the "
         "one to the internet a /22.",
         ("10.213.0.0/18",),
+        gate=True,
     )
     allow_internet: Switch = setting(
         "network", "Whether servers reach the internet: true or false. false needs NETWORK_ISOLATION=per-user.", True
@@ -383,12 +406,16 @@ class Settings(Rules):
         "start.",
         "",
         pattern=r"^\S*$",
+        gate=True,
     )
     home_driver_opts: Options = setting(
         "swarm",
         "Comma-separated options of HOME_DRIVER, as name=value. Write an option that contains commas in double "
         "quotes, as Docker does: 'type=nfs,\"o=addr=10.0.0.1,nfsvers=4\",device=:/homes/{username}'.",
         {},
+        gate=True,
+        # Such as o=username=ada,password=...
+        hidden=True,
     )
     home_scope: Literal["auto", "node", "swarm"] = setting(
         "swarm",
@@ -481,6 +508,7 @@ class Settings(Rules):
         "Engine calls that the hub may make. gate: what servers need; socket: all, so that an attacker who "
         "controls the hub controls the host.",
         "gate",
+        gate=True,
     )
     gate_limits: Literal["auto", "always", "never"] = setting(
         "engine",
@@ -488,6 +516,7 @@ class Settings(Rules):
         "give: always, never or auto. auto: unless hub/config.d gives servers more, or contains "
         "code that may do so at a start.",
         "auto",
+        gate=True,
     )
 
     python_image: Image = setting(
@@ -501,13 +530,13 @@ class Settings(Rules):
         "Certificates of your own authority (PEM). Builds and the hub trust them; no image contains them.",
         "",
     )
-    pip_index_url: str = setting(
+    pip_index_url: Mirror = setting(
         "builds", f"URL of the Python package index for builds; empty: PyPI. {_NO_TOKEN}", "", pattern=MIRROR
     )
-    npm_registry: str = setting(
+    npm_registry: Mirror = setting(
         "builds", f"URL of the npm registry for builds; empty: npm's own. {_NO_TOKEN}", "", pattern=MIRROR
     )
-    debian_mirror: str = setting(
+    debian_mirror: Mirror = setting(
         "builds", f"URL of the Debian mirror for builds; empty: deb.debian.org. {_NO_TOKEN}", "", pattern=MIRROR
     )
 
@@ -515,11 +544,11 @@ class Settings(Rules):
     def database(self) -> str:
         """The address of the hub's database, password and all."""
         if text := self.db_url.get_secret_value():
-            url = database.parse(text)
+            url = db_url.parse(text)
         elif "postgres" in overlays_of(self.compose_file):
-            url = database.of_the_overlay(self.postgres_password.get_secret_value())
+            url = db_url.of_the_overlay(self.postgres_password.get_secret_value())
         else:
-            return database.SQLITE
+            return db_url.SQLITE
         return url.render_as_string(hide_password=False)
 
     @classmethod

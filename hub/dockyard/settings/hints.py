@@ -12,10 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from dockyard.gate.policy.allowed import READ_ONLY
 from dockyard.settings import hostpaths, machine, profilesfile
+from dockyard.settings.binds import READ_ONLY
+from dockyard.settings.contradictions import is_this_machine
 from dockyard.settings.load import some
-from dockyard.settings.rules import is_this_machine
 from dockyard.settings.sources import Mistakes
 from dockyard.settings.types import in_bytes, readable
 

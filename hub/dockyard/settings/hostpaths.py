@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from dockyard.gate.policy.allowed import READ_ONLY, has_engine, holds
+from dockyard.settings.binds import READ_ONLY, has_engine, holds
 
 VARIABLE = "HOST_PATHS"
 

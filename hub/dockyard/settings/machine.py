@@ -11,7 +11,7 @@ import resource
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dockyard.gate.policy.allowed import overrides
+from dockyard.settings.overrides import overrides
 
 OPEN_FILES = 65536
 _LACKS = {

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dockyard.gate.policy.allowed import canonical, overrides
+from dockyard.settings.names import canonical
+from dockyard.settings.overrides import overrides
 
 _INSTEAD = "write ifnotpresent, or name an image of a registry"
 # From scripts/check: images of the engine that came from no registry, a line each.

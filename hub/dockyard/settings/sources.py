@@ -6,17 +6,14 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from pydantic.fields import FieldInfo
 from pydantic_settings import PydanticBaseSettingsSource
 
-from dockyard.settings.types import is_secret
+from dockyard.settings.types import HIDDEN, extra, is_secret
 
 _PLACEHOLDER = re.compile(r"<.*>|change[-_ ]?me.*|replace[-_ ]?me.*|your[-_ ].*|x{3,}|todo|\.\.\.", re.IGNORECASE)
-
-# The type of an error whose message must not show the value, because it contains credentials.
-HIDDEN: Final = "hidden"
 
 
 class Mistakes(Exception):
@@ -85,14 +82,10 @@ def sentence(error: Mapping[str, Any], fields: Mapping[str, FieldInfo]) -> str:
         text = "is not of the form that is asked for"
     if error["type"] in {"string_too_short", "too_short"}:
         text = "is too short"
-    may_be_secret = is_secret(field) or name in _MAY_HOLD_PASSWORDS or error["type"] == HIDDEN
+    may_be_secret = is_secret(field) or extra(field)["hidden"] or error["type"] == HIDDEN
     hidden = may_be_secret or isinstance(error["input"], Wrong)
     shown = "" if hidden else f" (now: {_without_password(repr(error['input']))})"
     return f"{name.upper()} {text}{shown}. {field.description}"
-
-
-# Options of a file server, such as o=username=ada,password=...
-_MAY_HOLD_PASSWORDS = {"home_driver_opts"}
 
 
 def _without_password(text: str) -> str:

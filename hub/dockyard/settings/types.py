@@ -5,12 +5,16 @@ from __future__ import annotations
 import csv
 import re
 from ipaddress import ip_address, ip_network
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 from pydantic_settings import NoDecode
+
+# The type of an error whose message must not show the value, because it contains credentials.
+HIDDEN: Final = "hidden"
 
 
 def setting(
@@ -20,6 +24,8 @@ def setting(
     *,
     generate: str = "",
     pattern: str | None = None,
+    hidden: bool = False,
+    gate: bool = False,
     **limits: Any,
 ) -> Any:
     """Declare one setting; without a default it is required. `generate` names the kind of value that `scripts/env`
@@ -28,9 +34,15 @@ def setting(
         default,
         description=help,
         pattern=pattern,
-        json_schema_extra={"group": group, "generate": generate},
+        json_schema_extra={"group": group, "generate": generate, "hidden": hidden, "gate": gate},
         **limits,
     )
+
+
+def extra(field: FieldInfo) -> dict[str, Any]:
+    """What `setting` has noted of a setting."""
+    assert isinstance(field.json_schema_extra, dict)
+    return field.json_schema_extra
 
 
 def is_secret(field: FieldInfo) -> bool:
@@ -150,6 +162,16 @@ def _images(value: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(map(_image, value))
 
 
+def _without_credentials(value: Any) -> Any:
+    if isinstance(value, str) and re.search("[@?#]", value):
+        raise PydanticCustomError(
+            HIDDEN,
+            "contains a user name, a password or a query. A build would show it in `ps`, in the history of images, "
+            "and to users. Name a mirror that needs none, such as a caching proxy in your network",
+        )
+    return value
+
+
 Switch = Annotated[bool, BeforeValidator(_true_or_false)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
 Options = Annotated[dict[str, str], NoDecode, BeforeValidator(_options)]
@@ -161,6 +183,7 @@ Image = Annotated[str, AfterValidator(_image)]
 Images = Annotated[Names, AfterValidator(_images)]
 HostPath = Annotated[str, AfterValidator(_absolute)]
 Origin = Annotated[str, AfterValidator(_origin)]
+Mirror = Annotated[str, BeforeValidator(_without_credentials)]
 
 # What Linux takes as the largest number of processes.
 MOST_PIDS = 2**22

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import difflib
 import logging
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from jupyterhub.auth import Authenticator
@@ -21,14 +22,13 @@ from pydantic import SecretStr
 from traitlets import TraitError
 from traitlets.config import Config
 
-from dockyard.hub import web
-from dockyard.settings.rules import overlays_of
+from dockyard.settings import load as settings_load
+from dockyard.settings.contradictions import overlays_of
+from dockyard.settings.fields import Settings
+from dockyard.signin.forms import own_forms
 from dockyard.signin.oauth import guarded, teams
 from dockyard.signin.throttle import throttled
 from dockyard.signin.traits import parse
-
-if TYPE_CHECKING:
-    from dockyard.settings.fields import Settings
 
 PREFIX = "AUTH_"
 _ALIASES = {"password": "shared-password", "oidc": "generic-oauth"}
@@ -80,8 +80,9 @@ def known() -> dict[str, str]:
 
 
 def prefixes() -> tuple[str, ...]:
-    """How the variables of services begin that have no settings here: GITLAB_, AUTH0_, ..."""
-    return (*(f"{name.upper()}_" for name in known() if name.isalnum() and name not in {"github", "password"}), "OKTA_")
+    """How variables begin that are not settings but have a meaning: AUTH_, GITLAB_, AUTH0_, ..."""
+    services = (f"{name.upper()}_" for name in known() if name.isalnum() and name not in {"github", "password"})
+    return (PREFIX, *services, "OKTA_")
 
 
 def sign_in(settings: Settings, environ: Mapping[str, str]) -> SignIn:
@@ -109,6 +110,11 @@ def sign_in(settings: Settings, environ: Mapping[str, str]) -> SignIn:
     return way
 
 
+def load() -> Settings:
+    """Read the settings from the environment. Raises `Mistakes` with all that is wrong, also with the sign-in."""
+    return settings_load.load(lambda settings: sign_in(settings, os.environ).mistakes)
+
+
 def _lower(names: tuple[str, ...]) -> set[str]:
     return {name.lower() for name in names}
 
@@ -133,7 +139,7 @@ def _password(settings: Settings, authenticator: type[Authenticator]) -> SignIn:
             )
     # The edge is a proxy in front of the kit's proxy, too.
     in_front = settings.proxies_in_front + ("tls" in overlays_of(settings.compose_file))
-    guarded_forms = web.own_forms(throttled(authenticator, in_front))
+    guarded_forms = own_forms(throttled(authenticator, in_front))
     return SignIn(guarded_forms, traits, _keys(settings), mistakes)
 
 

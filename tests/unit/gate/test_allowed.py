@@ -18,9 +18,11 @@ from dockerspawner._storage import preparation
 from dockyard.gate.__main__ import SETTINGS as SETTINGS_READ
 from dockyard.gate.__main__ import from_settings
 from dockyard.gate.policy import checks, models
-from dockyard.gate.policy.allowed import Allowed, allowed, bind_paths, canonical
+from dockyard.gate.policy.allowed import Allowed, allowed
 from dockyard.gate.strict import Refused
+from dockyard.settings.binds import bind_paths
 from dockyard.settings.load import some
+from dockyard.settings.names import canonical
 from dockyard.settings.sources import Mistakes
 from support.bodies import networks
 

@@ -13,8 +13,8 @@ import aiohttp
 import docker
 import pytest
 
-from dockyard.gate import TOKEN_HEADER, token
 from dockyard.gate.relay import relay
+from dockyard.settings.gatelink import TOKEN_HEADER, token
 from support.bodies import ALLOWED, OURS
 from support.gate import Gate, no_relay_left, opened
 from support.recording import recording

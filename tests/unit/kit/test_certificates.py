@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from dockyard.hub import envcheck
 from dockyard.settings import certificates, envfile
 from support.pki import DAY, Authority
 
@@ -94,16 +95,16 @@ def test_the_checker_looks_where_compose_mounts_them(
 ) -> None:
     monkeypatch.setattr(envfile, "SECRETS", tmp_path)
     values = {"CERT_FILE": "/x/c", "KEY_FILE": "/x/k", "ACME_ROOT_FILE": "/x/r", "PUBLIC_URL": "https://hub.test:8443"}
-    found = envfile.of_the_edge(values)
+    found = envcheck.of_the_edge(values)
     assert [line.split()[0] for line in found] == ["CERT_FILE", "KEY_FILE", "ACME_ROOT_FILE"]
     certificate, key = authority.issue("one", "hub.test")
     for path, name in [(certificate, "cert"), (key, "key"), (authority.root, "acme_root")]:
         (tmp_path / name).write_bytes(path.read_bytes())
-    assert envfile.of_the_edge(values) == []
+    assert envcheck.of_the_edge(values) == []
 
 
 def test_the_edge_has_no_slash_at_the_end_of_its_address() -> None:
     values = {"COMPOSE_FILE": "compose/compose.yaml:compose/compose.tls.yaml", "PUBLIC_URL": "https://hub.test/"}
-    (said,) = envfile.of_the_edge(values)
+    (said,) = envcheck.of_the_edge(values)
     assert said.startswith("PUBLIC_URL ends with /")
-    assert envfile.of_the_edge(values | {"COMPOSE_FILE": "compose/compose.yaml"}) == []
+    assert envcheck.of_the_edge(values | {"COMPOSE_FILE": "compose/compose.yaml"}) == []

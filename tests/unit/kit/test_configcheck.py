@@ -14,6 +14,7 @@ from traitlets.config import Config
 
 from dockerspawner import DockerSpawner, SwarmSpawner
 from dockyard.hub import configcheck, operatorconfig, web
+from dockyard.signin import forms
 from support.repo import ROOT
 
 ENVIRON = {
@@ -244,7 +245,7 @@ def test_an_authenticator_of_the_operator_rejects_forms_of_other_sites(hub: Call
     config, said = hub('c.JupyterHub.authenticator_class = "dummy"\nc.DummyAuthenticator.allow_all = True')
     cls = config.JupyterHub.authenticator_class
     assert issubclass(cls, DummyAuthenticator)
-    assert web.has_own_forms(cls)
+    assert forms.has_own_forms(cls)
     assert cls(config=config).allow_all is True
     assert "rejecting forms of other sites" in said
     assert "is not a class that the hub can load" in refusal(hub, 'c.JupyterHub.authenticator_class = "none.Such"')

@@ -12,6 +12,7 @@ from jupyterhub import apihandlers
 from jupyterhub.scopes import scope_definitions
 
 from dockyard.hub import culling
+from dockyard.settings import intervals
 from dockyard.settings.fields import Settings
 from support.singleuser import module
 
@@ -46,9 +47,9 @@ def test_it_may_see_activity_and_stop_servers_and_nothing_else() -> None:
 
 def test_the_smallest_limit_is_longer_than_two_reports_take() -> None:
     activity = module("dockyard_activity")
-    assert activity.INTERVAL == culling.REPORT_EVERY
+    assert activity.INTERVAL == intervals.REPORT_EVERY
     # JupyterHub varies the interval by a tenth.
-    assert 2 * 1.1 * culling.REPORT_EVERY + activity.PERIOD < culling.SMALLEST
+    assert 2 * 1.1 * intervals.REPORT_EVERY + activity.PERIOD < intervals.LEAST_IDLE
 
 
 # Whose activity counts

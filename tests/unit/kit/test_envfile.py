@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from dockyard.hub import envcheck
 from dockyard.settings import envfile
 from dockyard.settings.fields import Settings
+from dockyard.signin.choice import prefixes
 
 GOOD = "\n".join(
     [
@@ -30,7 +32,7 @@ def clean_environ(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_a_good_sheet_has_no_mistakes() -> None:
-    assert envfile.check(GOOD) == []
+    assert envcheck.check(GOOD) == []
 
 
 def test_values_come_out_as_they_were_meant() -> None:
@@ -68,50 +70,50 @@ def test_values_come_out_as_they_were_meant() -> None:
 )
 def test_a_bad_line_is_named(line: str, said: str) -> None:
     first, rest = GOOD.split("\n", 1)
-    found = envfile.check(f"{first}\n{line}\n{rest}")
+    found = envcheck.check(f"{first}\n{line}\n{rest}")
     assert [mistake for mistake in found if said in mistake], found
 
 
 def test_windows_line_ends_are_one_mistake() -> None:
-    assert envfile.check(GOOD.replace("\n", "\r\n")) == ["The file has Windows line ends: sed -i 's/\\r$//' .env"]
+    assert envcheck.check(GOOD.replace("\n", "\r\n")) == ["The file has Windows line ends: sed -i 's/\\r$//' .env"]
 
 
 def test_file_that_is_not_text_is_one_mistake() -> None:
-    assert envfile.check(f"{GOOD}X=a\0b\n") == [envfile._NOT_TEXT]
+    assert envcheck.check(f"{GOOD}X=a\0b\n") == [envcheck._NOT_TEXT]
 
 
 def test_byte_order_mark_is_a_mistake_before_a_setting_only() -> None:
-    assert envfile.check(f"\ufeff{GOOD}") == []
+    assert envcheck.check(f"\ufeff{GOOD}") == []
     _, rest = GOOD.split("\n", 1)
-    (said,) = envfile.check(f"\ufeffPORT=8001\n{rest}")
+    (said,) = envcheck.check(f"\ufeffPORT=8001\n{rest}")
     assert "Line 1 begins with a byte order mark" in said
 
 
 def test_a_name_of_the_operators_own_passes() -> None:
-    assert envfile.check(GOOD + "MY_DEPARTMENT=physics\n") == []
+    assert envcheck.check(GOOD + "MY_DEPARTMENT=physics\n") == []
 
 
 def test_line_and_value_mistakes_come_together() -> None:
-    found = envfile.check(GOOD + "PORT=eighty\nLOG_LEVEL=loud\nX=a b\n")
+    found = envcheck.check(GOOD + "PORT=eighty\nLOG_LEVEL=loud\nX=a b\n")
     assert [line.split()[0] for line in found] == ["Line", "PORT", "LOG_LEVEL"]
 
 
 def test_a_secrets_file_is_looked_up_where_compose_mounts_it(tmp_path: Path) -> None:
     text = GOOD.replace("USER_PASSWORD=", "USER_PASSWORD_FILE=/home/ada/pw\n#").replace("#'a", "#a")
-    assert [line for line in envfile.check(text) if "USER_PASSWORD_FILE (No such file" in line]
+    assert [line for line in envcheck.check(text) if "USER_PASSWORD_FILE (No such file" in line]
     (tmp_path / "user_password").write_text("long enough")
-    assert envfile.check(text) == []
+    assert envcheck.check(text) == []
 
 
 def test_files_that_are_mounted_have_to_be_there(tmp_path: Path) -> None:
-    (said,) = envfile.check(GOOD + "LOGO_FILE=/home/ada/logo.png\n")
+    (said,) = envcheck.check(GOOD + "LOGO_FILE=/home/ada/logo.png\n")
     assert said == "LOGO_FILE /home/ada/logo.png cannot be read by the hub's user (No such file or directory)"
     (tmp_path / "logo").write_bytes(b"png")
-    assert envfile.check(GOOD + "LOGO_FILE=/home/ada/logo.png\n") == []
+    assert envcheck.check(GOOD + "LOGO_FILE=/home/ada/logo.png\n") == []
 
 
 def test_a_trait_of_the_authenticator_is_no_misspelt_setting() -> None:
-    assert envfile.check(GOOD + "AUTH_USERNAME_PATTERN=[a-z]+\n") == []
+    assert envcheck.check(GOOD + "AUTH_USERNAME_PATTERN=[a-z]+\n") == []
 
 
 def test_the_example_names_every_setting_once() -> None:
@@ -121,7 +123,7 @@ def test_the_example_names_every_setting_once() -> None:
 
 
 def test_the_example_as_it_is_is_refused() -> None:
-    found = envfile.check(envfile.example())
+    found = envcheck.check(envfile.example())
     assert {line.split()[0] for line in found} == {
         "USER_PASSWORD", "ADMIN_PASSWORD", "CRYPT_KEY", "COOKIE_SECRET", "PROXY_AUTH_TOKEN", "POSTGRES_PASSWORD",
         "DOCKER_GID",
@@ -132,4 +134,4 @@ def test_the_example_as_it_is_is_refused() -> None:
     "name", ["GITLAB_CLIENT_ID", "GITLAB_URL", "AUTH0_CLIENT_SECRET", "OKTA_CLIENT_ID", "AUTH_SCOPE"]
 )
 def test_variables_of_other_services_are_no_mistakes(name: str) -> None:
-    assert envfile.unknown([name]) == []
+    assert envfile.unknown([name], prefixes()) == []

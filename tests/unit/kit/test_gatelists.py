@@ -11,8 +11,9 @@ from threading import Thread
 
 import pytest
 
-from dockyard.gate.__main__ import ends_when_asked
+from dockyard.gate.__main__ import ends_when_asked, show
 from dockyard.hub import gatelists
+from dockyard.settings import gatelink
 
 
 class Gate:
@@ -32,9 +33,9 @@ class Gate:
 
     def run(self) -> None:
         while True:
-            gatelists.show(self.file.read_bytes(), self.folder)
+            show(self.file.read_bytes(), self.folder)
             self.starts += 1
-            with self.listener(gatelists.AGAIN) as asked, self.listener(gatelists.SOCKET):
+            with self.listener(gatelink.AGAIN) as asked, self.listener(gatelink.SOCKET):
                 while True:
                     asked.accept()[0].close()
                     if not self.deaf:
@@ -53,7 +54,7 @@ def started(folder: Path, text: str, deaf: bool = False) -> tuple[Gate, Path]:
     file.write_text(text)
     gate = Gate(folder, file, deaf)
     Thread(target=gate.run, daemon=True).start()
-    while not (folder / gatelists.SOCKET).exists():
+    while not (folder / gatelink.SOCKET).exists():
         pass
     return gate, file
 
@@ -68,7 +69,7 @@ def test_agree_where_the_file_has_changed_has_the_gate_read_it(folder: Path) -> 
     gate, file = started(folder, "- display_name: A\n")
     file.write_text("- display_name: B\n")
     assert gatelists.agree(file, folder, pause=0.01) == ""
-    assert (folder / gatelists.READ).read_text() == "- display_name: B\n"
+    assert (folder / gatelink.READ).read_text() == "- display_name: B\n"
     assert gate.starts == 2
 
 
@@ -94,7 +95,7 @@ async def test_the_gate_ends_when_it_is_asked(folder: Path) -> None:
     ended = asyncio.Event()
     async with await ends_when_asked(folder, ended):
         assert not ended.is_set()
-        _, writer = await asyncio.open_unix_connection(folder / gatelists.AGAIN)
+        _, writer = await asyncio.open_unix_connection(folder / gatelink.AGAIN)
         await asyncio.wait_for(ended.wait(), 10)
         writer.close()
         await writer.wait_closed()

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from dockyard.gate.policy.allowed import bind_paths
 from dockyard.settings import hints, hostpaths
+from dockyard.settings.binds import bind_paths
 from support.repo import ROOT
 
 Found = Callable[..., tuple[list[str], list[str]]]

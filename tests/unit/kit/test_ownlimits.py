@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from dockyard.gate.policy.operators import digest
-from dockyard.hub import configcheck, operatorconfig
-from dockyard.settings import envfile
+from dockyard.hub import configcheck, envcheck, operatorconfig
 from unit.kit.test_configcheck import ENVIRON, SWARM, hub  # noqa: F401
 
 LIMITS = {"MEM_LIMIT": "2G", "CPU_LIMIT": "1", "PIDS_LIMIT": "1024"}
@@ -70,7 +69,7 @@ def checked(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:  #
     def checked(own: str, **environ: str) -> str:
         config, _ = hub(own, **{**LIMITS, **environ})
         monkeypatch.setattr(configcheck, "try_out", lambda: (config, [], []))
-        wrong, _, found = envfile.own_configuration(tried=True)
+        wrong, _, found = envcheck.own_configuration(tried=True)
         assert wrong == []
         return found
 
@@ -110,4 +109,4 @@ def test_files_that_can_not_be_loaded_have_none(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(operatorconfig, "FOLDER", tmp_path)
     (tmp_path / "own.py").write_text("c.JupyterHub.x = 1")
     monkeypatch.setattr(configcheck, "try_out", lambda: (None, [], ["no network"]))
-    assert envfile.own_configuration(tried=True)[2] == ""
+    assert envcheck.own_configuration(tried=True)[2] == ""

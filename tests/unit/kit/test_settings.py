@@ -12,12 +12,12 @@ import pytest
 from sqlalchemy import make_url
 
 from dockerspawner import DockerSpawner
-from dockyard.hub import database
-from dockyard.settings import passwords, types
+from dockyard.settings import db_url, passwords, types
+from dockyard.settings.contradictions import overlays_of
 from dockyard.settings.fields import Settings
-from dockyard.settings.load import load
-from dockyard.settings.rules import overlays_of
+from dockyard.settings.load import some
 from dockyard.settings.sources import Mistakes
+from dockyard.signin.choice import load
 
 REQUIRED = {
     "USER_PASSWORD": "user-secret-value",
@@ -323,10 +323,10 @@ def test_an_address_that_is_written_anew_is_read_again(environ: pytest.MonkeyPat
     password = string.printable.strip()
     for name, value in (POSTGRES | {"POSTGRES_PASSWORD": f"{password} x"}).items():
         environ.setenv(name, value)
-    assert database.parse(load().database).password == f"{password} x"
+    assert db_url.parse(load().database).password == f"{password} x"
     environ.setenv("COMPOSE_FILE", "compose/compose.yaml")
     environ.setenv("DB_URL", f"postgresql://hub:{quote(password, safe='')}%20x@db.test/hub")
-    assert database.parse(load().database).password == f"{password} x"
+    assert db_url.parse(load().database).password == f"{password} x"
 
 
 @pytest.mark.parametrize(
@@ -564,3 +564,33 @@ def test_a_shared_volume_at_the_home_is_a_mistake(environ: pytest.MonkeyPatch) -
     environ.setenv("SHARED_VOLUMES", "a:/data,b:/data/home")
     with pytest.raises(Mistakes, match="SHARED_VOLUMES has a volume at /data/home, which is HOME_PATH"):
         load()
+
+
+def test_a_contradiction_is_reported_beside_a_mistake_in_another_setting(environ: pytest.MonkeyPatch) -> None:
+    for name, value in {"PORT": "eighty", "ACME_EMAIL": "ada@example.org", "MEM_GUARANTEE": "4G"}.items():
+        environ.setenv(name, value)
+    assert [line.split()[0] for line in mistakes()] == ["PORT", "ACME_EMAIL", "MEM_GUARANTEE"]
+
+
+def test_a_contradiction_with_a_wrong_setting_is_not_reported(environ: pytest.MonkeyPatch) -> None:
+    environ.setenv("MEM_GUARANTEE", "4G")
+    environ.setenv("MEM_LIMIT", "much")
+    assert [line.split()[0] for line in mistakes()] == ["MEM_LIMIT"]
+
+
+def test_the_order_of_the_declarations_has_no_effect(environ: pytest.MonkeyPatch) -> None:
+    wrong = {
+        "ADMIN_PASSWORD": "x" * 32, "USER_PASSWORD": "x" * 32, "BIND_ADDR": "0.0.0.0", "SPAWNER": "docker",
+        "CPU_LIMIT": "1", "CPU_GUARANTEE": "2", "FENCE_AFTER": "20", "HTTPS_PORT": "8443", "KEY_FILE": "/k",
+        "DB_URL": "postgresql://a:b@c/d", "COMPOSE_FILE": "compose/compose.yaml:compose/compose.postgres.yaml",
+        "ALLOW_INTERNET": "false", "USER_DNS": "169.254.169.254", "SUBDOMAINS": "true", "HOME_DRIVER": "local",
+    }  # fmt: skip
+    for name, value in wrong.items():
+        environ.setenv(name, value)
+    found = []
+    for order in ([*Settings.model_fields], [*Settings.model_fields][::-1]):
+        with pytest.raises(Mistakes) as refused:
+            some(*order)
+        found.append(sorted(refused.value.lines))
+    assert len(found[0]) >= 10
+    assert found[0] == found[1]

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from dockyard.settings.fields import Settings
-from dockyard.settings.load import load
 from dockyard.settings.sources import Mistakes
 from dockyard.signin import choice
+from dockyard.signin.choice import load
 from dockyard.signin.oauth import teams
 
 BASE = {"COOKIE_SECRET": "ab" * 32, "PROXY_AUTH_TOKEN": "p" * 40, "DOCKER_GID": "0", "CRYPT_KEY": "cd" * 32}

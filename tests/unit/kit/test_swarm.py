@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from dockyard.hub import start
+from dockyard.hub import envcheck, start
 from dockyard.settings import envfile
 from dockyard.settings.fields import Settings
-from dockyard.settings.load import load
 from dockyard.settings.sources import Mistakes
+from dockyard.signin.choice import load
 from support.repo import ROOT
 
 SHEET = {
@@ -128,7 +128,7 @@ def test_places_of_images(environ: dict[str, str], registry: str) -> None:
 def test_the_checker_is_told_that_it_is_for_a_swarm(environ: dict[str, str]) -> None:
     sheet = "\n".join(f"{name}={value}" for name, value in SHEET.items()) + "\nCULL_ACTION=sleep\n"
     environ["SPAWNER"] = "swarm"
-    assert [line.split()[0] for line in envfile.check(sheet)] == ["CULL_ACTION"]
+    assert [line.split()[0] for line in envcheck.check(sheet)] == ["CULL_ACTION"]
 
 
 PRIVATE = "\n".join(f"{name}={value}" for name, value in SHEET.items()) + "\nREGISTRY_AUTH_FILE=/etc/lab/auth.json\n"
@@ -154,7 +154,7 @@ def test_credentials_have_to_be_in_the_file(
     (tmp_path / "registry_auth").write_text(text)
     environ["SPAWNER"] = place
     said = [] if is_good else ["REGISTRY_AUTH_FILE /etc/lab/auth.json contains no credentials"]
-    assert [line.split(":")[0] for line in envfile.check(PRIVATE)] == said
+    assert [line.split(":")[0] for line in envcheck.check(PRIVATE)] == said
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_credentials_have_to_be_in_the_file(
 def test_credentials_that_the_hub_cannot_use_are_refused(tmp_path: Path, text: str | None, said: str) -> None:
     if text is not None:
         (tmp_path / "registry_auth").write_text(text)
-    (line,) = envfile.check(PRIVATE)
+    (line,) = envcheck.check(PRIVATE)
     assert line.startswith(f"REGISTRY_AUTH_FILE /etc/lab/auth.json {said}")
 
 

@@ -12,6 +12,7 @@ import pytest
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 
 from dockyard.hub import logmask, web
+from dockyard.signin import forms
 
 
 def request(**headers: str) -> HTTPServerRequest:
@@ -31,7 +32,7 @@ def request(**headers: str) -> HTTPServerRequest:
     ],
 )
 def test_forms_of_the_hubs_own(headers: dict[str, str]) -> None:
-    assert web.is_own(request(**headers), urlparse("https://public.test/"))
+    assert forms.is_own(request(**headers), urlparse("https://public.test/"))
 
 
 @pytest.mark.parametrize(
@@ -48,8 +49,8 @@ def test_forms_of_the_hubs_own(headers: dict[str, str]) -> None:
     ],
 )
 def test_forms_of_others(headers: dict[str, str]) -> None:
-    assert not web.is_own(request(**headers), urlparse("https://public.test/"))
-    assert not web.is_own(request(**headers))
+    assert not forms.is_own(request(**headers), urlparse("https://public.test/"))
+    assert not forms.is_own(request(**headers))
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ _FULL_ID = re.compile(r"[0-9a-f]{64}")
 _MOST = 20_000
 
 
-class Told(Exception):
-    """The engine's own answer is the answer."""
+class Rejected(Exception):
+    """The engine has rejected the request: its answer is the gate's answer."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__(answer.status)
@@ -43,10 +43,10 @@ class Owned:
         self._services: dict[str, None] = {}
 
     async def _inspected(self, version: str, path: str) -> tuple[Answer, Json]:
-        """Told where there is nothing, or the engine can't say."""
+        """Raise `Rejected` if the thing does not exist, or if the engine fails."""
         answer = await self._engine.ask(Request("GET", path), version)
         if answer.status != 200:
-            raise Told(answer)
+            raise Rejected(answer)
         return answer, answer.json()
 
     # Containers
@@ -82,8 +82,8 @@ class Owned:
             return
         try:
             await self.inspect(version, name, kit=True)
-        except Told as told:
-            if told.answer.status != 404:
+        except Rejected as rejected:
+            if rejected.answer.status != 404:
                 raise
         except Refused:
             pass
@@ -136,8 +136,8 @@ class Owned:
         """Raise Refused if the volume belongs to another owner. A volume that does not exist may be created."""
         try:
             await self.volume(version, name)
-        except Told as told:
-            if told.answer.status != 404:
+        except Rejected as rejected:
+            if rejected.answer.status != 404:
                 raise
         except Refused:
             raise Refused(f"Volume {name} does not belong to this hub.") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import posixpath
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -13,51 +13,14 @@ from typing import Any
 
 from dockyard.gate.policy import patience
 from dockyard.gate.policy.limits import Limits, limits
+from dockyard.settings.binds import READ_ONLY
+from dockyard.settings.names import FILLED, begins_with_a_name, canonical, filled, matched
+from dockyard.settings.overrides import overrides
 
 log = logging.getLogger("gate")
 
-# What an escaped name of a user, of a server or of whatever else a template has in braces may consist of.
-_PLACEHOLDER = re.compile(r"\{[^{}]*\}")
-_FILLED = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*"
-# Suffix of an entry of BIND_PATHS that servers may only read.
-READ_ONLY = ":ro"
-# Folders that contain sockets of engines, and the sockets.
-_SOCKETS = re.compile(
-    r"(/var)?/run(/([^/]*\.sock|docker(/.*)?|containerd(/.*)?|podman(/.*)?|crio(/.*)?|user(/.*)?))?", re.ASCII
-)
-# No name of an image or a volume is longer, and what is takes a pattern of two placeholders hours.
-_LONGEST = 512
 # Where compose mounts hub/config.d.
 OPERATORS = Path("/srv/dockyard/config.d")
-
-
-def canonical(image: str) -> str:
-    """An image reference as repository:tag or repository@digest, whichever of its parts were written."""
-    repository, at, digest = image.partition("@")
-    folder, slash, last = repository.rpartition("/")
-    name, _, tag = last.partition(":")
-    return f"{folder}{slash}{name}@{digest}" if at else f"{folder}{slash}{name}:{tag or 'latest'}"
-
-
-def filled(template: str, **values: str) -> str:
-    """A pattern of the texts that a template can become; each of `values` is a pattern of one placeholder's."""
-    parts = re.split(r"(\{[^{}]*\})", template)
-    # The unnamed server's name is empty.
-    patterns = {f"{{{name}}}": pattern for name, pattern in {"servername": f"(?:{_FILLED})?", **values}.items()}
-    return "".join(patterns.get(part, _FILLED) if _PLACEHOLDER.fullmatch(part) else re.escape(part) for part in parts)
-
-
-def begins_with_a_name(template: str) -> bool:
-    """Whether a volume's name begins with the kit's name or the operator's own text, and a separator.
-
-    A name that begins with a user's text could be the name of any volume of the engine. So could `x{username}`.
-    """
-    before, braces, _ = re.sub(r"\{prefix\}", "kit", template).partition("{")
-    return not braces or re.fullmatch(r"[A-Za-z0-9].*[-_.]", before) is not None
-
-
-def matched(pattern: str, text: str) -> re.Match[str] | None:
-    return re.fullmatch(pattern, text, re.ASCII) if len(text) <= _LONGEST else None
 
 
 def _fits(regex: str, text: str) -> bool:
@@ -126,7 +89,7 @@ class Allowed:
 
     @property
     def _own(self) -> str:
-        return rf"{re.escape(self.project)}-{_FILLED}"
+        return rf"{re.escape(self.project)}-{FILLED}"
 
     def driver(self, name: str, options: Mapping[str, str]) -> bool:
         """May a volume have this driver with these options? The engine's own without options always."""
@@ -152,61 +115,6 @@ class Allowed:
         return not entries.isdisjoint(self.binds) or (
             read_only and not {f"{entry}{READ_ONLY}" for entry in entries}.isdisjoint(self.binds)
         )
-
-
-def bind_paths(entries: Iterable[str]) -> tuple[str, ...]:
-    """Normalize the entries of BIND_PATHS: /path, /path/*, /path:ro or /path/*:ro.
-
-    Raises ValueError if an entry has another form, gives control of the host, or is below another entry.
-    """
-    found: list[str] = []
-    seen: list[str] = []
-    for entry in entries:
-        whole, suffix = (entry.removesuffix(READ_ONLY), READ_ONLY) if entry.endswith(READ_ONLY) else (entry, "")
-        path = whole.rstrip("/").removesuffix("/*").rstrip("/")
-        if whole.startswith("/") and path == "":
-            raise ValueError(
-                f"has {entry!r}, which is not an absolute path below the host's root: name folders that servers need"
-            )
-        # Of two slashes at the beginning, normpath keeps both.
-        if not re.match("/[^/]", path) or posixpath.normpath(path) != path or re.search(r"[*:\s]", path):
-            raise ValueError(
-                f"has {entry!r}, which is not an absolute path, nor /path/* for the directories in /path. Both may "
-                f"end with {READ_ONLY}"
-            )
-        if has_engine(path):
-            raise ValueError(
-                f"has {entry!r}, which contains the engine's socket: a server with that socket controls the host, even "
-                "if it is read-only. Remove that entry"
-            )
-        for other in seen:
-            if f"{path}/".startswith(f"{other}/") or f"{other}/".startswith(f"{path}/"):
-                raise ValueError(f"has {path} and {other}, one below the other: a link in one could lead anywhere")
-        seen.append(path)
-        found.append(whole.rstrip("/") + suffix)
-    return tuple(found)
-
-
-def has_engine(path: str) -> bool:
-    """Is it where an engine's socket usually is?"""
-    return _SOCKETS.fullmatch(path) is not None
-
-
-def holds(entry: str, path: str) -> bool:
-    """Whether a server with a mount that an entry of BIND_PATHS allows has this path of the host."""
-    return f"{path}/".startswith(f"{entry.removesuffix(READ_ONLY).removesuffix('/*')}/")
-
-
-def overrides(profiles: Any) -> Iterator[tuple[Mapping[str, Any], str]]:
-    """Every docker_override in the profiles, with what the text that a user writes there has to match."""
-    if isinstance(profiles, Mapping):
-        if isinstance(override := profiles.get("docker_override"), Mapping):
-            yield override, profiles.get("validation_regex") or ".*"
-        for value in profiles.values():
-            yield from overrides(value)
-    elif isinstance(profiles, list):
-        for value in profiles:
-            yield from overrides(value)
 
 
 def allowed(settings: Any, profiles: Any) -> Allowed:

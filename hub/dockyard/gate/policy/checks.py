@@ -35,8 +35,8 @@ _NOT_OF_THE_RUNTIME = {"NVIDIA_API_KEY"}
 
 
 @dataclass
-class Order:
-    """A body that may be sent, once the engine has said that these are not somebody else's."""
+class WriteCall:
+    """A body that may be sent if the engine shows that its volumes, networks and secrets are the kit's."""
 
     body: Json
     volumes: set[str] = field(default_factory=set)
@@ -70,12 +70,12 @@ def name(allowed: Allowed, text: str, what: str) -> str:
     return text
 
 
-def container(allowed: Allowed, given: Json) -> Order:
+def container(allowed: Allowed, given: Json) -> WriteCall:
     if owner(given.get("Labels"), HELPER):
         return _helper(allowed, given)
     server = read(models.Server, given)
     host = server.HostConfig
-    order = Order(server.model_dump(exclude_unset=True))
+    order = WriteCall(server.model_dump(exclude_unset=True))
     _image(allowed, server.Image)
     order.body["Labels"] = _labelled(allowed, server.Labels or {}, INSTANCE)
     mounts = [*(host.Mounts or ()), *map(_bind, host.Binds or ())]
@@ -92,9 +92,9 @@ def container(allowed: Allowed, given: Json) -> Order:
     return order
 
 
-def _helper(allowed: Allowed, given: Json) -> Order:
+def _helper(allowed: Allowed, given: Json) -> WriteCall:
     helper = read(models.Helper, given)
-    order = Order(helper.model_dump(exclude_unset=True))
+    order = WriteCall(helper.model_dump(exclude_unset=True))
     _image(allowed, helper.Image)
     order.body["Labels"] = _labelled(allowed, helper.Labels, HELPER)
     (mount,) = helper.HostConfig.Mounts
@@ -103,18 +103,18 @@ def _helper(allowed: Allowed, given: Json) -> Order:
     return order
 
 
-def volume(allowed: Allowed, given: Json) -> Order:
+def volume(allowed: Allowed, given: Json) -> WriteCall:
     made = read(models.Volume, given)
-    order = Order(made.model_dump(exclude_unset=True))
+    order = WriteCall(made.model_dump(exclude_unset=True))
     _volume(allowed, made.Name, order)
     _driver(allowed, made.Driver, made.DriverOpts)
     order.body["Labels"] = _labelled(allowed, made.Labels or {}, INSTANCE)
     return order
 
 
-def network(allowed: Allowed, given: Json) -> Order:
+def network(allowed: Allowed, given: Json) -> WriteCall:
     if given.get("Name") == DEAD_END:
-        return Order(read(models.DeadEnd, given).model_dump(exclude_unset=True, by_alias=True))
+        return WriteCall(read(models.DeadEnd, given).model_dump(exclude_unset=True, by_alias=True))
     made = read(models.Network, given)
     name(allowed, made.Name, "network")
     if bool(made.Internal) == bool(made.Options):
@@ -129,15 +129,15 @@ def network(allowed: Allowed, given: Json) -> Order:
             if pool
             else "Servers have no networks of their own: NETWORK_ISOLATION is shared."
         )
-    order = Order(made.model_dump(exclude_unset=True, by_alias=True))
+    order = WriteCall(made.model_dump(exclude_unset=True, by_alias=True))
     order.body["Labels"] = _labelled(allowed, made.Labels, INSTANCE)
     return order
 
 
-def service(allowed: Allowed, given: Json) -> Order:
+def service(allowed: Allowed, given: Json) -> WriteCall:
     made = read(services.Service, given)
     name(allowed, made.Name, "service")
-    order = Order(made.model_dump(exclude_unset=True))
+    order = WriteCall(made.model_dump(exclude_unset=True))
     inside = made.TaskTemplate.ContainerSpec
     _image(allowed, inside.Image)
     order.body["Labels"] = _labelled(allowed, made.Labels, INSTANCE)
@@ -165,10 +165,10 @@ def service(allowed: Allowed, given: Json) -> Order:
     return order
 
 
-def secret(allowed: Allowed, given: Json) -> Order:
+def secret(allowed: Allowed, given: Json) -> WriteCall:
     made = read(services.Secret, given)
     name(allowed, made.Name, "secret")
-    order = Order(made.model_dump(exclude_unset=True))
+    order = WriteCall(made.model_dump(exclude_unset=True))
     order.body["Labels"] = _labelled(allowed, made.Labels, INSTANCE)
     return order
 
@@ -232,7 +232,7 @@ def _bind(text: str) -> models.Mount:
     return read(models.Mount, given)
 
 
-def _mount(allowed: Allowed, mount: models.Mount, order: Order) -> Json:
+def _mount(allowed: Allowed, mount: models.Mount, order: WriteCall) -> Json:
     """The mount anew. A volume that the engine makes for it has the owner's label: without, it would be anybody's."""
     options = {"bind": mount.BindOptions, "volume": mount.VolumeOptions, "tmpfs": mount.TmpfsOptions}
     if any(given for kind, given in options.items() if kind != mount.Type):
@@ -269,7 +269,7 @@ def _host_path(allowed: Allowed, mount: models.Mount) -> None:
         )
 
 
-def _volume(allowed: Allowed, volume: str, order: Order) -> None:
+def _volume(allowed: Allowed, volume: str, order: WriteCall) -> None:
     if not allowed.volume(volume):
         raise Refused(
             f"Volume {volume[:200]} is not called as HOME_VOLUME or a profile says, and does not begin with "

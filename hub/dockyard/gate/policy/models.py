@@ -36,7 +36,7 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-def _absent(value: Any) -> Any:
+def _forbidden(value: Any) -> Any:
     if not (value is None or value is False or value in ("", [], {})):
         raise ValueError("is not for users' servers")
     return value
@@ -87,7 +87,7 @@ def _private(value: str) -> str:
 
 
 # For fields that docker-py always sends, and that must not be set.
-Absent = Annotated[Any, AfterValidator(_absent)]
+Forbidden = Annotated[Any, AfterValidator(_forbidden)]
 Path = Annotated[str, AfterValidator(mount_target)]
 Folder = Annotated[str, AfterValidator(_working_dir)]
 Count = Annotated[int, Field(ge=0)]
@@ -144,7 +144,7 @@ class Gpu(Strict):
     Count: Annotated[int, Field(ge=-1)] | None = None
     DeviceIDs: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9:/.-]+$")]] | None = None
     Capabilities: list[list[Literal["gpu"]]]
-    Options: Absent = None
+    Options: Forbidden = None
 
 
 class Ulimit(Strict):
@@ -190,16 +190,16 @@ class NoCheck(Strict):
     """No health check: the engine would run its command again and again."""
 
     Test: Annotated[list[Literal["NONE"]], Field(min_length=1, max_length=1)]
-    Interval: Absent = None
-    Timeout: Absent = None
-    Retries: Absent = None
-    StartPeriod: Absent = None
-    StartInterval: Absent = None
+    Interval: Forbidden = None
+    Timeout: Forbidden = None
+    Retries: Forbidden = None
+    StartPeriod: Forbidden = None
+    StartInterval: Forbidden = None
 
 
 class NoRestart(Strict):
     Name: Literal["", "no"] = ""
-    MaximumRetryCount: Absent = None
+    MaximumRetryCount: Forbidden = None
 
 
 class Storage(Strict):
@@ -244,13 +244,13 @@ class ServerHost(Strict):
     DnsSearch: list[str] | None = None
     ExtraHosts: list[str] | None = None
     VolumeDriver: Literal["", "local"] | None = None
-    AutoRemove: Absent = None
-    CapAdd: Absent = None
-    Devices: Absent = None
-    Links: Absent = None
-    PortBindings: Absent = None
-    Privileged: Absent = None
-    PublishAllPorts: Absent = None
+    AutoRemove: Forbidden = None
+    CapAdd: Forbidden = None
+    Devices: Forbidden = None
+    Links: Forbidden = None
+    PortBindings: Forbidden = None
+    Privileged: Forbidden = None
+    PublishAllPorts: Forbidden = None
 
 
 class Networking(Strict):
@@ -268,17 +268,17 @@ class _Config(Strict):
     StopTimeout: Annotated[int, Field(ge=0, le=LONGEST_STOP)] | None = None
     AttachStdout: bool | None = None
     AttachStderr: bool | None = None
-    AttachStdin: Absent = None
-    Domainname: Absent = None
+    AttachStdin: Forbidden = None
+    Domainname: Forbidden = None
     Healthcheck: NoCheck | None = None
     # Others on its network would find it by that name, where they look for the hub.
-    Hostname: Absent = None
-    MacAddress: Absent = None
-    NetworkDisabled: Absent = None
-    OpenStdin: Absent = None
-    Runtime: Absent = None
-    StdinOnce: Absent = None
-    Tty: Absent = None
+    Hostname: Forbidden = None
+    MacAddress: Forbidden = None
+    NetworkDisabled: Forbidden = None
+    OpenStdin: Forbidden = None
+    Runtime: Forbidden = None
+    StdinOnce: Forbidden = None
+    Tty: Forbidden = None
 
 
 class Server(_Config):
@@ -307,7 +307,7 @@ class HelperMount(Strict):
     Target: Annotated[str, AfterValidator(_helpers_mount)]
     Source: EngineName
     Type: Literal["volume"]
-    ReadOnly: Absent = None
+    ReadOnly: Forbidden = None
     VolumeOptions: HelperOptions
 
 
@@ -334,10 +334,10 @@ class Helper(_Config):
     """The container that prepares one new volume, once, and can do nothing else."""
 
     Labels: OwnLabels
-    Env: Absent = None
+    Env: Forbidden = None
     HostConfig: HelperHost
-    NetworkingConfig: Absent = None
-    Cmd: Absent = None
+    NetworkingConfig: Forbidden = None
+    Cmd: Forbidden = None
     Entrypoint: Annotated[list[str], Field(min_length=7, max_length=7), AfterValidator(_helps)]
     User: Literal["0:0"]
     WorkingDir: Literal["/"]
@@ -352,15 +352,15 @@ class Volume(Strict):
 
 class Pool(Strict):
     Subnet: Annotated[str, AfterValidator(_private)]
-    IPRange: Absent = None
-    Gateway: Absent = None
-    AuxiliaryAddresses: Absent = None
+    IPRange: Forbidden = None
+    Gateway: Forbidden = None
+    AuxiliaryAddresses: Forbidden = None
 
 
 class Ipam(Strict):
     Driver: Literal["default"] | None = None
     Config: Annotated[list[Pool], Field(min_length=1, max_length=1)]
-    Options: Absent = None
+    Options: Forbidden = None
 
 
 class NetworkOptions(Strict):
@@ -405,9 +405,9 @@ class DeadEnd(Strict):
 
 class Endpoint(Strict):
     Aliases: list[EngineName] | None = None
-    IPAMConfig: Absent = None
-    Links: Absent = None
-    DriverOpts: Absent = None
+    IPAMConfig: Forbidden = None
+    Links: Forbidden = None
+    DriverOpts: Forbidden = None
 
 
 class Connect(Strict):
@@ -428,11 +428,11 @@ class Exec(Strict):
     WorkingDir: Path | None = None
     AttachStdout: bool | None = None
     AttachStderr: bool | None = None
-    AttachStdin: Absent = None
-    Privileged: Absent = None
-    Tty: Absent = None
+    AttachStdin: Forbidden = None
+    Privileged: Forbidden = None
+    Tty: Forbidden = None
 
 
 class ExecStart(Strict):
-    Detach: Absent = None
-    Tty: Absent = None
+    Detach: Forbidden = None
+    Tty: Forbidden = None

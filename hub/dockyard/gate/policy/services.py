@@ -8,11 +8,11 @@ from pydantic import AfterValidator, Field, model_validator
 
 from dockyard.gate.policy.models import (
     LONGEST_STOP,
-    Absent,
     AllDropped,
     Count,
     EngineName,
     Folder,
+    Forbidden,
     LogOptions,
     Mount,
     NoCheck,
@@ -47,8 +47,8 @@ class SecretReference(Strict):
 
 class NothingNew(Strict):
     NoNewPrivileges: Literal[True]
-    CredentialSpec: Absent = None
-    SELinuxContext: Absent = None
+    CredentialSpec: Forbidden = None
+    SELinuxContext: Forbidden = None
 
 
 class Resolvers(Strict):
@@ -76,10 +76,10 @@ class TaskContainer(Strict):
     ReadOnly: bool | None = None
     Init: bool | None = None
     Ulimits: list[Ulimit] | None = None
-    Hostname: Absent = None
-    TTY: Absent = None
-    OpenStdin: Absent = None
-    CapabilityAdd: Absent = None
+    Hostname: Forbidden = None
+    TTY: Forbidden = None
+    OpenStdin: Forbidden = None
+    CapabilityAdd: Forbidden = None
 
 
 class Discrete(Strict):
@@ -145,7 +145,7 @@ class Task(Strict):
 
 class Endpoint(Strict):
     Mode: Literal["dnsrr"]
-    Ports: Absent = None
+    Ports: Forbidden = None
 
 
 class Service(Strict):
@@ -155,8 +155,8 @@ class Service(Strict):
     Labels: OwnLabels
     TaskTemplate: Task
     EndpointSpec: Endpoint
-    Mode: Absent = None
-    Networks: Absent = None
+    Mode: Forbidden = None
+    Networks: Forbidden = None
 
 
 class Secret(Strict):
