@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -109,6 +110,16 @@ async def test_who_has_just_fallen_asleep_is_not_forgotten_for_a_late_event(
     await asleep(make, client, "ann", "bob", max_sleeping=1)
     await states(client, ann="exited", bob="paused")
     assert late == []
+
+
+async def test_without_a_paused_server_the_engine_is_not_asked_for_containers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ask(*_: Any) -> Any:
+        raise AssertionError("the engine is asked")
+
+    monkeypatch.setattr(paused, "watch_of", ask)
+    monkeypatch.setattr(paused, "servers_on_record", lambda session: [])
+    none = paused.Sleepers(fake_engine(Volumes()), "hub", None, logging.getLogger())
+    assert not await none._end_overdue()
 
 
 async def test_who_is_woken_while_another_is_ended_goes_on(make: Any) -> None:
