@@ -95,7 +95,7 @@ async def test_container_of_another_server_is_moved_aside(make: Any, client: Any
     renamed = await kept(make, client, "ann")
     # The hub's record identifies the owner; no start since ann was renamed to bob.
     new = make("ann")
-    new._is_of_another_server = lambda container_id: container_id == renamed.object_id
+    new._adoption._is_of_another_server = lambda container_id: container_id == renamed.object_id
     await new.start()
     assert new.object_id != renamed.object_id
     assert b"mine" not in files(client, new)
