@@ -6,10 +6,10 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserType, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserType, Page, TimeoutError, expect, sync_playwright
 
 from support.repo import ROOT
 from support.user import User
@@ -101,11 +101,17 @@ def run_cell(page: Page, code: str, below: bool = False) -> str:
 def stop_server(page: Page, user: User) -> None:
     page.goto(f"{user.hub}/hub/home")
     _press_until(
-        # Before the page's script has come, the button does nothing.
-        lambda: page.locator("#stop").click() if page.locator("#stop").is_visible() else None,
+        lambda: _stop_if_visible(page),
         lambda: expect(page.locator("#start")).to_contain_text("Start My Server", timeout=5_000),
         what="the server is stopped",
     )
+
+
+def _stop_if_visible(page: Page) -> None:
+    # Before the page's script has come, the button does nothing. It disappears when an earlier press has its effect.
+    if page.locator("#stop").is_visible():
+        with suppress(TimeoutError):
+            page.locator("#stop").click(timeout=2_000)
 
 
 def _press_until(press: Callable[[], object], seen: Callable[[], object], what: str) -> None:
